@@ -1,0 +1,71 @@
+"""Capacity planning and cost optimisation for LLM inference clusters.
+
+>>> import planner
+>>> plan = planner.optimize(slo="ttft=1s", rate="70/s")
+>>> plan.cost_usd_per_hour, [(p.role, p.machine, p.count) for p in plan.pools]  # doctest: +SKIP
+
+Public names are loaded when first used, so that importing `planner` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from planner._version import __version__
+
+if TYPE_CHECKING:
+    from planner.api import evaluate, optimize
+    from planner.catalog.catalog import Catalog
+    from planner.errors import (
+        CatalogError,
+        DoesNotFitError,
+        InfeasibleError,
+        InputError,
+        NoPlanFoundError,
+        ObjectiveUnreachableError,
+        OutputError,
+        PlannerError,
+        ScenarioError,
+        TraceError,
+        UnitError,
+        UnknownNameError,
+    )
+    from planner.estimation import Estimate, estimate
+    from planner.fleet.plan import Cluster, Plan
+    from planner.optimization.assignment import Assignment, assign
+    from planner.scenario import Scenario
+
+_HOMES = {
+    "planner.api": ("evaluate", "optimize"),
+    "planner.catalog.catalog": ("Catalog",),
+    "planner.errors": (
+        "CatalogError", "DoesNotFitError", "InfeasibleError", "InputError", "NoPlanFoundError",
+        "ObjectiveUnreachableError", "OutputError", "PlannerError", "ScenarioError", "TraceError", "UnitError",
+        "UnknownNameError",
+    ),
+    "planner.estimation": ("Estimate", "estimate"),
+    "planner.fleet.plan": ("Cluster", "Plan"),
+    "planner.optimization.assignment": ("Assignment", "assign"),
+    "planner.scenario": ("Scenario",),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "InfeasibleError",
+    "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Scenario",
+    "ScenarioError", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate",
+    "optimize",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'planner' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,105 @@
+"""What a notebook, a sheet or the command line calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from planner.fleet.plan import Cluster, Plan
+from planner.scenario import Scenario, load_scenario
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
+
+ScenarioLike = Scenario | Mapping[str, Any] | str | os.PathLike[str]
+
+
+def _quiet(_: str) -> None:
+    return None
+
+
+def optimize(
+    scenario: ScenarioLike | None = None,
+    *,
+    catalog: Catalog | None = None,
+    progress: Callable[[str], None] = _quiet,
+    **fields: Any,
+) -> Plan:
+    """Find the cluster that serves a scenario at least cost, power or machines, or at most throughput.
+
+    Parameters
+    ----------
+    scenario : Scenario, mapping, or path of a YAML file, optional
+        Left out: the default scenario.
+    catalog : Catalog, optional
+        Left out: the built-in one under the scenario's overlays and PLANNER_CATALOG.
+    progress : callable
+        Told in a few words what is being done.
+    **fields
+        Fields of the scenario that win over `scenario`: `planner.optimize(slo="ttft=1s", rate="200/s")`.
+
+    Returns
+    -------
+    Plan
+        Proven optimal, or with `solver.status == "limit"` and its bound.
+
+    Raises
+    ------
+    InputError
+        Something in the scenario, trace or catalog is wrong.
+    InfeasibleError
+        No cluster can do it; says what collides and the nearest relaxation that works.
+    NoPlanFoundError
+        The time limit passed before any plan was found.
+    """
+    from planner.planning import solve_problem
+    from planner.problem import resolve
+    from planner.reporting import plan_of
+
+    problem = resolve(load_scenario(scenario if scenario is not None else {}, **fields), catalog)
+    solution = solve_problem(problem, progress)
+    progress("predicting percentiles")
+    return plan_of(problem, solution)
+
+
+def evaluate(
+    cluster: Cluster | Mapping[str, Any] | list[Any],
+    scenario: ScenarioLike | None = None,
+    *,
+    catalog: Catalog | None = None,
+    **fields: Any,
+) -> Plan:
+    """Predict what a given cluster does with a scenario.
+
+    Parameters
+    ----------
+    cluster : Cluster, mapping or list
+        Pools as `{"role": "prefill", "machine": "dgx-h100", "count": 27}`; a mapping has them under `pools`.
+    scenario, catalog, **fields
+        As in `optimize`; the scenario's machines, design and budgets do not matter here.
+
+    Returns
+    -------
+    Plan
+        With `solver.status == "evaluated"`; `meets_objectives` says whether every objective holds.
+
+    Raises
+    ------
+    InputError
+        A pool that names an unknown machine, or a cluster that lacks a role.
+    DoesNotFitError
+        The model does not fit a pool's layout.
+    """
+    from planner.evaluation import evaluate_cluster, read_cluster
+    from planner.problem import resolve
+
+    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
+    pools = read_cluster(cluster)
+    names = tuple(dict.fromkeys(pool.machine for pool in pools.pools))
+    overrides: dict[str, Any] = {
+        "machines": names, "design": "auto", "objective": "machines",
+        "max_machines": {}, "max_total_machines": None, "max_cost_usd_per_hour": None, "max_power_w": None,
+    }  # fmt: skip
+    problem = resolve(load_scenario(loaded, **overrides), catalog)
+    return evaluate_cluster(problem, pools)

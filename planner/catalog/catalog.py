@@ -1,0 +1,353 @@
+"""The catalog: files of several layers, read by name when they are asked for.
+
+The lowest layer is what ships with planner; overlay folders of the user lie above it, in order. A file's folder
+gives its kind and its stem its name. An overlay file of a name that exists below is merged into it field by
+field; one of a new name describes a new thing and must be complete. Nothing is read before it is needed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from planner.catalog.loading import Layer, merge_layers, read_layer, split_dotted_path
+from planner.catalog.schema import (
+    BY_FOLDER,
+    Accelerator,
+    Entry,
+    Fabric,
+    Llm,
+    Machine,
+    PriceBook,
+    Runtime,
+    SourceKind,
+    Workload,
+)
+from planner.catalog.validation import check, check_overlay_header, joined, where_of
+from planner.errors import CatalogError, InputError, UnknownNameError, near_misses
+
+EntryT = TypeVar("EntryT", bound=Entry)
+
+ENVIRONMENT_VARIABLE = "PLANNER_CATALOG"
+
+# What people call one entry of each folder.
+LABELS: dict[str, str] = {
+    "accelerators": "accelerator",
+    "machines": "machine",
+    "fabrics": "fabric",
+    "runtimes": "runtime",
+    "prices": "price book",
+    "models": "model",
+    "workloads": "workload",
+}
+# Folders a catalog may have beside its kinds: what editors check files with.
+_OTHER_FOLDERS = ("schema",)
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_HARDWARE = tuple(folder for folder in BY_FOLDER if folder not in ("models", "workloads"))
+
+
+class MachinePrice(BaseModel):
+    """What a machine costs on demand, and who says so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    usd_per_hour: float
+    book: str
+    provider: str
+    date: datetime.date
+    kind: SourceKind
+    source: str
+
+
+class Catalog:
+    """All that can be bought and served: the built-in files under the user's overlays.
+
+    Parameters
+    ----------
+    overlays : sequence of path
+        Folders with some of the subfolders `accelerators/ machines/ fabrics/ runtimes/ prices/ models/
+        workloads/`; later ones win.
+    builtin : mapping of str to path, optional
+        The folders of the lowest layer by kind; those that ship with planner if left out.
+
+    Raises
+    ------
+    CatalogError
+        An overlay that does not exist or holds something that would not be read.
+
+    Notes
+    -----
+    A catalog is a snapshot: what it has read once, it does not read again.
+    """
+
+    def __init__(self, overlays: Sequence[Path | str] = (), *, builtin: Mapping[str, Path] | None = None) -> None:
+        self.overlays = tuple(Path(overlay) for overlay in overlays)
+        lowest = dict(builtin) if builtin is not None else builtin_folders()
+        self._folders: list[dict[str, Path]] = [lowest, *map(_overlay_folders, self.overlays)]
+        self._listings: dict[str, list[dict[str, Path]]] = {}
+        self._layers: dict[tuple[str, str], list[Layer]] = {}
+        self._entries: dict[tuple[str, str], Entry] = {}
+
+    @classmethod
+    def default(cls, extra: Sequence[Path | str] = ()) -> Catalog:
+        """Return the catalog with the overlays of PLANNER_CATALOG (a path list) and then `extra`."""
+        listed = [part for part in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep) if part]
+        try:
+            from_environment = cls(listed)
+        except CatalogError as error:
+            error.what += f" (from {ENVIRONMENT_VARIABLE})"
+            raise
+        return cls([*listed, *extra]) if extra else from_environment
+
+    def names(self, kind: type[Entry]) -> list[str]:
+        """Return the names of all entries of a kind, sorted."""
+        return sorted({name for listing in self._listing(kind.folder) for name in listing})
+
+    def files_of(self, kind: type[Entry], name: str) -> list[Path]:
+        """Return the files that make up one entry, lowest layer first; empty if there is none."""
+        return [listing[name] for listing in self._listing(kind.folder) if name in listing]
+
+    def overlay_files_of(self, kind: type[Entry], name: str) -> list[Path]:
+        """Return the files of an entry that lie in overlays."""
+        return [listing[name] for listing in self._listing(kind.folder)[1:] if name in listing]
+
+    def get(self, kind: type[EntryT], name: str, *, where: str | None = None) -> EntryT:
+        """Return one entry, read and checked.
+
+        Parameters
+        ----------
+        kind : type of Entry
+            `Accelerator`, `Machine`, ...
+        name : str
+            File stem.
+        where : str, optional
+            Where the name was written, for the message.
+
+        Raises
+        ------
+        UnknownNameError
+            No file of that name.
+        CatalogError
+            Its files break the schema; every error they have, the first in full.
+        """
+        key = (kind.folder, name)
+        if key not in self._entries:
+            if not self.files_of(kind, name):
+                raise UnknownNameError.of(LABELS[kind.folder], name, self.names(kind), where=where)
+            entry, problems = self.check(kind, name)
+            if entry is None:
+                raise joined(problems)
+            self._entries[key] = entry
+        return self._entries[key]  # type: ignore[return-value]
+
+    def check(self, kind: type[EntryT], name: str) -> tuple[EntryT | None, list[InputError]]:
+        """Return an existing entry, or None and everything that is wrong with its files."""
+        try:
+            layers = self.layers_of(kind, name)
+        except CatalogError as error:
+            return None, [error]
+        problems = [problem for layer in layers[1:] for problem in check_overlay_header(layer)]
+        if problems:
+            return None, problems
+        entry, problems = check(kind, merge_layers(layers), layers, given={"name": name})
+        if problems and name not in self._listing(kind.folder)[0]:
+            self._hint_at_mistyped_name(kind, name, problems)
+        return entry, problems
+
+    def layers_of(self, kind: type[Entry], name: str) -> list[Layer]:
+        """Return the files of one entry as read, lowest layer first; merge them with `merge_layers`."""
+        key = (kind.folder, name)
+        if key not in self._layers:
+            self._layers[key] = [read_layer(path) for path in self.files_of(kind, name)]
+        return self._layers[key]
+
+    def where_of(self, kind: type[Entry], name: str, path: str = "") -> str:
+        """Return file:line of the last file that sets `path` (`network.fabric`) of an entry."""
+        layers = self.layers_of(kind, name)
+        return where_of(split_dotted_path(merge_layers(layers), path) if path else (), layers)
+
+    def accelerator(self, name: str, *, where: str | None = None) -> Accelerator:
+        """Return the accelerator of that name."""
+        return self.get(Accelerator, name, where=where)
+
+    def machine(self, name: str, *, where: str | None = None) -> Machine:
+        """Return the machine of that name."""
+        return self.get(Machine, name, where=where)
+
+    def fabric(self, name: str, *, where: str | None = None) -> Fabric:
+        """Return the fabric of that name."""
+        return self.get(Fabric, name, where=where)
+
+    def runtime(self, name: str, *, where: str | None = None) -> Runtime:
+        """Return the runtime of that name."""
+        return self.get(Runtime, name, where=where)
+
+    def price_book(self, name: str, *, where: str | None = None) -> PriceBook:
+        """Return the price book of that name."""
+        return self.get(PriceBook, name, where=where)
+
+    def llm(self, name: str, *, where: str | None = None) -> Llm:
+        """Return the LLM of that name."""
+        return self.get(Llm, name, where=where)
+
+    def workload(self, name: str, *, where: str | None = None) -> Workload:
+        """Return the workload of that name."""
+        return self.get(Workload, name, where=where)
+
+    def accelerator_of(self, machine: Machine | str) -> Accelerator:
+        """Return the accelerator that a machine holds; an unknown one names the machine's file and line."""
+        if isinstance(machine, str):
+            machine = self.machine(machine)
+        known = self.files_of(Accelerator, machine.accelerator) or not self.files_of(Machine, machine.name)
+        where = None if known else self.where_of(Machine, machine.name, "accelerator")
+        return self.accelerator(machine.accelerator, where=where)
+
+    def fabric_of(self, machine: Machine | str) -> Fabric:
+        """Return the fabric of a machine's network; an unknown one names the machine's file and line."""
+        if isinstance(machine, str):
+            machine = self.machine(machine)
+        known = self.files_of(Fabric, machine.network.fabric) or not self.files_of(Machine, machine.name)
+        where = None if known else self.where_of(Machine, machine.name, "network.fabric")
+        return self.fabric(machine.network.fabric, where=where)
+
+    def price_of(self, machine_name: str, books: Sequence[str] = ()) -> MachinePrice | None:
+        """Return the on-demand price of a machine, or None if no price book lists it.
+
+        The first of the named `books` that lists it wins; else, among the books that are on by default, the
+        newest, and of several of one date the first by name.
+
+        Raises
+        ------
+        UnknownNameError
+            A named book does not exist.
+        CatalogError
+            A price book breaks its schema.
+        """
+        named = [self.price_book(name) for name in books]
+        for book in (*named, *self._default_books):
+            price = book.on_demand.get(machine_name)
+            if price is not None:
+                origin = book.provenance_of(f"on_demand.{machine_name}")
+                return MachinePrice(
+                    usd_per_hour=price,
+                    book=book.name,
+                    provider=book.provider,
+                    date=book.date,
+                    kind=origin.kind,
+                    source=origin.source,
+                )
+        return None
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of the content of every file of all layers, wherever they lie."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        total = hashlib.sha256()
+        for number in range(len(self._folders)):
+            for folder in sorted(BY_FOLDER):
+                for name, path in sorted(self._listing(folder)[number].items()):
+                    content = path.read_bytes()
+                    total.update(f"{number}/{folder}/{name}.yaml {len(content)}\n".encode())
+                    total.update(content)
+        return total.hexdigest()
+
+    @cached_property
+    def _default_books(self) -> list[PriceBook]:
+        books = [book for name in self.names(PriceBook) if (book := self.price_book(name)).default]
+        return sorted(books, key=lambda book: (-book.date.toordinal(), book.name))
+
+    def _listing(self, folder: str) -> list[dict[str, Path]]:
+        """Return name to file of one kind for every layer."""
+        if folder not in self._listings:
+            self._listings[folder] = [_yaml_files(layer.get(folder)) for layer in self._folders]
+        return self._listings[folder]
+
+    def _hint_at_mistyped_name(self, kind: type[Entry], name: str, problems: Sequence[InputError]) -> None:
+        """Where a new entry of an overlay lacks fields, say that an existing name may have been meant."""
+        if not any(problem.what.endswith("missing field") for problem in problems):
+            return
+        near = near_misses(name, self._listing(kind.folder)[0])
+        problems[0].rule = f"there is no {LABELS[kind.folder]} {name!r} below this file, so it must be complete"
+        if near:
+            meant = " or ".join(f"{n}.yaml" for n in near)
+            problems[0].fix = f"{problems[0].fix}; or, to change an existing entry, name the file {meant}"
+
+
+def builtin_folders() -> dict[str, Path]:
+    """Return the folder of each kind that ships with planner: in the wheel, or in the source tree."""
+    packed = _PACKAGE / "hardware_catalog"
+    hardware = packed if packed.is_dir() else _PACKAGE.parent / "hardware_catalog"
+    if not hardware.is_dir():
+        raise CatalogError("the built-in hardware catalog is missing", where=str(hardware), fix="install planner again")
+    other = _PACKAGE / "catalog" / "builtin"
+    return {folder: (hardware if folder in _HARDWARE else other) / folder for folder in BY_FOLDER}
+
+
+def _yaml_files(folder: Path | None) -> dict[str, Path]:
+    if folder is None:
+        return {}
+    try:
+        with os.scandir(folder) as items:
+            names = [item.name for item in items if item.name.endswith(".yaml") and not item.name.startswith(".")]
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CatalogError(f"cannot read the folder: {error.strerror}", where=str(folder)) from None
+    return {name.removesuffix(".yaml"): folder / name for name in names}
+
+
+def _overlay_folders(overlay: Path) -> dict[str, Path]:
+    """Check the form of an overlay and return its folders; a file that would never be read is an error."""
+    known = ", ".join(f"{folder}/" for folder in BY_FOLDER)
+    if not overlay.is_dir():
+        what = "a catalog must be a folder" if overlay.exists() else "this catalog folder does not exist"
+        raise CatalogError(what, where=str(overlay), fix=f"`planner catalog init {overlay}` makes a new one")
+    found: dict[str, Path] = {}
+    for item in _visible(overlay):
+        if item.is_dir():
+            if item.name in BY_FOLDER:
+                found[item.name] = item
+            elif item.name not in _OTHER_FOLDERS:
+                raise CatalogError(
+                    f"unknown folder {item.name!r} in a catalog",
+                    where=str(item),
+                    suggestions=near_misses(item.name, BY_FOLDER),
+                    fix=f"known: {known}",
+                )
+        elif item.suffix in (".yaml", ".yml"):
+            raise CatalogError(
+                "this file lies outside the folders of a catalog, so its kind is unknown",
+                where=str(item),
+                fix=f"move it into one of {known}",
+            )
+    if not found:
+        there = ", ".join(sorted(item.name for item in _visible(overlay))) or "nothing"
+        raise CatalogError(
+            f"no catalog folder found here, only {there}" if there != "nothing" else "this catalog folder is empty",
+            where=str(overlay),
+            fix=f"a catalog has one or more of {known}; `planner catalog init` makes one",
+        )
+    for folder in found.values():
+        for item in _visible(folder):
+            if item.is_dir():
+                raise CatalogError("folders inside a kind are not read", where=str(item), fix=f"move up into {folder}")
+            if item.suffix == ".yml":
+                raise CatalogError("catalog files end in .yaml", where=str(item), fix=f"rename it to {item.stem}.yaml")
+    return found
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(item for item in folder.iterdir() if not item.name.startswith((".", "_")))
+    except OSError as error:
+        raise CatalogError(f"cannot read the folder: {error.strerror}", where=str(folder)) from None

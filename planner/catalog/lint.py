@@ -1,0 +1,246 @@
+"""Everything that can be wrong with a catalog, found in one pass over all of its files.
+
+Errors are what planner would refuse or compute nonsense with; warnings are what a reviewer should look at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.catalog.catalog import LABELS, Catalog
+from planner.catalog.loading import ABOUT, has_dotted_path, merge_layers
+from planner.catalog.schema import ENTRY_TYPES, Accelerator, Entry, Fabric, Llm, Machine, PriceBook, Runtime
+from planner.catalog.validation import one_line
+from planner.errors import InputError, near_misses
+from planner.units import format_bandwidth, format_data, format_power
+
+Severity = Literal["error", "warning"]
+Remark = tuple[Severity, str, str]  # severity, dotted path in the file, message
+
+N_PARAMETERS_TOLERANCE = 0.03
+RATED_POWER_TOLERANCE = 0.02
+PRICE_AGE_DAYS = 365
+
+# What no product of this decade lies outside of; beyond it, a unit or a digit is likely wrong.
+_MEMORY_BYTES = (1e9, 2e12)
+_MEMORY_BANDWIDTH_BYTES_PER_S = (50e9, 50e12)
+_SCALE_UP_BANDWIDTH_BYTES_PER_S = (1e9, 5e12)
+_NIC_BANDWIDTH_BYTES_PER_S = (1e8, 1e12)
+_PEAK_FLOP_PER_S = (1e12, 1e17)
+_TDP_W = (20.0, 5000.0)
+_USD_PER_ACCELERATOR_HOUR = (0.02, 50.0)
+
+# What `planner catalog init` writes in place of a source.
+STARTER_SOURCE = "put your source here"
+_PLACEHOLDER = re.compile(r"\W*(todo|tbd|fixme|xxx+|unknown|none|n/?a|source|\?+)\W*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One remark on one line of one file."""
+
+    severity: Severity
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.severity}: {self.message}"
+
+    def to_record(self) -> dict[str, str]:
+        """Return the finding as one flat JSON-ready record."""
+        return {"severity": self.severity, "where": self.where, "message": self.message}
+
+
+def lint(catalog: Catalog, *, today: datetime.date | None = None) -> list[Finding]:
+    """Check every file of a catalog and how they refer to each other.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        With its overlays.
+    today : date, optional
+        What the age of prices is counted from.
+
+    Returns
+    -------
+    list of Finding
+        By file; those that break the schema, and then what the sound ones say.
+    """
+    today = today or datetime.date.today()
+    findings: list[Finding] = []
+    sound: list[tuple[type[Entry], Entry]] = []
+    for kind in ENTRY_TYPES:
+        for name in catalog.names(kind):
+            entry, problems = catalog.check(kind, name)
+            findings += [Finding("error", p.where or name, one_line(p, with_where=False)) for p in problems]
+            if entry is not None:
+                sound.append((kind, entry))
+    names = {kind: catalog.names(kind) for kind in ENTRY_TYPES}
+    accelerators = {entry.name: entry for _, entry in sound if isinstance(entry, Accelerator)}
+    machines = {entry.name: entry for _, entry in sound if isinstance(entry, Machine)}
+    for kind, entry in sound:
+        remarks = list(_about_sources(entry, catalog))
+        if isinstance(entry, Accelerator):
+            remarks += _about_accelerator(entry)
+        elif isinstance(entry, Machine):
+            remarks += _about_machine(entry, names, accelerators.get(entry.accelerator))
+        elif isinstance(entry, Runtime):
+            remarks += _about_runtime(entry, names[Accelerator], accelerators.values())
+        elif isinstance(entry, PriceBook):
+            remarks += _about_prices(entry, names[Machine], machines, today)
+            remarks += _about_unused_prices(entry, catalog)
+        elif isinstance(entry, Llm):
+            remarks += _about_llm(entry)
+        for severity, path, message in remarks:
+            findings.append(Finding(severity, catalog.where_of(kind, entry.name, path), message))
+    return findings
+
+
+def machines_without_price(catalog: Catalog) -> list[str]:
+    """Return the machines that no sound price book lists, on demand or spot."""
+    books = [book for name in catalog.names(PriceBook) if (book := catalog.check(PriceBook, name)[0])]
+    priced = {machine for book in books for machine in (*book.on_demand, *book.spot)}
+    return [name for name in catalog.names(Machine) if name not in priced]
+
+
+def _about_sources(entry: Entry, catalog: Catalog) -> Iterator[Remark]:
+    layers = catalog.layers_of(type(entry), entry.name)
+    data = merge_layers(layers)
+    sources = {"source": entry.source} | {f"provenance.{path}": p.source for path, p in entry.provenance.items()}
+    for at, source in sources.items():
+        if _PLACEHOLDER.fullmatch(source.strip()) or not source.strip():
+            yield "error", at, f"{at}: {source!r} is not a source"
+    for layer in layers[1:]:
+        if str(layer.data.get("source")).startswith(STARTER_SOURCE):
+            yield (
+                "warning",
+                "source",
+                f"{layer.path}: the example's source still stands here; say where the value comes from",
+            )
+    values = {key: value for key, value in data.items() if key not in ABOUT}
+    for path in entry.provenance:
+        if not has_dotted_path(values, path):
+            near = near_misses(path, _all_paths(values))
+            hint = f"; did you mean: {', '.join(near)}?" if near else ""
+            yield "error", f"provenance.{path}", f"provenance.{path}: this file sets no such value{hint}"
+    for layer in layers[1:]:
+        if set(layer.data) <= set(ABOUT):
+            yield "warning", "source", f"{layer.path} changes nothing: it has no field but {', '.join(layer.data)}"
+
+
+def _about_accelerator(entry: Accelerator) -> Iterator[Remark]:
+    fp8, bf16 = entry.peak.get("fp8"), entry.peak.get("bf16")
+    if fp8 is not None and bf16 is not None and fp8 < bf16:
+        yield "error", "peak.fp8", f"peak.fp8 is below peak.bf16 ({fp8 / 1e12:g} < {bf16 / 1e12:g} TFLOP/s)"
+    if not entry.peak:
+        yield "error", "peak", "peak: no precision is given"
+    for precision, peak in entry.peak.items():
+        yield from _in_range(f"peak.{precision}", peak, _PEAK_FLOP_PER_S, lambda v: f"{v / 1e12:g} TFLOP/s")
+    yield from _in_range("memory", entry.memory_bytes, _MEMORY_BYTES, format_data)
+    yield from _in_range(
+        "memory_bandwidth", entry.memory_bandwidth_bytes_per_s, _MEMORY_BANDWIDTH_BYTES_PER_S, format_bandwidth
+    )
+    yield from _in_range("tdp", entry.tdp_w, _TDP_W, format_power)
+    if entry.scale_up:
+        bandwidth = entry.scale_up.bandwidth_bytes_per_s
+        yield from _in_range("scale_up.bandwidth", bandwidth, _SCALE_UP_BANDWIDTH_BYTES_PER_S, format_bandwidth)
+
+
+def _about_machine(
+    entry: Machine, names: dict[type[Entry], list[str]], accelerator: Accelerator | None
+) -> Iterator[Remark]:
+    yield from _reference("accelerator", Accelerator, entry.accelerator, names[Accelerator])
+    yield from _reference("network.fabric", Fabric, entry.network.fabric, names[Fabric])
+    nic = entry.network.nic_bandwidth_bytes_per_s
+    yield from _in_range("network.nic_bandwidth", nic, _NIC_BANDWIDTH_BYTES_PER_S, format_bandwidth)
+    if accelerator is None:
+        return
+    if entry.n_accelerators > 1 and entry.scale_up is None and accelerator.scale_up is None:
+        yield "error", "", f"scale_up: neither this machine nor {accelerator.name} says how accelerators are linked"
+    fraction = entry.power_cap.accelerator_fraction if entry.power_cap else 1.0
+    parts_w = entry.n_accelerators * accelerator.tdp_w * fraction + entry.chassis_power_w
+    sum_text = f"{entry.n_accelerators} x {accelerator.tdp_w * fraction:g} W + chassis = {format_power(parts_w)}"
+    if parts_w > entry.rated_power_w * (1 + RATED_POWER_TOLERANCE):
+        yield "warning", "rated_power", f"rated_power {format_power(entry.rated_power_w)} is below {sum_text}"
+    elif parts_w < entry.rated_power_w / 2:
+        yield "warning", "rated_power", f"rated_power {format_power(entry.rated_power_w)} is over twice {sum_text}"
+
+
+def _about_runtime(entry: Runtime, names: list[str], accelerators: Iterable[Accelerator]) -> Iterator[Remark]:
+    for name in entry.accelerators:
+        yield from _reference(f"accelerators.{name}", Accelerator, name, names)
+    known = sorted({accelerator.architecture for accelerator in accelerators})
+    for name in entry.architectures:
+        if name not in known:
+            near = near_misses(name, known)
+            hint = f"; did you mean: {', '.join(near)}?" if near else f"; known: {', '.join(known)}"
+            yield "error", f"architectures.{name}", f"architectures.{name}: no accelerator has it{hint}"
+
+
+def _about_prices(
+    entry: PriceBook, names: list[str], machines: dict[str, Machine], today: datetime.date
+) -> Iterator[Remark]:
+    age_days = (today - entry.date).days
+    if age_days > PRICE_AGE_DAYS:
+        yield "warning", "date", f"these prices are {age_days / 30.44:.0f} months old ({entry.date})"
+    elif age_days < 0:
+        yield "warning", "date", f"these prices are of a day to come ({entry.date})"
+    for plan in ("on_demand", "spot"):
+        for name, usd_per_hour in getattr(entry, plan).items():
+            path = f"{plan}.{name}"
+            yield from _reference(path, Machine, name, names)
+            if name in machines:
+                each = usd_per_hour / machines[name].n_accelerators
+                yield from _in_range(path, each, _USD_PER_ACCELERATOR_HOUR, lambda v: f"{v:g} USD/h an accelerator")
+    for name in sorted(entry.on_demand.keys() & entry.spot.keys()):
+        if entry.spot[name] > entry.on_demand[name]:
+            yield "warning", f"spot.{name}", f"spot.{name} costs more than on demand"
+
+
+def _about_unused_prices(entry: PriceBook, catalog: Catalog) -> Iterator[Remark]:
+    """Warn of prices that an overlay sets in vain, because a newer book lists the machine too."""
+    for path in entry.provenance if entry.default and catalog.overlay_files_of(PriceBook, entry.name) else ():
+        plan, _, machine = path.partition(".")
+        if plan == "on_demand" and machine in entry.on_demand:
+            with contextlib.suppress(InputError):  # a broken book has its own finding
+                used = catalog.price_of(machine)
+                if used is not None and used.book != entry.name:
+                    hint = f"{used.book} is newer and lists it too; change it there, or use --prices {entry.name}"
+                    yield "warning", path, f"{path}: not used: {hint}"
+
+
+def _about_llm(entry: Llm) -> Iterator[Remark]:
+    from planner.catalog.parameters import n_parameters
+
+    counted = float(n_parameters(entry))
+    if abs(counted / entry.n_parameters - 1) > N_PARAMETERS_TOLERANCE:
+        yield (
+            "warning",
+            "n_parameters",
+            f"n_parameters is {entry.n_parameters / 1e9:.4g} B, but its architecture has {counted / 1e9:.4g} B",
+        )
+
+
+def _reference(path: str, kind: type[Entry], name: str, known: list[str]) -> Iterator[Remark]:
+    if name not in known:
+        near = near_misses(name, known)
+        hint = f"; did you mean: {', '.join(near)}?" if near else ""
+        yield "error", path, f"{path}: unknown {LABELS[kind.folder]} {name!r}{hint}"
+
+
+def _in_range(path: str, value: float, limits: tuple[float, float], show: Callable[[float], str]) -> Iterator[Remark]:
+    low, high = limits
+    if not low <= value <= high:
+        yield "warning", path, f"{path}: {show(value)} is implausible (expected {show(low)} to {show(high)})"
+
+
+def _all_paths(data: dict[str, object], prefix: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from _all_paths(value, f"{prefix}{key}.")

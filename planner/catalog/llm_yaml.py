@@ -1,0 +1,79 @@
+"""Write an LLM as the text of a catalog file that loads back to the same entry."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from planner.catalog.schema import Llm
+
+_INDENT = "  "
+
+
+def llm_to_yaml(llm: Llm) -> str:
+    """Render a catalog file.
+
+    Parameters
+    ----------
+    llm : Llm
+        The entry. Its name is not part of the text: it is the file's stem.
+
+    Returns
+    -------
+    str
+        YAML that validates back to `llm`, each field with its meaning as a comment.
+    """
+    lines = [f"# {llm.name}: one large language model. Check the values, then put this file into"]
+    lines += ["# models/ of a catalog folder, named after the model.", ""]
+    lines += [f"title: {_scalar(llm.title)}", f"source: {_scalar(llm.source)}", f"kind: {llm.kind}"]
+    if llm.notes is not None:
+        lines.append(f"notes: {_scalar(llm.notes)}")
+    lines += ["", f"n_layers: {llm.n_layers}", f"hidden_size: {llm.hidden_size}"]
+    lines += [f"vocabulary_size: {llm.vocabulary_size}"]
+    lines += [f"tied_embeddings: {_scalar(llm.tied_embeddings)}  # whether the LM head is the embedding table"]
+    for name, part, comment in (
+        ("attention", llm.attention, "decides the size of the KV cache"),
+        ("mlp", llm.mlp, "dense feed-forward block; gated: three matrices, else two"),
+        ("experts", llm.experts, "in all layers but n_dense_layers; shared width is of all shared ones together"),
+    ):
+        if part is not None:
+            lines += ["", f"{name}:  # {comment}", *_block(part)]
+    lines += ["", f"weight_precision: {llm.weight_precision}  # as released"]
+    if llm.expert_precision is not None:
+        lines.append(f"expert_precision: {llm.expert_precision}  # of expert weights")
+    lines.append(f"kv_precision: {llm.kv_precision}  # of the KV cache, as usually served")
+    lines.append(f"max_context_tokens: {llm.max_context_tokens}")
+    lines.append(f"n_parameters: {_number(llm.n_parameters)}  # {llm.n_parameters / 1e9:.4g} billion")
+    if llm.provenance:
+        lines += ["", "provenance:  # of values that have another source than the above"]
+        for path, origin in llm.provenance.items():
+            lines.append(f"{_INDENT}{_scalar(path)}: {{source: {_scalar(origin.source)}, kind: {origin.kind}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _block(part: BaseModel) -> list[str]:
+    given = part.model_dump(exclude_none=True, exclude_defaults=True)
+    return [f"{_INDENT}{name}: {_scalar(value)}" for name, value in given.items()]
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value)
+    if text and text.isascii() and text.replace("_", "").replace(".", "").isalpha() and text not in _RESERVED:
+        return text
+    return '"' + "".join(_escaped(c) for c in text) + '"'
+
+
+_RESERVED = {"true", "false", "null", "True", "False", "Null", "TRUE", "FALSE", "NULL", "yes", "no", "on", "off"}
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() and value < 1e15 else repr(value)

@@ -1,0 +1,362 @@
+"""What a catalog file may say: one frozen pydantic model for each kind of file.
+
+A file's folder gives its kind and its stem gives its name. Quantities are strings with units; inside they are
+base-unit floats whose field name carries the unit (`memory_bandwidth` in YAML, `memory_bandwidth_bytes_per_s`
+in Python). Every file states the `source` and `kind` of its values once, and `provenance` overrides them for
+single fields, so that every value has both.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic.fields import FieldInfo
+
+from planner.catalog.quantities import (
+    Bytes,
+    BytesPerS,
+    FlopPerS,
+    Fraction,
+    FractionOrZero,
+    NParameters,
+    Seconds,
+    UsdPerHour,
+    Watts,
+)
+
+Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
+PRECISION_BYTES: dict[str, float] = {
+    "fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "int4": 0.5,
+}  # fmt: skip
+SourceKind = Literal["datasheet", "measured", "quote", "estimate", "derived"]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class CatalogModel(BaseModel):
+    """Frozen, strict about unknown fields, filled by the names that YAML uses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+
+class Provenance(CatalogModel):
+    """Where a value comes from and what kind of value that makes it."""
+
+    source: str = Field(min_length=3)
+    kind: SourceKind
+
+
+class Entry(CatalogModel):
+    """What every catalog file has."""
+
+    folder: ClassVar[str]
+
+    name: str
+    source: str = Field(min_length=3, description="Where the values of this file come from.")
+    kind: SourceKind = Field(description="What kind of source that is.")
+    provenance: dict[str, Provenance] = Field(default={}, description="Overrides by dotted field path.")
+    notes: str | None = None
+
+    def provenance_of(self, path: str) -> Provenance:
+        """Return the provenance of one field, by the dotted path that YAML uses (`peak.fp8`)."""
+        parts = path.split(".")
+        for n in range(len(parts), 0, -1):
+            found = self.provenance.get(".".join(parts[:n]))
+            if found:
+                return found
+        return Provenance(source=self.source, kind=self.kind)
+
+
+class ScaleUp(CatalogModel):
+    """The link between the accelerators of one machine."""
+
+    topology: Literal["switched", "mesh", "bridge_pairs", "torus", "pcie", "none"] = Field(
+        description="switched: all-to-all at full rate; bridge_pairs: NVLink pairs, PCIe beyond; pcie: host bridge."
+    )
+    bandwidth_bytes_per_s: BytesPerS = Field(alias="bandwidth", description="Each way, per accelerator.")
+    pcie_bandwidth_bytes_per_s: BytesPerS | None = Field(
+        default=None, alias="pcie_bandwidth", description="Each way; what ranks beyond a bridge pair use."
+    )
+
+
+class Accelerator(Entry):
+    """One GPU, TPU or other accelerator chip."""
+
+    folder: ClassVar[str] = "accelerators"
+
+    vendor: str
+    architecture: str = Field(description="Family that shares efficiencies, such as ampere, hopper, cdna3.")
+    peak: dict[Precision, FlopPerS] = Field(description="Dense rate by precision, without sparsity.")
+    memory_bytes: Bytes = Field(alias="memory")
+    memory_bandwidth_bytes_per_s: BytesPerS = Field(alias="memory_bandwidth")
+    tdp_w: Watts = Field(alias="tdp")
+    scale_up: ScaleUp | None = Field(default=None, description="The usual link; a machine may say otherwise.")
+
+
+class Network(CatalogModel):
+    """The scale-out network of one machine, which carries the KV cache between pools."""
+
+    fabric: str = Field(description="Name of a file in fabrics/.")
+    n_nics: Positive
+    nic_bandwidth_bytes_per_s: BytesPerS = Field(alias="nic_bandwidth", description="Each way, per NIC.")
+
+
+class PowerCap(CatalogModel):
+    """A machine whose accelerators run under a power cap, with what that does to its step times."""
+
+    accelerator_fraction: Fraction = Field(description="Cap as a share of accelerator TDP.")
+    prefill_time_factor: float = Field(ge=1, description="Prefill step time over the uncapped one.")
+    decode_time_factor: float = Field(ge=1, description="Decode step time over the uncapped one.")
+
+
+class Machine(Entry):
+    """The unit that can be bought or rented."""
+
+    folder: ClassVar[str] = "machines"
+
+    accelerator: str = Field(description="Name of a file in accelerators/.")
+    n_accelerators: Positive
+    scale_up: ScaleUp | None = Field(default=None, description="Left out: the accelerator's own.")
+    network: Network
+    site: str = Field(
+        default="own",
+        description="Where it stands: own, or a provider. Pools exchange KV caches within one site only.",
+    )
+    rated_power_w: Watts = Field(alias="rated_power")
+    chassis_power_w: Watts = Field(alias="chassis_power", description="Drawn beside the accelerators.")
+    rack_units: Positive | None = None
+    power_cap: PowerCap | None = None
+
+
+class Fabric(Entry):
+    """A scale-out network technology."""
+
+    folder: ClassVar[str] = "fabrics"
+
+    family: Literal["infiniband", "ethernet", "efa", "ici", "nvlink"] = Field(
+        description="Machines exchange KV caches within one family only."
+    )
+    efficiency: Fraction = Field(description="Achievable share of the line rate.")
+    latency_s: Seconds = Field(alias="latency")
+
+
+class Efficiency(CatalogModel):
+    """How much of an accelerator's peaks a runtime reaches, and what it costs beside.
+
+    All efficiencies are fractions of the peak in the accelerator's file.
+    """
+
+    gemm: dict[Precision, Fraction] = Field(description="Of peak FLOP/s, at many tokens, by precision.")
+    gemm_half_tokens: float = Field(ge=0, description="Tokens in a step at which GEMMs reach half of that.")
+    weight_streaming: Fraction = Field(description="Of memory bandwidth, reading weights and activations.")
+    prefill_attention: Fraction = Field(description="Of peak FLOP/s.")
+    decode_attention: Fraction = Field(description="Of memory bandwidth, reading the KV cache.")
+    kernel_launch_s: Seconds = Field(alias="kernel_launch", description="Floor of one operator.")
+    layer_overhead_s: Seconds = Field(alias="layer_overhead", description="Host time a layer and decode step.")
+    prefill_layer_overhead_s: Seconds = Field(alias="prefill_layer_overhead", description="The same with prompts.")
+    prefill_layer_floor_s: Seconds = Field(alias="prefill_layer_floor", description="Least time of such a layer.")
+    step_overhead_s: Seconds = Field(alias="step_overhead", description="Scheduler time a step.")
+    sequence_overhead_s: Seconds = Field(alias="sequence_overhead", description="A decoding sequence and step.")
+    all_reduce_alpha_s: Seconds = Field(alias="all_reduce_alpha", description="Fixed cost of one all-reduce.")
+    all_reduce_hop_s: Seconds = Field(alias="all_reduce_hop", description="Plus this for each of 2(n-1) hops.")
+    link: Fraction = Field(description="Of scale-up bandwidth, in collectives.")
+    slow_collective_tokens: float | None = Field(
+        default=None, ge=0, description="Tokens in a step beyond which collectives run slowly (none: never)."
+    )
+    slow_collective_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, beyond it.")
+    pipeline_bubble: FractionOrZero = Field(description="Share of a step lost to pipeline imbalance.")
+    expert_imbalance: float = Field(ge=1, description="Busiest expert-parallel rank over the mean.")
+    power_base: FractionOrZero = Field(description="P/TDP of a busy accelerator at zero utilisation.")
+    power_compute: FractionOrZero | Annotated[float, Field(ge=0)] = Field(description="P/TDP per compute utilisation.")
+    power_memory: FractionOrZero = Field(description="P/TDP per memory utilisation.")
+    power_idle: FractionOrZero = Field(description="P/TDP of an idle accelerator.")
+    step_time_error: FractionOrZero = Field(description="Stated error of step times with these values.")
+
+
+def _optional_fields(model: type[CatalogModel]) -> dict[str, Any]:
+    return {
+        name: (_annotation(field) | None, Field(default=None, alias=field.alias, description=field.description))
+        for name, field in model.model_fields.items()
+    }
+
+
+def _annotation(field: FieldInfo) -> Any:
+    # Pydantic keeps the reader of units and the bounds apart from the bare type; a patch needs both again.
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation  # type: ignore[return-value]
+
+
+EfficiencyPatch: type[CatalogModel] = create_model(
+    "EfficiencyPatch", __base__=CatalogModel, __doc__="Some fields of Efficiency.", **_optional_fields(Efficiency)
+)
+
+
+class KvTransferCosts(CatalogModel):
+    """How a runtime moves KV caches between machines."""
+
+    overlapped: bool = Field(description="Whether transfer may run layer by layer behind the prompt computation.")
+    synchronisation_s: Seconds = Field(alias="synchronisation", description="Left exposed, a request, overlapped.")
+    setup_s: Seconds = Field(alias="setup", description="Fixed cost of one serialised transfer.")
+    reference_bandwidth_bytes_per_s: BytesPerS = Field(
+        alias="reference_bandwidth", description="NIC bandwidth at which the synchronisation cost was measured."
+    )
+
+
+class Runtime(Entry):
+    """A serving software and the efficiencies it reaches."""
+
+    folder: ClassVar[str] = "runtimes"
+
+    released: datetime.date
+    prefill_token_budget: Positive = Field(description="Most prompt tokens batched in one step.")
+    max_batch: Positive = Field(description="Most sequences decoding together in one replica.")
+    memory_reserve: FractionOrZero = Field(description="Share of accelerator memory kept free.")
+    kv_transfer: KvTransferCosts
+    defaults: Efficiency
+    architectures: dict[str, EfficiencyPatch] = Field(default={}, description="Overrides by architecture.")  # type: ignore[valid-type]
+    accelerators: dict[str, EfficiencyPatch] = Field(default={}, description="Overrides by accelerator.")  # type: ignore[valid-type]
+
+    def efficiency(self, accelerator: Accelerator) -> Efficiency:
+        """Return the efficiencies on `accelerator`: its own, else its architecture's, else the defaults."""
+        merged = self.defaults.model_dump()
+        for patch in (self.architectures.get(accelerator.architecture), self.accelerators.get(accelerator.name)):
+            if patch is not None:
+                given = patch.model_dump(exclude_none=True)
+                given["gemm"] = merged["gemm"] | given.get("gemm", {})
+                merged |= given
+        return Efficiency.model_validate(merged)
+
+    def is_measured_on(self, accelerator: Accelerator) -> bool:
+        """Whether this runtime has values of its own for `accelerator`."""
+        return accelerator.name in self.accelerators
+
+
+class PriceBook(Entry):
+    """Prices of one provider on one date, machine name to USD/h."""
+
+    folder: ClassVar[str] = "prices"
+
+    provider: str
+    date: datetime.date
+    default: bool = Field(default=True, description="False: used only when named with --prices.")
+    on_demand: dict[str, UsdPerHour]
+    spot: dict[str, UsdPerHour] = {}
+
+
+class MultiHeadAttention(CatalogModel):
+    """MHA, GQA or MQA: by the number of KV heads. Optionally sliding-window in some layers."""
+
+    type: Literal["mha", "gqa", "mqa"]
+    n_heads: Positive
+    n_kv_heads: Positive
+    head_dim: Positive
+    window_tokens: Positive | None = Field(default=None, description="Sliding window.")
+    n_window_layers: Count = Field(default=0, description="Layers that use the window.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MultiHeadAttention:
+        kind = "mha" if self.n_kv_heads == self.n_heads else "mqa" if self.n_kv_heads == 1 else "gqa"
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
+        if kind != self.type:
+            raise ValueError(f"{self.n_heads} heads with {self.n_kv_heads} KV heads are {kind}, not {self.type}")
+        if bool(self.window_tokens) != bool(self.n_window_layers):
+            raise ValueError("window_tokens and n_window_layers go together")
+        return self
+
+
+class LatentAttention(CatalogModel):
+    """Multi-head latent attention (DeepSeek): the KV cache holds a compressed latent a token."""
+
+    type: Literal["mla"]
+    n_heads: Positive
+    kv_lora_rank: Positive
+    q_lora_rank: Positive | None = None
+    qk_nope_head_dim: Positive
+    qk_rope_head_dim: Positive
+    v_head_dim: Positive
+
+
+Attention = Annotated[MultiHeadAttention | LatentAttention, Field(discriminator="type")]
+
+
+class DenseMlp(CatalogModel):
+    """A feed-forward block; gated ones (SwiGLU) have three matrices, plain ones two."""
+
+    intermediate_size: Positive
+    gated: bool
+
+
+class Experts(CatalogModel):
+    """A mixture of experts in place of the dense block, in all but the first `n_dense_layers` layers."""
+
+    n_experts: Positive
+    n_experts_per_token: Positive
+    intermediate_size: Positive
+    n_shared_experts: Count = 0
+    shared_intermediate_size: Count = Field(default=0, description="Width of all shared experts together.")
+    n_dense_layers: Count = 0
+
+
+class Llm(Entry):
+    """One large language model, as its architecture."""
+
+    folder: ClassVar[str] = "models"
+
+    title: str
+    n_layers: Positive
+    hidden_size: Positive
+    vocabulary_size: Positive
+    tied_embeddings: bool
+    attention: Attention
+    mlp: DenseMlp | None = Field(default=None, description="Left out where every layer has experts.")
+    experts: Experts | None = None
+    weight_precision: Precision = Field(description="As released; --precision changes it.")
+    expert_precision: Precision | None = Field(default=None, description="Of expert weights, if other.")
+    kv_precision: Precision = Field(description="Of the KV cache, as usually served.")
+    max_context_tokens: Positive
+    n_parameters: NParameters = Field(description="As published; lint compares it with the architecture's.")
+
+    @model_validator(mode="after")
+    def _has_feed_forward(self) -> Llm:
+        n_dense = self.experts.n_dense_layers if self.experts else self.n_layers
+        if n_dense and self.mlp is None:
+            raise ValueError(f"mlp is missing: {n_dense} layers are dense")
+        if self.experts and self.experts.n_experts_per_token > self.experts.n_experts:
+            raise ValueError("n_experts_per_token exceeds n_experts")
+        return self
+
+
+class TokenDistribution(CatalogModel):
+    """Marginal distribution of a token count: its quantile function at given probabilities."""
+
+    probabilities: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=2)
+    tokens: list[Annotated[float, Field(gt=0)]] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _is_a_quantile_function(self) -> TokenDistribution:
+        p, q = self.probabilities, self.tokens
+        if len(p) != len(q):
+            raise ValueError(f"{len(p)} probabilities for {len(q)} token counts")
+        if p[0] != 0 or p[-1] != 1 or any(b <= a for a, b in zip(p, p[1:], strict=False)):
+            raise ValueError("probabilities must rise strictly from 0 to 1")
+        if any(b < a for a, b in zip(q, q[1:], strict=False)):
+            raise ValueError("tokens must not fall")
+        return self
+
+
+class Workload(Entry):
+    """A kind of traffic: joint distribution of prompt and output tokens, and how bursty it arrives."""
+
+    folder: ClassVar[str] = "workloads"
+
+    title: str
+    prompt_tokens: TokenDistribution
+    output_tokens: TokenDistribution
+    correlation: float = Field(ge=-0.999, le=0.999, description="Of normal scores (Gaussian copula).")
+    arrival_cv2: float = Field(default=1.0, gt=0, description="Squared coefficient of variation of gaps; 1 Poisson.")
+
+
+ENTRY_TYPES: tuple[type[Entry], ...] = (Accelerator, Machine, Fabric, Runtime, PriceBook, Llm, Workload)
+BY_FOLDER: dict[str, type[Entry]] = {t.folder: t for t in ENTRY_TYPES}

@@ -1,0 +1,161 @@
+"""Predict what a given cluster does with a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from planner.errors import ScenarioError
+from planner.fleet.candidate import stable_rate_of_one
+from planner.fleet.configuration import Configuration, configurations_of, configure, make_layout
+from planner.fleet.plan import Cluster, Plan, PoolInput, SolverReport
+from planner.fleet.prediction import ClusterModel, Member, Route, headroom
+from planner.problem import Problem
+from planner.reporting import build_plan
+from planner.serving.capacity import mixed_capacity, prefill_capacity
+from planner.serving.decode import DecodeQueue
+from planner.serving.mixed import MixedQueue
+from planner.serving.prefill import PrefillQueue
+
+
+def read_cluster(source: Cluster | Mapping[str, Any] | list[Any]) -> Cluster:
+    """Turn what the caller has into a `Cluster`.
+
+    Raises
+    ------
+    ScenarioError
+        A field that is unknown or cannot be used, or a role that is missing.
+    """
+    if isinstance(source, Cluster):
+        cluster = source
+    else:
+        try:
+            cluster = Cluster.model_validate({"pools": source} if isinstance(source, list) else source)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ScenarioError(
+                f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}",
+                where="cluster",
+                value=repr(first.get("input")),
+                fix="write pools like {role: prefill, machine: dgx-h100, count: 27}",
+            ) from None
+    roles = {pool.role for pool in cluster.pools}
+    for role, other in (("prefill", "decode"), ("decode", "prefill")):
+        if role in roles and other not in roles:
+            raise ScenarioError(
+                f"the cluster has a {role} pool and no {other} pool",
+                where="cluster",
+                rule="a request needs both phases",
+                fix=f"add a {other} pool, or make the pool mixed",
+            )
+    return cluster
+
+
+def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
+    """Predict percentiles, utilisation, cost and headroom of a given cluster.
+
+    Load is shared among like pools in proportion to the rate each can sustain; every prefill pool sends to every
+    decode pool that it can reach.
+
+    Raises
+    ------
+    ScenarioError
+        A prefill pool that can reach no decode pool.
+    """
+    configurations = [_configuration(problem, pool) for pool in cluster.pools]
+    stable = [
+        pool.count * _stable_rate(problem, pool, c) for pool, c in zip(cluster.pools, configurations, strict=True)
+    ]
+    routes = _routes(problem, cluster, configurations, stable)
+    rate = [0.0] * len(stable)
+    for route in routes:
+        rate[route.first] += route.rate_per_s
+        if route.second is not None:
+            rate[route.second] += route.rate_per_s
+    members = [
+        Member(pool.role, c, pool.count, r)
+        for pool, c, r in zip(cluster.pools, configurations, rate, strict=True)
+    ]
+    multiple = headroom(members, routes, problem.need)
+    value = float(sum(pool.count for pool in cluster.pools))
+    report = SolverReport(
+        status="evaluated", solver="none", objective="none", value=value, bound=value, gap=0.0, rounds=0,
+        candidates=len(members), enumeration=None, rows_checked=False,
+    )  # fmt: skip
+    return build_plan(
+        problem, members, routes, [m.rate_per_s * multiple for m in members], report,
+        spares=0, rejected=[], alternatives=[],
+    )  # fmt: skip
+
+
+def _configuration(problem: Problem, pool: PoolInput) -> Configuration:
+    machine = problem.catalog.machine(pool.machine, where="cluster")
+    books = problem.scenario.prices
+    if pool.tensor_parallel is not None:
+        layout = make_layout(
+            machine, problem.serving, pool.tensor_parallel, pool.pipeline_parallel, pool.expert_parallel
+        )
+        return configure(problem.catalog, machine, problem.serving, layout, books)
+    found, rejected = configurations_of(problem.catalog, machine, problem.serving, books)
+    if not found:
+        raise rejected[0].error
+    # The layout that carries most within the objectives at this count; where none carries anything, the quickest.
+    return max(found, key=lambda c: (*_capacity(problem, pool, c), c.label))
+
+
+def _queue(problem: Problem, role: str, c: Configuration) -> PrefillQueue | DecodeQueue | MixedQueue:
+    kinds = {"prefill": PrefillQueue, "decode": DecodeQueue, "mixed": MixedQueue}
+    return kinds[role](c.lane, problem.need.traffic)  # type: ignore[no-any-return]
+
+
+def _stable_rate(problem: Problem, pool: PoolInput, c: Configuration) -> float:
+    return stable_rate_of_one(c, _queue(problem, pool.role, c))
+
+
+def _capacity(problem: Problem, pool: PoolInput, c: Configuration) -> tuple[float, float]:
+    """Rate within the objectives, and the stable rate, of this many machines in this layout."""
+    need, queue = problem.need, _queue(problem, pool.role, c)
+    stable = pool.count * stable_rate_of_one(c, queue)
+    count, lanes = np.array([pool.count]), c.layout.lanes_per_machine
+    if isinstance(queue, PrefillQueue):
+        return float(prefill_capacity(queue, need.limits, count, lanes, need.most_busy).rate_per_s[0]), stable
+    if isinstance(queue, MixedQueue):
+        return float(mixed_capacity(queue, need.limits, count, lanes, need.most_busy).rate_per_s[0]), stable
+    # A decode pool's limits depend on who sends to it; by itself, judge it on pace.
+    return stable, stable
+
+
+def _routes(
+    problem: Problem, cluster: Cluster, configurations: list[Configuration], stable: list[float]
+) -> list[Route]:
+    by_role = {
+        role: [i for i, pool in enumerate(cluster.pools) if pool.role == role]
+        for role in ("prefill", "decode", "mixed")
+    }
+    reach = {
+        p: [d for d in by_role["decode"] if configurations[p].can_send_to(configurations[d])] for p in by_role["prefill"]
+    }
+    for p, reached in reach.items():
+        if not reached:
+            name = configurations[p].machine.name
+            raise ScenarioError(
+                f"the prefill pool of {name} can reach no decode pool",
+                where="cluster",
+                rule="KV caches cross within one site and one kind of network",
+                fix="put both pools on machines of one site and fabric family",
+            )
+    split = min(sum(stable[i] for i in by_role["prefill"]), sum(stable[i] for i in by_role["decode"]))
+    mixed = sum(stable[i] for i in by_role["mixed"])
+    if split + mixed <= 0:
+        raise ScenarioError("the cluster has no room for a single request", where="cluster", rule="KV memory")
+    demand = problem.need.rate_per_s
+    routes = [Route(i, None, demand * stable[i] / (split + mixed)) for i in by_role["mixed"]]
+    total_prefill = sum(stable[i] for i in by_role["prefill"]) or 1.0
+    for p, reached in reach.items():
+        share = demand * split / (split + mixed) * stable[p] / total_prefill
+        total = sum(stable[d] for d in reached) or 1.0
+        routes += [Route(p, d, share * stable[d] / total) for d in reached]
+    return routes

@@ -1,0 +1,1 @@
+"""Results as files: written whole or not at all."""

@@ -1,0 +1,235 @@
+"""Catalog entries as flat records: one line for an entry in a listing, one line for a field of an entry."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from planner.catalog.catalog import LABELS, Catalog
+from planner.catalog.json_schema import unit_at
+from planner.catalog.loading import ABOUT, merge_layers
+from planner.catalog.schema import (
+    BY_FOLDER,
+    ENTRY_TYPES,
+    Accelerator,
+    Entry,
+    Fabric,
+    Llm,
+    Machine,
+    PriceBook,
+    Runtime,
+    TokenDistribution,
+    Workload,
+)
+from planner.catalog.validation import dotted, one_line
+from planner.errors import InputError, UnknownNameError
+from planner.units import format_bandwidth, format_data, format_power, format_time
+
+FROM = "from"
+BUILT_IN = "built-in"
+_WRITTEN = re.compile(r"\s*\$?\s*([+-]?[\d.,_]+(?:[eE][+-]?\d+)?)\s*(.*?)\s*")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a listing: the value for programs and the text for people."""
+
+    name: str
+    value: object
+    title: str
+    text: str
+
+
+def kind_of(word: str) -> type[Entry]:
+    """Return the kind of entry that a word means: a folder, `machine`, `llm`, `price book`, ...
+
+    Raises
+    ------
+    UnknownNameError
+        No such kind.
+    """
+    words = {folder: kind for folder, kind in BY_FOLDER.items()}
+    words |= {LABELS[folder]: kind for folder, kind in BY_FOLDER.items()}
+    words |= {kind.__name__.lower(): kind for kind in ENTRY_TYPES} | {"price": PriceBook, "llms": Llm}
+    found = words.get(word.lower().rstrip("/"))
+    if found is None:
+        raise UnknownNameError.of("kind", word, BY_FOLDER)
+    return found
+
+
+def overview(catalog: Catalog) -> list[list[Column]]:
+    """Return all names of all kinds, without reading a file."""
+    rows = []
+    for kind in ENTRY_TYPES:
+        for name in catalog.names(kind):
+            rows.append([_plain("kind", kind.folder), _plain("name", name), _layers(catalog, kind, name)])
+    return rows
+
+
+def listing(catalog: Catalog, kind: type[Entry]) -> list[list[Column]]:
+    """Return all entries of one kind with what tells them apart; a broken one says what is wrong with it."""
+    rows = []
+    for name in catalog.names(kind):
+        head = [_plain("name", name)]
+        entry, problems = catalog.check(kind, name)
+        if entry is None:
+            rows.append([*head, _plain("error", one_line(problems[0]))])
+        else:
+            rows.append([*head, *_summary(entry, catalog), _layers(catalog, kind, name)])
+    return rows
+
+
+def find(catalog: Catalog, name: str, kind: type[Entry] | None = None) -> Entry:
+    """Return the entry of a name, whatever its kind.
+
+    Raises
+    ------
+    UnknownNameError
+        No entry has it.
+    InputError
+        Several kinds have it and `kind` does not say which.
+    """
+    if kind is not None:
+        return catalog.get(kind, name)
+    kinds = [k for k in ENTRY_TYPES if catalog.files_of(k, name)]
+    if not kinds:
+        raise UnknownNameError.of("catalog entry", name, {n for k in ENTRY_TYPES for n in catalog.names(k)})
+    if len(kinds) > 1:
+        raise InputError(
+            f"{name!r} is the name of several things: {', '.join(LABELS[k.folder] for k in kinds)}",
+            where="--kind",
+            fix=f"say which one: --kind {kinds[0].folder}",
+        )
+    return catalog.get(kinds[0], name)
+
+
+def field_records(catalog: Catalog, entry: Entry) -> list[dict[str, object]]:
+    """Return every field of an entry as a flat record.
+
+    Returns
+    -------
+    list of dict
+        `field` (dotted path as in YAML), `value` (in the base unit), `unit`, `written` (as in the file),
+        `kind` and `source` of the value. A field left out of the files has kind `default`.
+    """
+    kind = type(entry)
+    written = merge_layers(catalog.layers_of(kind, entry.name))
+    records: list[dict[str, object]] = []
+    for path, value in _leaves(entry.model_dump(by_alias=True, mode="json")):
+        if path[0] in ("name", *ABOUT):
+            continue
+        as_written = _value_at(written, path)
+        if as_written is None and value in (None, {}):
+            continue
+        origin = entry.provenance_of(dotted(path)) if as_written is not None else None
+        records.append(
+            {
+                "field": dotted(path),
+                "value": value,
+                "unit": unit_at(kind.folder, path),
+                "written": value if as_written is None or isinstance(as_written, datetime.date) else as_written,
+                "kind": origin.kind if origin else "default",
+                "source": origin.source if origin else "",
+            }
+        )
+    return records
+
+
+def field_row(record: dict[str, object]) -> list[str]:
+    """Return a record of `field_records` as the texts of a table: field, value, unit, kind, source."""
+    written, unit = record["written"], ""
+    text = ", ".join(map(str, written)) if isinstance(written, list) else _text(written)
+    if record["unit"] is not None and (match := _WRITTEN.fullmatch(text)):
+        text, unit = match[1], match[2]
+    return [str(record["field"]), text, unit, str(record["kind"]), str(record["source"])]
+
+
+def _text(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _leaves(data: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _value_at(data: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        if not isinstance(data, dict) or part not in data:
+            return None
+        data = data[part]
+    return data
+
+
+def _plain(name: str, value: str) -> Column:
+    return Column(name, value, name, value)
+
+
+def _layers(catalog: Catalog, kind: type[Entry], name: str) -> Column:
+    files = [str(path) for path in catalog.overlay_files_of(kind, name)]
+    return Column("overlays", files, FROM, ", ".join(files) if files else BUILT_IN)
+
+
+def _summary(entry: Entry, catalog: Catalog) -> Iterator[Column]:
+    if isinstance(entry, Accelerator):
+        peak = entry.peak.get("bf16") or entry.peak.get("fp16")
+        yield _plain("vendor", entry.vendor)
+        yield _plain("architecture", entry.architecture)
+        yield Column("memory_bytes", entry.memory_bytes, "memory", format_data(entry.memory_bytes))
+        bandwidth = entry.memory_bandwidth_bytes_per_s
+        yield Column("memory_bandwidth_bytes_per_s", bandwidth, "bandwidth", f"{bandwidth / 1e9:,.0f} GB/s")
+        yield Column("peak_16_bit_flop_per_s", peak, "16 bit", f"{peak / 1e12:g} TFLOP/s" if peak else "-")
+        yield Column("tdp_w", entry.tdp_w, "TDP", format_power(entry.tdp_w))
+    elif isinstance(entry, Machine):
+        yield Column("n_accelerators", entry.n_accelerators, "n", str(entry.n_accelerators))
+        yield _plain("accelerator", entry.accelerator)
+        nic = entry.network.n_nics * entry.network.nic_bandwidth_bytes_per_s
+        yield Column("network_bytes_per_s", nic, "network", format_bandwidth(nic))
+        yield Column("rated_power_w", entry.rated_power_w, "rated power", format_power(entry.rated_power_w))
+        price = catalog.price_of(entry.name)
+        usd_per_hour, book, date = (price.usd_per_hour, price.book, price.date) if price else (None, None, None)
+        yield Column("usd_per_hour", usd_per_hour, "USD/h", f"{usd_per_hour:,.2f}" if usd_per_hour else "-")
+        yield Column("price_book", book, "price book", book or "-")
+        yield Column("price_date", date and date.isoformat(), "of", date.isoformat() if date else "-")
+    elif isinstance(entry, Fabric):
+        yield _plain("family", entry.family)
+        yield Column("efficiency_fraction", entry.efficiency, "efficiency", f"{entry.efficiency * 100:g} %")
+        yield Column("latency_s", entry.latency_s, "latency", format_time(entry.latency_s))
+    elif isinstance(entry, Runtime):
+        yield _plain("released", entry.released.isoformat())
+        yield Column("max_batch", entry.max_batch, "batch", str(entry.max_batch))
+        tuned = ", ".join([*entry.architectures, *entry.accelerators])
+        yield Column("values_for", tuned, "values for", tuned or "-")
+    elif isinstance(entry, PriceBook):
+        yield _plain("provider", entry.provider)
+        yield _plain("date", entry.date.isoformat())
+        yield Column("default", entry.default, "default", "yes" if entry.default else "only with --prices")
+        yield Column("n_machines", len(entry.on_demand), "machines", str(len(entry.on_demand)))
+    elif isinstance(entry, Llm):
+        yield Column("n_parameters", entry.n_parameters, "parameters", f"{entry.n_parameters / 1e9:.4g} B")
+        yield _plain("attention", entry.attention.type)
+        experts = f"{entry.experts.n_experts_per_token} of {entry.experts.n_experts}" if entry.experts else ""
+        yield Column("experts", experts, "experts", experts or "-")
+        yield Column("weight_precision", entry.weight_precision, "weights", entry.weight_precision)
+        yield Column("max_context_tokens", entry.max_context_tokens, "context", f"{entry.max_context_tokens:,}")
+    elif isinstance(entry, Workload):
+        prompt, output = _median(entry.prompt_tokens), _median(entry.output_tokens)
+        yield Column("prompt_tokens_p50", prompt, "prompt p50", f"{prompt:,.0f}")
+        yield Column("output_tokens_p50", output, "output p50", f"{output:,.0f}")
+        yield Column("arrival_cv2", entry.arrival_cv2, "burstiness", f"{entry.arrival_cv2:g}")
+        yield _plain("title", entry.title)
+
+
+def _median(distribution: TokenDistribution) -> float:
+    points = list(zip(distribution.probabilities, distribution.tokens, strict=True))
+    for (p0, q0), (p1, q1) in pairwise(points):
+        if p0 <= 0.5 <= p1:
+            return q0 + (q1 - q0) * (0.5 - p0) / (p1 - p0)
+    return points[-1][1]

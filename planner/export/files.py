@@ -1,0 +1,83 @@
+"""Writing result files whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from planner.errors import OutputError
+
+
+def write_whole(path: Path | str, content: str | bytes) -> None:
+    """Write a file so that readers see either the old content or all of the new one.
+
+    The content goes to a new file in the same folder, which then takes the place of `path`. A link is
+    followed; a device or pipe (`/dev/stdout`) is written directly, for it cannot be replaced.
+
+    Parameters
+    ----------
+    path : Path or str
+        Where to write; its folder must exist.
+    content : str or bytes
+        Text is written as UTF-8, with its line ends as they are.
+
+    Raises
+    ------
+    OutputError
+        A missing or unwritable folder, a folder in the place of the file, a read-only file, a full disk.
+        What was there before is left as it was.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    shown = str(path)
+    target = Path(os.path.realpath(path))
+    try:
+        mode = _checked_mode(target, shown)
+        if mode is not None and not stat.S_ISREG(mode):
+            with open(target, "wb") as stream:
+                stream.write(data)
+            return
+        _replace(target, data, mode)
+    except OSError as error:
+        raise OutputError(f"cannot write: {error.strerror or error}", where=shown, fix="choose another file") from None
+
+
+def _checked_mode(target: Path, shown: str) -> int | None:
+    """Return the mode of what is there now, or None if nothing is."""
+    folder = target.parent
+    if not folder.exists():
+        raise OutputError("cannot write: the folder does not exist", where=shown, fix=f"make it: mkdir -p {folder}")
+    if not folder.is_dir():
+        raise OutputError(f"cannot write: {folder} is not a folder", where=shown, fix="choose another file")
+    if target.is_dir():
+        raise OutputError("cannot write: this is a folder", where=shown, fix="name a file in it")
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not os.access(target, os.W_OK):
+        raise OutputError("cannot write: the file is read-only", where=shown, fix="choose another file")
+    return mode
+
+
+def _replace(target: Path, data: bytes, mode: int | None) -> None:
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

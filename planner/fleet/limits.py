@@ -1,0 +1,59 @@
+"""What a plan minimises, and what it may not exceed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from planner.fleet.candidate import Candidate
+
+ObjectiveName = Literal["cost", "power", "machines", "throughput"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Budgets and stock; None or absent means no limit.
+
+    Attributes
+    ----------
+    max_cost_usd_per_hour, max_power_w : float or None
+        Of all machines bought, spares included [USD/h], [W rated].
+    max_machines : mapping of str to int
+        Stock by machine type.
+    max_total_machines : int or None
+        Of all types together.
+    spares : int
+        Machines of each pool that may fail with the objectives still met.
+    """
+
+    max_cost_usd_per_hour: float | None = None
+    max_power_w: float | None = None
+    max_machines: Mapping[str, int] = field(default_factory=dict)
+    max_total_machines: int | None = None
+    spares: int = 0
+
+    @property
+    def any_budget(self) -> bool:
+        """Whether anything bounds the size of a plan."""
+        return (
+            self.max_cost_usd_per_hour is not None
+            or self.max_power_w is not None
+            or self.max_total_machines is not None
+            or bool(self.max_machines)
+        )
+
+
+def price_usd_per_hour(candidate: Candidate) -> float:
+    """Price of one machine [USD/h]; NaN where it has none."""
+    price = candidate.configuration.price
+    return price.usd_per_hour if price else float("nan")
+
+
+def unit_cost(candidate: Candidate, objective: ObjectiveName) -> float:
+    """What one machine adds to the objective (for throughput, to cost, which breaks ties)."""
+    if objective == "power":
+        return candidate.configuration.machine.rated_power_w
+    if objective == "machines":
+        return 1.0
+    return price_usd_per_hour(candidate)

@@ -1,0 +1,221 @@
+"""What a cluster's requests experience: percentiles over all its pools, load by load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.fleet.candidate import Requirement, transfer_s
+from planner.fleet.configuration import Configuration
+from planner.latency.batch import Floats
+from planner.serving.capacity import MEMORY_FULL_ALLOWED
+from planner.serving.decode import DecodeQueue, Upstream
+from planner.serving.erlang import WaitTail
+from planner.serving.mixed import MixedQueue
+from planner.serving.prefill import PrefillQueue
+from planner.serving.requests import Limit, reference_latencies
+
+_PERCENTILE_TOLERANCE = 1e-3  # relative
+_WIDEST = 1e5  # how far from the unloaded percentile the search goes, as a factor
+
+
+@dataclass(frozen=True)
+class Member:
+    """A pool of a cluster.
+
+    Attributes
+    ----------
+    role : str
+        `prefill`, `decode` or `mixed`.
+    configuration : Configuration
+    count : int
+        Machines.
+    rate_per_s : float
+        Requests it carries [requests/s].
+    """
+
+    role: str
+    configuration: Configuration
+    count: int
+    rate_per_s: float
+
+    @property
+    def n_lanes(self) -> Floats:
+        """Lanes of the pool, as an array of one."""
+        return np.array([float(self.count * self.configuration.layout.lanes_per_machine)])
+
+
+@dataclass(frozen=True)
+class Route:
+    """Requests that take one way: a mixed pool, or a prefill and then a decode pool (indices into the members)."""
+
+    first: int
+    second: int | None
+    rate_per_s: float
+
+
+class ClusterModel:
+    """Analytic model of a cluster under a given load.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    routes : sequence of Route
+    need : Requirement
+    load : float
+        Multiple of the members' and routes' rates.
+    """
+
+    def __init__(
+        self, members: Sequence[Member], routes: Sequence[Route], need: Requirement, load: float = 1.0
+    ) -> None:
+        self.need = need
+        self._routes = [r for r in routes if r.rate_per_s > 0]
+        self._total = sum(r.rate_per_s for r in self._routes)
+        rates = [np.array([m.rate_per_s * load]) for m in members]
+        self._members = list(members)
+        self._rates = rates
+        self._prefill = {i: PrefillQueue(m.configuration.lane, need.traffic) for i, m in _of(members, "prefill")}
+        self._decode = {i: DecodeQueue(m.configuration.lane, need.traffic) for i, m in _of(members, "decode")}
+        self._mixed = {i: MixedQueue(m.configuration.lane, need.traffic) for i, m in _of(members, "mixed")}
+        self._decode_states = {i: q.state(rates[i], members[i].n_lanes) for i, q in self._decode.items()}
+        self._mixed_states = {
+            i: q.state(q.batch_at(rates[i], members[i].n_lanes), members[i].n_lanes) for i, q in self._mixed.items()
+        }
+
+    def utilisation(self, i: int) -> float:
+        """Rate of member `i` over the rate at which it would be busy all the time."""
+        member, rate = self._members[i], float(self._rates[i][0])
+        if i in self._mixed:
+            queue = self._mixed[i]
+            top = queue.state(np.array([queue.most_resident]), member.n_lanes)
+            return rate / float(top.rate_per_s[0] * member.n_lanes[0])
+        queue_of = self._prefill.get(i) or self._decode[i]
+        return rate / max(float(queue_of.stable_rate_per_s(member.n_lanes)[0]), 1e-300)
+
+    def is_stable(self) -> bool:
+        """Whether every pool keeps up, with KV memory free 99 % of the time."""
+        for i in range(len(self._members)):
+            if self.utilisation(i) >= 1.0:
+                return False
+            if i in self._decode and self._decode_states[i].memory_full[0] > MEMORY_FULL_ALLOWED:
+                return False
+            if i in self._mixed and not self._mixed_states[i].batch[0] <= self._mixed[i].largest_batch * (1 + 1e-6):
+                return False
+        return True
+
+    def mean_batch(self, i: int) -> float:
+        """Sequences decoding on a lane of member `i`, on average; 0 for prefill."""
+        if i in self._decode:
+            return float(self._decode_states[i].mean_batch()[0])
+        return float(self._mixed_states[i].batch[0]) if i in self._mixed else 0.0
+
+    def late(self, metric: str, limit_s: Floats) -> float:
+        """Share of requests whose `metric` exceeds the limit of their point, over all routes."""
+        share = 0.0
+        for route in self._routes:
+            share += route.rate_per_s / self._total * self._late_on(route, metric, limit_s)
+        return share
+
+    def _late_on(self, route: Route, metric: str, limit_s: Floats) -> float:
+        i, lanes, rate = route.first, self._members[route.first].n_lanes, self._rates[route.first]
+        if route.second is None:
+            queue, state = self._mixed[i], self._mixed_states[i]
+            if not np.isfinite(state.batch[0]):
+                return 1.0
+            checks = {"ttft": queue.exceeds_ttft, "tbt": queue.exceeds_tbt, "e2e": queue.exceeds_e2e}
+            return float(checks[metric](limit_s, state, lanes)[0])
+        if metric == "ttft":
+            return float(self._prefill[i].exceeds(limit_s, rate, lanes)[0])
+        decode, state = self._decode[route.second], self._decode_states[route.second]
+        upstream = self._upstream(i, route.second)
+        curve = decode.late_tbt(limit_s, upstream.transfer_s) if metric == "tbt" else decode.late_e2e(limit_s, upstream)
+        return float(state.share(curve)[0])
+
+    def _upstream(self, i: int, j: int) -> Upstream:
+        queue = self._prefill[i]
+        wait = queue.wait(self._rates[i], self._members[i].n_lanes)
+        exposed = transfer_s(
+            self._members[i].configuration, self._members[j].configuration, self.need, queue.alone_s
+        )
+        return Upstream(WaitTail(wait.probability[0], wait.decay_per_s[0]), queue.alone_s, exposed)
+
+    def meets(self, limit: Limit) -> bool:
+        """Whether the objective holds."""
+        return self.late(limit.objective.metric, limit.limit_s) <= limit.allowed * (1 + 1e-6) + 1e-12
+
+    def percentile(self, metric: str, percentile: float, unit_s: Floats | float) -> float | None:
+        """Value v such that `percentile` % of requests stay within v x `unit_s`; None where there is none.
+
+        `unit_s` is 1 for seconds, or the reference latencies for a slowdown.
+        """
+        unit = np.broadcast_to(np.asarray(unit_s, dtype=float), self.need.traffic.weight.shape)
+        allowed = 1.0 - percentile / 100.0
+        return _smallest(lambda v: self.late(metric, v * unit) <= allowed, self._unloaded(metric, unit, percentile))
+
+    def _unloaded(self, metric: str, unit_s: Floats, percentile: float) -> float:
+        """The percentile with every request alone, where to start the search for the loaded one."""
+        lane, traffic = self._members[self._routes[0].first].configuration.lane, self.need.traffic
+        latency = reference_latencies(lane, traffic)[metric] / unit_s
+        order = np.argsort(latency)
+        at = np.searchsorted(np.cumsum(traffic.weight[order]), percentile / 100.0)
+        return max(float(latency[order][min(int(at), latency.size - 1)]), 1e-9)
+
+
+def _of(members: Sequence[Member], role: str) -> list[tuple[int, Member]]:
+    return [(i, m) for i, m in enumerate(members) if m.role == role]
+
+
+def _smallest(holds: Callable[[float], bool], start: float) -> float | None:
+    """Least v > 0 with `holds(v)`, by doubling and bisection from `start`; None if it holds nowhere."""
+    lo = hi = start
+    while not holds(hi):
+        lo, hi = hi, hi * 1.6
+        if hi > _WIDEST * start:
+            return None
+    while lo == hi or holds(lo):
+        lo, hi = lo / 1.6, lo
+        if lo < start / _WIDEST:
+            return hi
+    while hi / lo > 1 + _PERCENTILE_TOLERANCE:
+        middle = (lo * hi) ** 0.5
+        lo, hi = (lo, middle) if holds(middle) else (middle, hi)
+    return hi
+
+
+def headroom(members: Sequence[Member], routes: Sequence[Route], need: Requirement, most: float = 16.0) -> float:
+    """Load multiple at which the first objective breaks, to 0.5 %; below 1 if it is broken now."""
+
+    def holds(load: float) -> bool:
+        model = ClusterModel(members, routes, need, load)
+        return model.is_stable() and all(model.meets(limit) for limit in need.limits)
+
+    lo, hi = 0.0, 1.0
+    while holds(hi):
+        lo, hi = hi, hi * 1.5
+        if hi > most:
+            return most
+    while hi - lo > 0.005 * hi:
+        middle = (lo + hi) / 2.0
+        if holds(middle):
+            lo = middle
+        else:
+            hi = middle
+        if hi < 1e-3:
+            return 0.0
+    return lo
+
+
+def binding_of(candidate_role: str, model: ClusterModel, need: Requirement, i: int) -> str:
+    """What limits pool `i` at the load of `model` (a little above its capacity): an objective, memory or compute."""
+    worst, name = 0.0, ""
+    for limit in need.limits:
+        metric = limit.objective.metric
+        relevant = {"prefill": ("ttft",), "decode": ("tbt", "e2e"), "mixed": ("ttft", "tbt", "e2e")}[candidate_role]
+        if metric in relevant:
+            share = model.late(metric, limit.limit_s) / limit.allowed
+            if share > max(worst, 1.0):
+                worst, name = share, limit.objective.label
+    return name

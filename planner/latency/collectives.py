@@ -1,0 +1,78 @@
+"""Time of the collectives between the accelerators of one replica."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from planner.catalog.schema import ScaleUp
+from planner.latency.batch import Floats
+
+
+def link_bytes_per_s(scale_up: ScaleUp, n_ranks: int) -> float:
+    """Bandwidth each way that each of `n_ranks` sees in a collective [bytes/s].
+
+    Bridge pairs reach their bridge with two ranks and fall back to PCIe beyond; a machine without a link
+    between accelerators gives 0.
+    """
+    if scale_up.topology == "none":
+        return 0.0
+    if scale_up.topology == "bridge_pairs" and n_ranks > 2:
+        return scale_up.pcie_bandwidth_bytes_per_s or scale_up.bandwidth_bytes_per_s
+    return scale_up.bandwidth_bytes_per_s
+
+
+def all_reduce_time_s(
+    message_bytes: ArrayLike, n_ranks: int, link_bytes_per_s: float, alpha_s: float, hop_s: float = 0.0
+) -> Floats:
+    """Time of one ring all-reduce.
+
+    Parameters
+    ----------
+    message_bytes : float or array_like
+        Size of the reduced tensor on each rank [bytes].
+    n_ranks : int
+        Ranks in the group; 1 costs nothing.
+    link_bytes_per_s : float
+        Achieved bandwidth of each rank, each way [bytes/s].
+    alpha_s, hop_s : float
+        Fixed cost, and cost of each of the 2(n-1) steps of the ring [s].
+
+    Returns
+    -------
+    ndarray
+        Elapsed time [s], same shape as `message_bytes`.
+
+    Notes
+    -----
+    t = alpha + 2(n-1) hop + 2(n-1)/n * m / bw                                                       (1)
+
+    References
+    ----------
+    .. [1] Thakur, Rabenseifner, Gropp, IJHPCA 19(1), 2005, section 4.
+    """
+    message = np.asarray(message_bytes, dtype=float)
+    if n_ranks == 1:
+        return np.zeros_like(message)
+    steps = 2.0 * (n_ranks - 1)
+    return alpha_s + steps * hop_s + steps / n_ranks * message / link_bytes_per_s
+
+
+def all_to_all_time_s(
+    message_bytes: ArrayLike, n_ranks: int, link_bytes_per_s: float, alpha_s: float, hop_s: float = 0.0
+) -> Floats:
+    """Time of one all-to-all in which each rank holds `message_bytes` and sends (n-1)/n of it away [s].
+
+    Notes
+    -----
+    t = alpha + (n-1) hop + (n-1)/n * m / bw                                                         (2)
+    """
+    message = np.asarray(message_bytes, dtype=float)
+    if n_ranks == 1:
+        return np.zeros_like(message)
+    return alpha_s + (n_ranks - 1) * hop_s + (n_ranks - 1) / n_ranks * message / link_bytes_per_s
+
+
+def point_to_point_time_s(message_bytes: ArrayLike, link_bytes_per_s: float, alpha_s: float) -> Floats:
+    """Time to hand a tensor to the next pipeline stage: alpha + m / bw [s]."""
+    return alpha_s + np.asarray(message_bytes, dtype=float) / link_bytes_per_s

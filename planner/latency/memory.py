@@ -1,0 +1,132 @@
+"""What fits: weights, KV cache, activations and reserve against accelerator memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from planner.catalog import parameters
+from planner.catalog.schema import PRECISION_BYTES, Accelerator, LatentAttention, Llm, Runtime
+from planner.errors import DoesNotFitError
+from planner.latency.layout import Layout
+from planner.units import format_data
+
+
+@dataclass(frozen=True)
+class MemoryFit:
+    """Memory of one accelerator under a layout, and what it leaves for requests.
+
+    Attributes
+    ----------
+    capacity_bytes, weight_bytes, activation_bytes, reserve_bytes : float
+        Of one accelerator [bytes].
+    kv_bytes_per_token : float
+        KV cache of one token on one accelerator [bytes].
+    resident_tokens : float
+        Tokens of KV cache that one *replica* holds; 0 or less when the model does not fit.
+    """
+
+    capacity_bytes: float
+    weight_bytes: float
+    activation_bytes: float
+    reserve_bytes: float
+    kv_bytes_per_token: float
+    resident_tokens: float
+
+    @property
+    def needed_bytes(self) -> float:
+        """Memory of one accelerator needed before the first token [bytes]."""
+        return self.weight_bytes + self.activation_bytes + self.reserve_bytes
+
+
+def kv_bytes_per_token_layer(llm: Llm, layout: Layout) -> float:
+    """KV-cache bytes that one token adds in one layer, on one rank of the tensor-parallel group.
+
+    Notes
+    -----
+    MHA, GQA, MQA: 2 ceil(n_kv / tp) d_head b; KV heads are replicated where tp exceeds them.
+    MLA: (r_kv + d_rope) b on each rank: the latent is shared by all heads, so it is not divided.
+    """
+    width = PRECISION_BYTES[layout.kv_precision]
+    attention = llm.attention
+    if isinstance(attention, LatentAttention):
+        return (attention.kv_lora_rank + attention.qk_rope_head_dim) * width
+    return 2.0 * math.ceil(attention.n_kv_heads / layout.tensor_parallel) * attention.head_dim * width
+
+
+def kv_bytes_per_token(llm: Llm, layout: Layout) -> float:
+    """KV-cache bytes of one token over all layers, counted once however many ranks hold a copy [bytes].
+
+    This is what crosses the network when a request moves from a prefill to a decode machine.
+    """
+    whole = layout.model_copy(update={"tensor_parallel": 1})
+    return kv_bytes_per_token_layer(llm, whole) * llm.n_layers
+
+
+def weight_bytes(llm: Llm, layout: Layout) -> float:
+    """Weights of one replica [bytes]: matrices in the layout's precision, embeddings in at least 16 bits."""
+    width = PRECISION_BYTES[layout.precision]
+    experts = routed_expert_elements(llm)
+    embeddings = parameters.embedding_elements(llm) * (1 if llm.tied_embeddings else 2)
+    rest = parameters.n_parameters(llm) - experts - embeddings
+    return rest * width + experts * expert_bytes_per_element(llm, layout) + embeddings * max(width, 2.0)
+
+
+def routed_expert_elements(llm: Llm) -> float:
+    """Weights of all routed experts of all layers [elements]; 0 for a dense model."""
+    if llm.experts is None:
+        return 0.0
+    n_layers = llm.n_layers - parameters.n_dense_layers(llm)
+    return float(n_layers * llm.experts.n_experts * parameters.expert_elements(llm))
+
+
+def expert_bytes_per_element(llm: Llm, layout: Layout) -> float:
+    """Bytes of one expert weight: the released expert precision where the model is served as released."""
+    width = PRECISION_BYTES[layout.precision]
+    if llm.expert_precision is not None and layout.precision == llm.weight_precision:
+        return PRECISION_BYTES[llm.expert_precision]
+    return width
+
+
+def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:
+    """Divide the memory of each accelerator among weights, activations, reserve and KV cache.
+
+    Notes
+    -----
+    weights / (tp pp) + activations + reserve + KV <= capacity                                       (1)
+
+    Activations hold one step of the runtime's token budget: the residual stream twice, and the widest
+    intermediate of the feed-forward block and attention divided over the ranks, in 16 bits.
+    """
+    per_gpu = weight_bytes(llm, layout) / layout.accelerators_per_replica
+    heads = llm.attention.n_heads
+    head_dim = llm.attention.v_head_dim if isinstance(llm.attention, LatentAttention) else llm.attention.head_dim
+    widest = max(
+        3 * heads * head_dim,
+        2 * llm.mlp.intermediate_size if llm.mlp else 0,
+        2 * llm.experts.n_experts_per_token * llm.experts.intermediate_size if llm.experts else 0,
+    )
+    activations = 2.0 * runtime.prefill_token_budget * (2 * llm.hidden_size + widest / layout.tensor_parallel)
+    capacity = accelerator.memory_bytes
+    reserve = runtime.memory_reserve * capacity
+    layers_per_stage = math.ceil(llm.n_layers / layout.pipeline_parallel)
+    kv = kv_bytes_per_token_layer(llm, layout) * layers_per_stage
+    free = capacity - per_gpu - activations - reserve
+    return MemoryFit(capacity, per_gpu, activations, reserve, kv, free / kv)
+
+
+def require_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:
+    """Return the fit, or raise `DoesNotFitError` with both byte counts when no token is left room for."""
+    fit = memory_fit(llm, accelerator, runtime, layout)
+    if fit.resident_tokens < 1:
+        n = layout.accelerators_per_replica
+        raise DoesNotFitError(
+            f"{llm.name} in {layout.precision} does not fit {n} x {accelerator.name}",
+            value=f"needs {fit.needed_bytes * n:,.0f} bytes ({format_data(fit.needed_bytes * n)}: weights "
+            f"{format_data(fit.weight_bytes * n)}, activations {format_data(fit.activation_bytes * n)}, reserve "
+            f"{format_data(fit.reserve_bytes * n)}), has {fit.capacity_bytes * n:,.0f} bytes "
+            f"({format_data(fit.capacity_bytes * n)})",
+            rule="weights + activations + reserve + KV cache <= memory",
+            fix="use more or larger accelerators, a lower --precision, or a smaller model",
+        )
+    return fit

@@ -1,0 +1,1 @@
+"""The MILP: which pools, how many machines each. The only room that knows pulp."""

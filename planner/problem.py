@@ -1,0 +1,241 @@
+"""A scenario with its names resolved: catalog entries, traffic, limits and machines, ready to plan with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from planner.catalog.catalog import Catalog
+from planner.catalog.schema import Llm, Machine, Runtime, Workload
+from planner.errors import (
+    DoesNotFitError,
+    InfeasibleError,
+    PlannerError,
+    ScenarioError,
+    UnknownNameError,
+)
+from planner.fleet.candidate import Requirement
+from planner.fleet.configuration import (
+    Configuration,
+    Rejection,
+    Serving,
+    configurations_of,
+    configure,
+    make_layout,
+)
+from planner.fleet.design import Design, parse_design
+from planner.fleet.limits import Limits
+from planner.latency.profile import read_profile
+from planner.scenario import Scenario
+from planner.serving.requests import Limit, Traffic, reference_latencies
+from planner.workload.library import sizes_of
+from planner.workload.sizes import RequestSizes
+
+SIZE_POINTS = 512  # points of the joint size distribution that queues are computed over
+ALL_MACHINES = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything a plan is computed from.
+
+    Attributes
+    ----------
+    scenario, catalog, llm, runtime, serving, design, limits, need
+        What was asked for, resolved.
+    machines : tuple of Machine
+        Machines considered, in name order.
+    unpriced : tuple of str
+        Machines left out because no price book lists them and the objective or a budget needs a price.
+    workload_name : str
+    notes : tuple of str
+        What a reader must know about the inputs.
+    """
+
+    scenario: Scenario
+    catalog: Catalog
+    llm: Llm
+    runtime: Runtime
+    serving: Serving
+    design: Design
+    limits: Limits
+    need: Requirement
+    machines: tuple[Machine, ...]
+    unpriced: tuple[str, ...]
+    workload_name: str
+    notes: tuple[str, ...]
+
+
+def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
+    """Look up every name of a scenario and apply its objectives to its traffic.
+
+    Raises
+    ------
+    InputError
+        An unknown name, an unusable trace or profile, contradictory limits.
+    InfeasibleError
+        The reference machine of a slowdown cannot hold the model.
+    """
+    catalog = catalog or Catalog.default(scenario.catalog)
+    llm = catalog.llm(scenario.model, where="model")
+    runtime = catalog.runtime(scenario.runtime, where="runtime")
+    sizes, arrival_cv2, workload_notes = _traffic(scenario, catalog)
+    notes = list(workload_notes)
+    profile = read_profile(scenario.profile) if scenario.profile else None
+    serving = Serving(llm, runtime, scenario.precision, scenario.kv_precision, profile)
+    names = catalog.names(Machine)
+    design = parse_design(scenario.design, names, where="design")
+    limits = _limits(scenario, names)
+    machines, unpriced = _machines(scenario, catalog, design, limits)
+    traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
+    reference: dict[str, np.ndarray] = {}
+    if any(o.slowdown is not None for o in scenario.slo):
+        reference = _reference(scenario, catalog, serving, traffic)
+    ones = np.ones_like(traffic.weight)
+    need = Requirement(
+        rate_per_s=scenario.rate_per_s,
+        traffic=traffic,
+        limits=tuple(Limit(o, reference[o.metric] if o.slowdown is not None else ones) for o in scenario.slo),
+        most_busy=scenario.max_utilisation,
+        kv_transfer=runtime.kv_transfer,
+        n_layers=llm.n_layers,
+    )
+    longest = float(sizes.prompt_tokens.max() + sizes.output_tokens.max())
+    if longest > llm.max_context_tokens:
+        notes.append(
+            f"the longest requests ({longest:,.0f} tokens) exceed the context {llm.name} was made for "
+            f"({llm.max_context_tokens:,} tokens)"
+        )
+    return Problem(
+        scenario, catalog, llm, runtime, serving, design, limits, need, machines, unpriced, sizes.name, tuple(notes)
+    )
+
+
+def configurations(problem: Problem) -> tuple[list[Configuration], list[Rejection]]:
+    """Every layout of the model on every machine considered; raises if there is none at all.
+
+    Raises
+    ------
+    DoesNotFitError
+        The model fits no machine, with the byte counts of each.
+    """
+    found: list[Configuration] = []
+    rejected: list[Rejection] = []
+    for machine in problem.machines:
+        some, none = configurations_of(problem.catalog, machine, problem.serving, problem.scenario.prices)
+        found += some
+        rejected += none if not some else []
+    if not found:
+        raise _nothing_fits(problem, rejected)
+    return found, rejected
+
+
+def _nothing_fits(problem: Problem, rejected: Sequence[Rejection]) -> PlannerError:
+    if len(rejected) == 1:
+        return rejected[0].error
+    lines = "\n         ".join(f"{r.machine}: {r.error.what}: {r.error.value}" for r in rejected)
+    kind = DoesNotFitError if all(isinstance(r.error, DoesNotFitError) for r in rejected) else InfeasibleError
+    return kind(
+        f"{problem.llm.name} can be served on none of the {len(rejected)} machines considered",
+        where="machines",
+        value=lines,
+        fix="add larger machines with --machine, or lower --precision",
+    )
+
+
+def _traffic(scenario: Scenario, catalog: Catalog) -> tuple[RequestSizes, float, list[str]]:
+    name = scenario.workload
+    looks_like_file = Path(name).suffix.lower() in (".csv", ".jsonl", ".json", ".gz", ".txt", ".tsv") or "/" in name
+    if name in catalog.names(Workload) and not Path(name).is_file():
+        workload = catalog.workload(name)
+        return sizes_of(workload), scenario.arrival_cv2 or workload.arrival_cv2, []
+    if not looks_like_file and not Path(name).is_file():
+        raise UnknownNameError.of("workload", name, catalog.names(Workload), where="workload")
+    from planner.workload.traces import read_trace
+
+    trace = read_trace(name, columns=scenario.workload_columns)
+    notes = []
+    if scenario.arrival_cv2 is None:
+        notes.append(
+            "sizes are drawn from the trace; its arrivals are replaced by Poisson arrivals at the rate asked for "
+            "(--arrival-cv2 makes them burstier)"
+        )
+    return trace.sizes(), scenario.arrival_cv2 or 1.0, notes
+
+
+def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
+    for machine, most in scenario.max_machines.items():
+        if machine not in names:
+            raise UnknownNameError.of("machine", machine, names, where="max_machines")
+        if most < 0:
+            raise ScenarioError("a stock cannot be negative", where="max_machines", value=f"{machine}={most}")
+    limits = Limits(
+        max_cost_usd_per_hour=scenario.max_cost_usd_per_hour,
+        max_power_w=scenario.max_power_w,
+        max_machines=dict(scenario.max_machines),
+        max_total_machines=scenario.max_total_machines,
+        spares=scenario.spares,
+    )
+    if scenario.objective == "throughput" and not limits.any_budget:
+        raise ScenarioError(
+            "throughput needs something that bounds it",
+            where="objective",
+            rule="the largest throughput is that of a given budget or stock",
+            fix="add --max-cost, --max-power, --max-total-machines or --max-machines",
+        )
+    return limits
+
+
+def _machines(
+    scenario: Scenario, catalog: Catalog, design: Design, limits: Limits
+) -> tuple[tuple[Machine, ...], tuple[str, ...]]:
+    if ALL_MACHINES in scenario.machines:
+        names = list(catalog.names(Machine))
+    else:
+        names = list(dict.fromkeys([*scenario.machines, *design.machines]))
+    if design.machines:
+        names = [n for n in names if n in design.machines]
+        names += [n for n in design.machines if n not in names]
+    machines = [catalog.machine(name, where="machines") for name in sorted(names)]
+    machines = [m for m in machines if limits.max_machines.get(m.name, 1) > 0]
+    needs_price = scenario.objective in ("cost", "throughput") or limits.max_cost_usd_per_hour is not None
+    priced = [m for m in machines if not needs_price or catalog.price_of(m.name, scenario.prices) is not None]
+    unpriced = tuple(m.name for m in machines if m not in priced)
+    if not machines:
+        raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
+    if not priced:
+        raise ScenarioError(
+            f"no price book lists {', '.join(unpriced)}",
+            where="machines",
+            rule=f"the objective {scenario.objective} needs prices",
+            fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or use --objective power",
+        )
+    # A machine asked for by name must not disappear silently.
+    if unpriced and ALL_MACHINES not in scenario.machines:
+        raise ScenarioError(
+            f"no price book lists {', '.join(unpriced)}",
+            where="machines",
+            rule=f"the objective {scenario.objective} needs prices",
+            fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or leave it out",
+        )
+    return tuple(priced), unpriced
+
+
+def _reference(
+    scenario: Scenario, catalog: Catalog, serving: Serving, traffic: Traffic
+) -> dict[str, np.ndarray]:
+    """Latencies of each request alone on the reference machine, all its accelerators on one replica."""
+    machine = catalog.machine(scenario.reference_machine, where="reference_machine")
+    degree = 2 ** (machine.n_accelerators.bit_length() - 1)
+    while degree > 1 and serving.llm.attention.n_heads % degree:
+        degree //= 2
+    try:
+        configuration = configure(catalog, machine, serving, make_layout(machine, serving, degree))
+    except PlannerError as error:
+        error.what = f"slowdowns cannot be measured against {machine.name}: {error.what}"
+        error.fix = "choose a larger --reference-machine, or give absolute limits such as ttft=1s"
+        raise
+    return reference_latencies(configuration.lane, traffic)

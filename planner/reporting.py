@@ -1,0 +1,316 @@
+"""Turn a solved or evaluated cluster into a `Plan`."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from planner._version import __version__
+from planner.fleet.design import design_name
+from planner.fleet.plan import (
+    HOURS_PER_MONTH,
+    Alternative,
+    Percentiles,
+    Plan,
+    PoolPlan,
+    Prediction,
+    PriceUsed,
+    RejectedMachine,
+    SolverReport,
+)
+from planner.fleet.configuration import Rejection
+from planner.fleet.prediction import ClusterModel, Member, Route, binding_of, headroom
+from planner.latency.batch import decode_batch, prefill_batch
+from planner.latency.power import accelerator_power_w, machine_power_w
+from planner.latency.roofline import RooflineLatency
+from planner.optimization.selection import Simple
+from planner.planning import Solution
+from planner.problem import Problem
+from planner.serving.requests import Limit
+
+_ALTERNATIVES = 4
+_STALE_DAYS = 365
+
+
+def plan_of(problem: Problem, solution: Solution) -> Plan:
+    """Report an optimised cluster."""
+    selection = solution.selection
+    report = SolverReport(
+        status="optimal" if selection.status == "optimal" else "limit",
+        solver=selection.solver,
+        objective=problem.scenario.objective,
+        value=selection.objective,
+        bound=selection.bound,
+        gap=selection.gap,
+        rounds=selection.rounds,
+        candidates=solution.n_candidates,
+        enumeration=selection.enumeration,
+        rows_checked=True,
+    )
+    return build_plan(
+        problem,
+        solution.members,
+        solution.routes,
+        solution.capacities,
+        report,
+        spares=problem.limits.spares,
+        rejected=solution.rejected,
+        alternatives=_alternatives(problem, solution),
+    )
+
+
+def build_plan(
+    problem: Problem,
+    members: Sequence[Member],
+    routes: Sequence[Route],
+    capacities: Sequence[float],
+    report: SolverReport,
+    *,
+    spares: int,
+    rejected: Sequence[Rejection],
+    alternatives: list[Alternative],
+) -> Plan:
+    """Report a cluster: predictions, costs and how it was found."""
+    scenario, need = problem.scenario, problem.need
+    model = ClusterModel(members, routes, need)
+    predicted = [_prediction(model, limit) for limit in need.limits]
+    pools = [_pool(problem, members, routes, model, i, capacities[i], spares) for i in range(len(members))]
+    rate = sum(r.rate_per_s for r in routes)
+    costs = [p.cost_usd_per_hour for p in pools]
+    cost = None if any(c is None for c in costs) else sum(c for c in costs if c is not None)
+    sizes = need.traffic.sizes
+    tokens_per_hour = rate * 3600.0 * (sizes.mean_prompt_tokens + sizes.mean_output_tokens)
+    rack = [m.configuration.machine.rack_units for m in members]
+    machines = sum(p.count + p.spares for p in pools)
+    return Plan(
+        planner_version=__version__,
+        catalog_digest=problem.catalog.digest()[:16],
+        design=_design_of(members),
+        model=problem.llm.name,
+        runtime=problem.runtime.name,
+        precision=scenario.precision or problem.llm.weight_precision,
+        workload=problem.workload_name,
+        demand_rate_per_s=need.rate_per_s,
+        rate_per_s=rate,
+        meets_objectives=model.is_stable() and all(p.met for p in predicted),
+        pools=pools,
+        machines=machines,
+        cost_usd_per_hour=cost,
+        cost_usd_per_month=None if cost is None else cost * HOURS_PER_MONTH,
+        cost_usd_per_million_tokens=None if cost is None else cost / tokens_per_hour * 1e6,
+        power_w=sum(p.power_w for p in pools),
+        expected_power_w=sum(p.expected_power_w for p in pools),
+        rack_units=None
+        if any(u is None for u in rack)
+        else sum((u or 0) * (p.count + p.spares) for u, p in zip(rack, pools, strict=True)),
+        predicted=predicted,
+        percentiles=_percentiles(model),
+        headroom=headroom(members, routes, need),
+        verified="not simulated",
+        solver=report,
+        alternatives=alternatives,
+        rejected=[RejectedMachine(machine=r.machine, reason=_one_line(r)) for r in rejected],
+        prices=_prices(members),
+        step_time_error=max(m.configuration.step_time_error for m in members),
+        notes=_notes(problem, members, model),
+        scenario=scenario.dump(),
+    )
+
+
+def _prediction(model: ClusterModel, limit: Limit) -> Prediction:
+    o = limit.objective
+    met = model.meets(limit)
+    value = model.percentile(o.metric, o.percentile, limit.unit_s)
+    if met and value is not None:
+        value = min(value, limit.value)  # the search for the percentile stops a thousandth short
+    return Prediction(
+        objective=str(o),
+        metric=o.metric,
+        percentile=o.percentile,
+        limit=limit.value,
+        predicted=value,
+        unit="s" if o.limit_s is not None else "x",
+        slack_fraction=None if value is None else 1.0 - value / limit.value,
+        met=met,
+    )
+
+
+def _percentiles(model: ClusterModel) -> list[Percentiles]:
+    rows = []
+    for metric in ("ttft", "tbt", "e2e"):
+        p50, p90, p99 = (model.percentile(metric, p, 1.0) for p in (50.0, 90.0, 99.0))
+        rows.append(Percentiles(metric=metric, p50_s=p50, p90_s=p90, p99_s=p99))  # type: ignore[arg-type]
+    return rows
+
+
+def _pool(
+    problem: Problem,
+    members: Sequence[Member],
+    routes: Sequence[Route],
+    model: ClusterModel,
+    i: int,
+    capacity: float,
+    spares: int,
+) -> PoolPlan:
+    member = members[i]
+    c, layout = member.configuration, member.configuration.layout
+    bought = member.count + spares
+    sources = {members[r.first].configuration.machine.name for r in routes if r.second == i}
+    return PoolPlan(
+        role=member.role,  # type: ignore[arg-type]
+        machine=c.machine.name,
+        count=member.count,
+        spares=spares,
+        layout=layout.label,
+        tensor_parallel=layout.tensor_parallel,
+        pipeline_parallel=layout.pipeline_parallel,
+        expert_parallel=layout.expert_parallel,
+        replicas_per_machine=layout.replicas,
+        precision=layout.precision,
+        takes_from=", ".join(sorted(sources)) or None,
+        rate_per_s=member.rate_per_s,
+        capacity_per_s=capacity,
+        utilisation=model.utilisation(i),
+        binding=_binding(problem, members, routes, i, capacity),
+        cost_usd_per_hour=c.price.usd_per_hour * bought if c.price else None,
+        power_w=c.machine.rated_power_w * bought,
+        expected_power_w=_expected_power_w(problem, member, model, i, spares),
+    )
+
+
+def _binding(
+    problem: Problem, members: Sequence[Member], routes: Sequence[Route], i: int, capacity: float
+) -> str:
+    """What gives way when this pool is loaded a little beyond its capacity."""
+    member = members[i]
+    if member.rate_per_s <= 0:
+        return "idle"
+    beyond = ClusterModel(members, routes, problem.need, 1.01 * capacity / member.rate_per_s)
+    name = binding_of(member.role, beyond, problem.need, i)
+    if name:
+        return name
+    if member.role == "prefill":
+        return "utilisation"
+    return "KV memory" if beyond.mean_batch(i) < 0.98 * member.configuration.lane.max_batch else "batch limit"
+
+
+def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: int, spares: int) -> float:
+    """Mean draw of a pool: busy accelerators by their roofline utilisation, the rest idle [W]."""
+    c = member.configuration
+    efficiency = problem.runtime.efficiency(c.accelerator)
+    cap = c.machine.power_cap.accelerator_fraction if c.machine.power_cap else 1.0
+    roofline = (
+        c.lane.step
+        if isinstance(c.lane.step, RooflineLatency)
+        else RooflineLatency(problem.llm, c.machine, c.accelerator, problem.runtime, c.layout)
+    )
+    sizes = problem.need.traffic.sizes
+
+    def draw(batch: object) -> float:
+        compute, memory = roofline.utilisation(batch)  # type: ignore[arg-type]
+        return float(accelerator_power_w(compute, memory, c.accelerator.tdp_w, efficiency, cap))
+
+    prefill_w = draw(prefill_batch(sizes.mean_prompt_tokens))
+    decode_w = draw(decode_batch(max(model.mean_batch(i), 1.0), sizes.decode_context_tokens))
+    if member.role == "prefill":
+        busy_w, busy = prefill_w, min(model.utilisation(i), 1.0)
+    else:
+        batch = model.mean_batch(i)
+        busy = min(batch, 1.0) if batch == batch and batch != float("inf") else 1.0
+        busy_w = decode_w
+        if member.role == "mixed":
+            share = member.rate_per_s / member.n_lanes[0] * float(
+                problem.need.traffic.weight @ c.lane.prefill_time_s(problem.need.traffic.prompt_tokens)
+            )
+            share = min(share, 1.0)
+            busy_w = share * prefill_w + (1.0 - share) * decode_w
+            busy = min(1.0, busy + share)
+    # All replicas of a machine are alike; accelerators that no replica uses idle.
+    used = c.layout.replicas * c.layout.accelerators_per_replica / c.machine.n_accelerators
+    one = machine_power_w(c.machine, c.accelerator, efficiency, busy_w, busy * used)
+    idle = machine_power_w(c.machine, c.accelerator, efficiency, busy_w, 0.0)
+    return min(one, c.machine.rated_power_w) * member.count + idle * spares
+
+
+def _design_of(members: Sequence[Member]) -> str:
+    by_role = {
+        role: sorted({m.configuration.machine.name for m in members if m.role == role})
+        for role in ("prefill", "decode", "mixed")
+    }
+    if len(by_role["mixed"]) == 1 and not by_role["prefill"]:
+        return design_name(by_role["mixed"][0], None)
+    if not by_role["mixed"] and len(by_role["prefill"]) == len(by_role["decode"]) == 1:
+        return design_name(by_role["prefill"][0], by_role["decode"][0])
+    return "mixed fleet"
+
+
+def _alternatives(problem: Problem, solution: Solution) -> list[Alternative]:
+    """Best plan of each other design; the homogeneous ones first, then by objective."""
+    throughput = problem.scenario.objective == "throughput"
+    chosen = _design_of(solution.members)
+    value = solution.selection.objective
+    found = []
+    for name, simple in solution.simples.items():
+        if name == chosen:
+            continue
+        own = simple.rate_per_s if throughput else simple.objective
+        found.append((own, name, simple))
+    found.sort(key=lambda entry: (-entry[0] if throughput else entry[0], entry[1]))
+    homogeneous = [e for e in found if e[1].startswith("Baseline-")][:1]
+    rest = [e for e in found if e not in homogeneous]
+    return [
+        _alternative(name, simple, own, value, problem)
+        for own, name, simple in (homogeneous + rest)[:_ALTERNATIVES]
+    ]
+
+
+def _alternative(name: str, simple: Simple, own: float, value: float, problem: Problem) -> Alternative:
+    spares = problem.limits.spares
+    bought = [(c, n + spares) for c, n in simple.pools]
+    prices = [c.configuration.price for c, _ in bought]
+    return Alternative(
+        design=name,
+        pools=" + ".join(f"{n} x {c.configuration.machine.name} {c.role}" for c, n in bought),
+        value=own,
+        cost_usd_per_hour=None
+        if any(p is None for p in prices)
+        else sum(p.usd_per_hour * n for p, (_, n) in zip(prices, bought, strict=True) if p is not None),
+        power_w=sum(c.configuration.machine.rated_power_w * n for c, n in bought),
+        machines=sum(n for _, n in bought),
+        relative=own / value - 1.0 if value else 0.0,
+    )
+
+
+def _prices(members: Sequence[Member]) -> list[PriceUsed]:
+    seen = {}
+    for m in members:
+        price = m.configuration.price
+        if price is not None:
+            seen[m.configuration.machine.name] = PriceUsed(machine=m.configuration.machine.name, **price.model_dump())
+    return [seen[name] for name in sorted(seen)]
+
+
+def _one_line(rejection: Rejection) -> str:
+    value = f": {rejection.error.value}" if rejection.error.value else ""
+    return f"{rejection.error.what}{value}"
+
+
+def _notes(problem: Problem, members: Sequence[Member], model: ClusterModel) -> list[str]:
+    notes = list(problem.notes)
+    for m in members:
+        c = m.configuration
+        if problem.scenario.profile is None and not problem.runtime.is_measured_on(c.accelerator):
+            notes.append(
+                f"{problem.runtime.name} was not measured on {c.accelerator.name}: its efficiencies are estimates "
+                f"(step times +/- {c.step_time_error:.0%})"
+            )
+    if problem.unpriced:
+        notes.append(f"not considered for want of a price: {', '.join(problem.unpriced)}")
+    if problem.need.traffic.arrival_cv2 != 1.0:
+        notes.append(f"arrivals have a squared coefficient of variation of {problem.need.traffic.arrival_cv2:g}")
+    return list(dict.fromkeys(notes))
+
+
+def stale_prices(plan: Plan, today: datetime.date) -> list[PriceUsed]:
+    """Prices of the plan that are more than a year old on `today`."""
+    return [p for p in plan.prices if (today - p.date).days > _STALE_DAYS]

@@ -1,0 +1,177 @@
+"""One validated object that holds everything the user asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from planner.catalog.quantities import Fraction, PerS, UsdPerHour, Watts
+from planner.catalog.schema import Precision
+from planner.catalog.loading import Layer, read_layer
+from planner.errors import ScenarioError, near_misses
+from planner.workload.objectives import Objective, parse_objectives
+
+DEFAULT_MACHINES = ("dgx-a100", "dgx-h100")
+DEFAULT_OBJECTIVES = ("ttft.p99=1s", "tbt.p99=200ms")
+MAX_RATE_PER_S = 1e7  # above this a "request rate" is a slip of the keyboard
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, (str, Path)) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+class Scenario(BaseModel):
+    """What to serve, on what, how well and to which end. Every field has a default.
+
+    Quantities may be strings with units (`rate="70/s"`) or base-unit numbers under the name that carries the unit
+    (`rate_per_s=70.0`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    model: str = Field(default="llama-3.1-70b", description="An LLM of the catalog.")
+    workload: str = Field(default="azure-conv-2023", description="A workload of the catalog, or a trace file.")
+    workload_columns: dict[str, str] | None = Field(
+        default=None, description="Columns of a trace: prompt, output, timestamp -> name in the file."
+    )
+    rate_per_s: PerS = Field(default=70.0, validation_alias=AliasChoices("rate_per_s", "rate"))
+    arrival_cv2: float | None = Field(
+        default=None, gt=0, le=1000, description="Squared CV of gaps between arrivals; default the workload's, or 1."
+    )
+    slo: tuple[Objective, ...] = Field(default=parse_objectives(DEFAULT_OBJECTIVES), min_length=1)
+    machines: Names = Field(default=DEFAULT_MACHINES, description="Machines to consider; `all` is every one.")
+    design: str = "auto"
+    objective: Literal["cost", "power", "machines", "throughput"] = "cost"
+    runtime: str = "vllm-2026"
+    precision: Precision | None = Field(default=None, description="Of the weights; default as released.")
+    kv_precision: Precision | None = None
+    reference_machine: str = Field(default="dgx-a100", description="What slowdowns are measured against.")
+    prices: Names = Field(default=(), description="Price books that go before the default ones.")
+    max_machines: dict[str, Annotated[int, Field(ge=0)]] = Field(default={}, description="Stock by machine.")
+    max_total_machines: int | None = Field(default=None, ge=1)
+    max_cost_usd_per_hour: UsdPerHour | None = Field(
+        default=None, validation_alias=AliasChoices("max_cost_usd_per_hour", "max_cost")
+    )
+    max_power_w: Watts | None = Field(default=None, validation_alias=AliasChoices("max_power_w", "max_power"))
+    spares: int = Field(default=0, ge=0, le=1000, description="Machines of each pool that may fail.")
+    max_utilisation: Fraction = Field(default=0.9, description="Highest utilisation of prefill work.")
+    profile: str | None = Field(default=None, description="Table of measured step times, in place of the roofline.")
+    catalog: Names = Field(default=(), description="Catalog overlays.")
+    solver: Literal["highs", "cbc"] = "highs"
+    time_limit_s: float = Field(default=60.0, gt=0, le=86400)
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("slo", mode="before")
+    @classmethod
+    def _read_objectives(cls, value: object) -> object:
+        value = _as_tuple(value)
+        if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+            return parse_objectives(value, where="slo")
+        return value
+
+    @field_validator("machines", "workload", mode="after")
+    @classmethod
+    def _not_empty(cls, value: object) -> object:
+        if not value or (isinstance(value, str) and not value.strip()):
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("rate_per_s", mode="after")
+    @classmethod
+    def _plausible(cls, value: float) -> float:
+        if value > MAX_RATE_PER_S:
+            raise ValueError(f"{value:g} requests/s is more than all the world sends; the largest accepted is 1e7/s")
+        return value
+
+    def dump(self) -> dict[str, Any]:
+        """JSON-ready form that `Scenario.model_validate` reads back; objectives as text."""
+        data = self.model_dump(mode="json")
+        data["slo"] = [str(o) for o in self.slo]
+        return data
+
+
+def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str], **overrides: Any) -> Scenario:
+    """Turn what the caller has into a Scenario.
+
+    Parameters
+    ----------
+    source : Scenario, mapping, or path of a YAML file
+    **overrides
+        Fields that win over the source's.
+
+    Raises
+    ------
+    ScenarioError
+        An unknown field (with near misses), a value that cannot be used (with the field and the rule).
+    """
+    layer: Layer | None = None
+    if isinstance(source, Scenario):
+        if not overrides:
+            return source
+        data: dict[str, Any] = {k: getattr(source, k) for k in source.model_fields_set}
+    elif isinstance(source, Mapping):
+        data = dict(source)
+    elif isinstance(source, (str, os.PathLike)):
+        layer = read_layer(Path(source), error=ScenarioError)
+        # Paths inside a scenario file are relative to it.
+        data = _resolve_paths(dict(layer.data), layer.path.parent)
+    else:
+        raise ScenarioError(
+            "not a scenario", value=type(source).__name__, rule="a Scenario, a dict, or the path of a YAML file"
+        )
+    for name, value in overrides.items():
+        for alias in _ALIASES.get(name, (name,)):
+            data.pop(alias, None)
+        data[name] = value
+    try:
+        return Scenario.model_validate(data, context={"from_file": layer is not None})
+    except ValidationError as error:
+        raise _as_scenario_error(error, layer) from None
+
+
+_ALIASES = {
+    "rate": ("rate", "rate_per_s"),
+    "rate_per_s": ("rate", "rate_per_s"),
+    "max_cost": ("max_cost", "max_cost_usd_per_hour"),
+    "max_power": ("max_power", "max_power_w"),
+}
+
+
+def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def resolve(value: Any) -> Any:
+        path = folder / value if isinstance(value, str) else None
+        return str(path) if path is not None and path.exists() else value
+
+    for name in ("workload", "profile"):
+        if name in data:
+            data[name] = resolve(data[name])
+    if "catalog" in data:
+        overlays = data["catalog"] if isinstance(data["catalog"], (list, tuple)) else [data["catalog"]]
+        data["catalog"] = [resolve(v) for v in overlays]
+    return data
+
+
+def _as_scenario_error(error: ValidationError, layer: Layer | None) -> ScenarioError:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "scenario"
+    more = error.error_count() - 1
+    message = first["msg"].removeprefix("Value error, ")
+    suggestions: list[str] = []
+    if first["type"] == "extra_forbidden":
+        suggestions = near_misses(field, [*Scenario.model_fields, *(a for names in _ALIASES.values() for a in names)])
+        message = "unknown field"
+    line = layer.line_of(first["loc"][:1]) if layer else None
+    value = first.get("input")
+    return ScenarioError(
+        f"{field}: {message}" + (f" (and {more} more)" if more else ""),
+        where=f"{layer.path}:{line or 1}" if layer else "scenario",
+        value=None if isinstance(value, (Mapping, BaseModel)) else repr(value),
+        suggestions=list(dict.fromkeys(suggestions)),
+    )

@@ -1,0 +1,145 @@
+"""Capacity curves: the largest rate that k machines carry within every objective.
+
+Capacity grows faster than the number of machines (pooling, about k - beta sqrt(k)), so the curves are convex and
+must never be approximated from above by concave pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.latency.batch import Floats
+from planner.serving.decode import DecodeQueue, Upstream
+from planner.serving.mixed import MixedQueue
+from planner.serving.prefill import PrefillQueue
+from planner.serving.requests import Limit
+
+_BISECTIONS = 18  # to 4e-6 of the stable rate, below any input's accuracy
+_LIGHT_LOAD = 1e-6  # of the stable rate: what cannot be met here cannot be met at all
+
+
+@dataclass(frozen=True, eq=False)
+class CapacityCurve:
+    """The largest rate at given numbers of machines.
+
+    Attributes
+    ----------
+    n_machines : ndarray of int, shape (k,)
+        Increasing.
+    rate_per_s : ndarray, shape (k,)
+        Largest rate within every objective [requests/s]; never falls; 0 where none is possible.
+    """
+
+    n_machines: NDArray[np.int64]
+    rate_per_s: Floats
+
+    def at(self, n_machines: int) -> float:
+        """Rate of `n_machines`, which must be one of the curve's points [requests/s]."""
+        return float(self.rate_per_s[int(np.searchsorted(self.n_machines, n_machines))])
+
+
+def objectives_on(limits: Sequence[Limit], metric: str) -> list[Limit]:
+    """Those of `limits` that are on `metric`."""
+    return [limit for limit in limits if limit.objective.metric == metric]
+
+
+def largest_rate(
+    is_met: Callable[[Floats], NDArray[np.bool_]], stable_rate_per_s: Floats, start: Floats | None = None
+) -> Floats:
+    """Bisect for the largest rate that meets the objectives, elementwise.
+
+    Parameters
+    ----------
+    is_met : callable
+        Whether the objectives hold at an array of rates [requests/s]; true below some rate, false above.
+    stable_rate_per_s : ndarray, shape (k,)
+        Rates that cannot be exceeded [requests/s].
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Largest rate, on the safe side; 0 where even light load misses.
+    """
+    lo, hi = stable_rate_per_s * _LIGHT_LOAD, stable_rate_per_s * (1.0 - 1e-9)
+    possible = is_met(lo) & (stable_rate_per_s > 0)
+    for _ in range(_BISECTIONS):
+        middle = (lo + hi) / 2.0
+        good = is_met(middle)
+        lo, hi = np.where(good, middle, lo), np.where(good, hi, middle)
+    return np.where(possible, lo, 0.0)
+
+
+def prefill_capacity(
+    queue: PrefillQueue, limits: Sequence[Limit], n_machines: NDArray[np.int64], lanes: int, most_busy: float
+) -> CapacityCurve:
+    """Capacity of a prefill pool within its TTFT limits, and at most `most_busy` utilised."""
+    n_lanes = (n_machines * lanes).astype(float)
+    ttft = [(limit, queue.slacks(limit.limit_s)) for limit in objectives_on(limits, "ttft")]
+
+    def is_met(rate: Floats) -> NDArray[np.bool_]:
+        met = np.ones(rate.shape, dtype=bool)
+        for limit, slacks in ttft:
+            met &= queue.share(slacks, rate, n_lanes) <= limit.allowed
+        return met
+
+    return _curve(n_machines, largest_rate(is_met, queue.stable_rate_per_s(n_lanes) * most_busy))
+
+
+def decode_capacity(
+    queue: DecodeQueue, limits: Sequence[Limit], upstream: Upstream, n_machines: NDArray[np.int64], lanes: int
+) -> CapacityCurve:
+    """Capacity of a decode pool within its TBT and E2E limits, KV memory free 99 % of the time."""
+    n_lanes = (n_machines * lanes).astype(float)
+    late = [(x, queue.late_tbt(x.limit_s, upstream.transfer_s)) for x in objectives_on(limits, "tbt")]
+    late += [(x, queue.late_e2e(x.limit_s, upstream)) for x in objectives_on(limits, "e2e")]
+
+    def is_met(rate: Floats) -> NDArray[np.bool_]:
+        state = queue.state(rate, n_lanes)
+        met = state.memory_full <= MEMORY_FULL_ALLOWED
+        for limit, curve in late:
+            met &= state.share(curve) <= limit.allowed
+        return met
+
+    return _curve(n_machines, largest_rate(is_met, queue.stable_rate_per_s(n_lanes)))
+
+
+MEMORY_FULL_ALLOWED = 0.01  # share of arrivals that may find no KV memory free
+
+
+def mixed_capacity(
+    queue: MixedQueue, limits: Sequence[Limit], n_machines: NDArray[np.int64], lanes: int, most_busy: float
+) -> CapacityCurve:
+    """Capacity of a mixed pool within all its limits, KV memory free 99 % of the time.
+
+    The search is over the batch on a lane, of which everything else follows without iteration.
+    """
+    n_lanes = (n_machines * lanes).astype(float)
+    checks = {"ttft": queue.exceeds_ttft, "tbt": queue.exceeds_tbt, "e2e": queue.exceeds_e2e}
+
+    def is_met(batch: Floats) -> NDArray[np.bool_]:
+        state = queue.state(batch, n_lanes)
+        met = state.prompt_share <= most_busy
+        for limit in limits:
+            met &= checks[limit.objective.metric](limit.limit_s, state, n_lanes) <= limit.allowed
+        return met
+
+    batch = largest_rate(is_met, np.full(n_lanes.shape, queue.largest_batch))
+    return _curve(n_machines, np.where(batch > 0, queue.state(batch, n_lanes).rate_per_s * n_lanes, 0.0))
+
+
+def _curve(n_machines: NDArray[np.int64], rate_per_s: Floats) -> CapacityCurve:
+    return CapacityCurve(n_machines, np.maximum.accumulate(rate_per_s))
+
+
+def machine_counts(n_enough: float, dense: int = 48, ratio: float = 1.12) -> NDArray[np.int64]:
+    """Numbers of machines to compute a curve at: every one up to `dense`, then `ratio` apart, past `n_enough`."""
+    top = int(np.ceil(max(n_enough, 1.0) * 1.15)) + 3
+    if top <= dense:
+        return np.arange(1, top + 1)
+    n = int(np.ceil(np.log(top / dense) / np.log(ratio)))
+    spaced = np.unique(np.ceil(dense * (top / dense) ** (np.arange(1, n + 1) / n)).astype(np.int64))
+    return np.concatenate([np.arange(1, dense + 1), spaced[spaced > dense]])

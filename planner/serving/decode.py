@@ -1,0 +1,210 @@
+"""A pool that only decodes: continuous batching as generalised processor sharing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.latency.batch import Floats
+from planner.serving.erlang import WaitTail
+from planner.serving.requests import Lane, Traffic
+
+_STATES = 256  # states summed exactly; larger pools are summed over a window of as many points
+
+
+@dataclass(frozen=True, eq=False)
+class Upstream:
+    """What requests went through before they reach a decode pool.
+
+    Attributes
+    ----------
+    wait : WaitTail
+        Queueing before prefill, scalar attributes.
+    prefill_s, transfer_s : ndarray, shape (n,)
+        Prompt computation and exposed KV transfer of each point [s].
+    """
+
+    wait: WaitTail
+    prefill_s: Floats
+    transfer_s: Floats
+
+
+LateCurve = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class DecodeState:
+    """What an arrival finds in the pool, at each of k operating points.
+
+    Attributes
+    ----------
+    batch, probability, step_s : ndarray, shape (k, s)
+        Requests a lane, the probability of finding them, and the step time of the batch then joined [s].
+    memory_full : ndarray, shape (k,)
+        Probability that no KV memory is free, so that the arrival waits; 1 where the pool is unstable.
+    """
+
+    batch: Floats
+    probability: Floats
+    step_s: Floats
+    memory_full: Floats
+
+    def share(self, late: LateCurve) -> Floats:
+        """Share of requests that are late, shape (k,); waiting for memory counts as late."""
+        return (self.probability * late(self.step_s)).sum(axis=1) + self.memory_full
+
+    def mean_batch(self) -> Floats:
+        """Mean sequences decoding on a lane while memory is free, shape (k,)."""
+        return (self.batch * self.probability).sum(axis=1)
+
+
+class DecodeQueue:
+    """Requests of one traffic decoding on any number of like lanes.
+
+    Notes
+    -----
+    With join-shortest-queue the n requests present are spread evenly, and each of them proceeds at the pace of
+    a batch of ceil(n/k). That is generalised processor sharing, whose stationary law does not depend on the law
+    of output lengths (Kelly 1979):
+
+        pi(n) ~ prod_{i<=n} lambda E[g] tbt(ceil(i/k)) / i,                                            (1)
+
+    g decode steps a request, tbt the step time at the mean context E[L+1] + E[g^2]/(2 E[g]), both weighted by g.
+    Beyond the batch that memory allows, requests wait and the total pace stays constant. Arrivals see (1)
+    (PASTA). Burstier arrivals widen it by the peakedness z = (1 + c_a^2)/2: pi^(1/z).
+
+    References
+    ----------
+    .. [1] Kelly, Reversibility and Stochastic Networks, 1979, section 3.3.
+    .. [2] Eckberg, Generalized peakedness of teletraffic processes, ITC 10, 1983.
+    """
+
+    def __init__(self, lane: Lane, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self.most_resident = lane.resident_sequences(traffic)
+        self._peakedness = (1.0 + traffic.arrival_cv2) / 2.0
+        top = max(self.most_resident, 1.0)
+        # Step time over the batch, dense enough to interpolate; log-sums of it are what (1) needs.
+        self._batch = np.unique(np.concatenate([np.arange(0.0, min(top, 64.0) + 1), np.linspace(0.0, top, 129)]))
+        self._tbt_s = lane.decode_time_s(np.maximum(self._batch, 1.0), traffic.decode_context_tokens)
+        log_tbt = np.log(self._tbt_s)
+        self._log_tbt = np.append(log_tbt, log_tbt[-1])
+        steps = np.diff(self._batch)
+        self._log_integral = np.concatenate([[0.0], np.cumsum((log_tbt[1:] + log_tbt[:-1]) / 2.0 * steps)])
+        self._spacing = np.append(steps, 1.0)
+
+    def step_time_s(self, batch: Floats) -> Floats:
+        """Time of a decode step at a batch per lane [s]."""
+        return np.interp(batch, self._batch, self._tbt_s)
+
+    def stable_rate_per_s(self, n_lanes: Floats) -> Floats:
+        """Rate at which every lane always runs the largest batch that memory allows [requests/s]."""
+        if self.most_resident < 1.0:
+            return np.zeros_like(np.asarray(n_lanes, dtype=float))
+        slots_per_s = self.most_resident / self.step_time_s(np.float64(self.most_resident))
+        return n_lanes * slots_per_s / self._traffic.mean_decode_steps
+
+    def late_tbt(self, limit_s: Floats, transfer_s: Floats) -> LateCurve:
+        """Share of requests whose mean TBT misses its limit, as a function of the step time.
+
+        Parameters
+        ----------
+        limit_s, transfer_s : ndarray, shape (n,)
+            Limit of each point, and exposed KV transfer, which lengthens its first gap [s].
+
+        Returns
+        -------
+        LateCurve
+            Of the requests with more than one output token.
+        """
+        g, weight = self._traffic.decode_steps, self._traffic.weight
+        several = g > 0
+        total = weight[several].sum()
+        if total <= 0:
+            return lambda step_s: np.zeros_like(step_s)
+        threshold = limit_s[several] - transfer_s[several] / g[several]
+        order = np.argsort(threshold)
+        threshold, cumulative = threshold[order], np.cumsum(weight[several][order]) / total
+        below = np.concatenate([[0.0], cumulative])
+        return lambda step_s: below[np.searchsorted(threshold, step_s, side="left")]
+
+    def late_e2e(self, limit_s: Floats, upstream: Upstream) -> LateCurve:
+        """Share of requests whose end-to-end latency misses its limit, as a function of the step time."""
+        slack = limit_s - upstream.prefill_s - upstream.transfer_s
+        grid = np.unique(np.concatenate([self._tbt_s, np.linspace(self._tbt_s[0], self._tbt_s[-1], 33)]))
+        late = upstream.wait.exceeds(slack - np.outer(grid, self._traffic.decode_steps)) @ self._traffic.weight
+        return lambda step_s: np.interp(step_s, grid, late)
+
+    def state(self, rate_per_s: Floats, n_lanes: Floats) -> DecodeState:
+        """What arrivals find at each of k rates on each of k numbers of lanes; arguments of shape (k,)."""
+        states, probability, full = self._states(rate_per_s, n_lanes)
+        # An arrival joins the shortest lane, and is itself part of the batch it meets.
+        joined = np.minimum(np.floor(states / n_lanes[:, None]) + 1.0, self.most_resident)
+        return DecodeState(states / n_lanes[:, None], probability, self.step_time_s(joined), full)
+
+    def _states(self, rate_per_s: Floats, n_lanes: Floats) -> tuple[Floats, Floats, Floats]:
+        """States (k, s), their probabilities (k, s), and the probability (k,) of finding the memory full."""
+        load = np.maximum(rate_per_s * self._traffic.mean_decode_steps, 1e-300)
+        most = np.maximum(np.floor(n_lanes * self.most_resident), 1.0)
+        exact = most < _STATES
+        n = np.arange(_STATES, dtype=float)
+        if exact.all():
+            states, log_weight = np.broadcast_to(n, (most.size, _STATES)), self._exact_log_weight(load, n_lanes)
+        else:
+            states = np.where(exact[:, None], n, self._window(load, n_lanes, most))
+            log_weight = np.where(
+                exact[:, None], self._exact_log_weight(load, n_lanes), self._smooth_log_weight(states, load, n_lanes)
+            )
+        log_weight = np.where(states < most[:, None], log_weight, -np.inf) / self._peakedness
+        ratio = (load * self.step_time_s(np.float64(self.most_resident)) / most) ** (1.0 / self._peakedness)
+        # From the memory limit on, the pace is constant: a geometric tail behind the last state below it.
+        last = np.maximum((states < most[:, None]).sum(axis=1, keepdims=True) - 1, 0)
+        top = log_weight.max(axis=1, keepdims=True)
+        mass = np.exp(log_weight - top)
+        spacing = np.where(exact, 1.0, np.maximum(states[:, 1] - states[:, 0], 1.0))
+        reaches_limit = exact | (states[:, -1] >= most - spacing)
+        edge = np.take_along_axis(mass, last, axis=1)[:, 0] * ratio
+        with np.errstate(divide="ignore"):
+            tail = np.where(ratio < 1.0, edge / np.maximum(1.0 - ratio, 1e-12) / spacing, np.inf)
+        tail = np.where(reaches_limit, tail, 0.0)
+        unstable = ~np.isfinite(tail) | (ratio >= 1.0)
+        total = mass.sum(axis=1) + np.where(unstable, 0.0, tail)
+        probability = np.where(unstable[:, None], 0.0, mass / total[:, None])
+        return states, probability, np.where(unstable, 1.0, tail / total)
+
+    def _exact_log_weight(self, load: Floats, lanes: Floats) -> Floats:
+        i = np.arange(1.0, _STATES)
+        batch = np.minimum(np.ceil(i / lanes[:, None]), self.most_resident)
+        steps = np.log(load[:, None] * self.step_time_s(batch) / i)
+        return np.concatenate([np.zeros((lanes.size, 1)), np.cumsum(steps, axis=1)], axis=1)
+
+    def _smooth_log_weight(self, states: Floats, load: Floats, lanes: Floats) -> Floats:
+        """Logarithm of (1) for many requests: the sum as an integral, the factorial by Stirling."""
+        n = np.maximum(states, 1.0)
+        # Step times at ceil(i/k) exceed those at i/k by half a sequence on average.
+        shift = (1.0 - 1.0 / lanes[:, None]) / 2.0
+        x = np.minimum(n / lanes[:, None] + shift, self.most_resident)
+        integral = self._integral_of_log_tbt(x) - self._integral_of_log_tbt(shift)
+        factorial = n * np.log(n) - n + 0.5 * np.log(2.0 * np.pi * n) + 1.0 / (12.0 * n)
+        return n * np.log(load[:, None]) + lanes[:, None] * integral - factorial
+
+    def _integral_of_log_tbt(self, batch: Floats) -> Floats:
+        """int_0^batch log tbt; quadratic between grid points, for it is multiplied by the number of lanes."""
+        at = np.clip(np.searchsorted(self._batch, batch, side="right") - 1, 0, self._batch.size - 1)
+        dx = batch - self._batch[at]
+        slope = (self._log_tbt[at + 1] - self._log_tbt[at]) / self._spacing[at]
+        return self._log_integral[at] + dx * (self._log_tbt[at] + 0.5 * dx * slope)
+
+    def _window(self, load: Floats, lanes: Floats, most: Floats) -> Floats:
+        """States around the most likely one, nine standard deviations either way."""
+        pace = self._batch / self._tbt_s  # sequences a second and lane, rising with the batch
+        mode = lanes * np.interp(load / lanes, pace, self._batch)
+        mode = np.minimum(mode, most)
+        batch = np.clip(mode / lanes, 1.0, self.most_resident)
+        slope = (self.step_time_s(batch * 1.02) - self.step_time_s(batch * 0.98)) / (0.04 * batch)
+        elasticity = np.clip(slope * batch / self.step_time_s(batch), 0.0, 0.97)
+        width = 9.0 * np.sqrt(np.maximum(mode, 1.0) * self._peakedness / (1.0 - elasticity))
+        lo, hi = np.maximum(mode - width, 0.0), np.minimum(mode + width, most)
+        return lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, _STATES)

@@ -1,0 +1,193 @@
+"""Quantities with units at the edge, base-unit floats inside.
+
+A quantity is read *by dimension*: the caller says what kind of thing it expects, and a quantity of another
+kind is an error that names the right form. GB is 10^9 bytes, GiB is 2^30, Gbit/s is bits; a bare `Gb` is
+refused as ambiguous.
+
+>>> parse("200ms", TIME)
+0.2
+>>> parse("400 Gbit/s", BANDWIDTH)
+50000000000.0
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from planner.errors import UnitError
+
+_DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+_NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A kind of quantity: its name, base unit, the units it is read in and an example."""
+
+    name: str
+    base_unit: str
+    example: str
+    units: dict[str, float] = field(repr=False, hash=False, compare=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _data_units() -> dict[str, float]:
+    units = {p + "B": f for p, f in {**_DECIMAL, **_BINARY}.items()}
+    units |= {p + unit: f / 8 for p, f in {**_DECIMAL, **_BINARY}.items() for unit in ("bit", "bits")}
+    return units | {"bytes": 1.0, "byte": 1.0}
+
+
+def _per_second(units: dict[str, float]) -> dict[str, float]:
+    return {u + "/s": f for u, f in units.items()} | {u[:-3] + "bps": f for u, f in units.items() if u.endswith("bit")}
+
+
+_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_SECONDS |= {"min": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0}
+_HOURS = {"/h": 1.0, "/hr": 1.0, "/hour": 1.0, "/day": 1 / 24, "/month": 12 / 8760, "/year": 1 / 8760}
+_EVENTS = ("", "1", "req", "request", "requests")
+
+TIME = Dimension("time", "s", "200ms", _SECONDS)
+DATA = Dimension("data size", "bytes", "80 GB", _data_units())
+BANDWIDTH = Dimension("bandwidth", "bytes/s", "400 Gbit/s or 50 GB/s", _per_second(_data_units()))
+RATE = Dimension(
+    "rate",
+    "1/s",
+    "70/s",
+    {f"{e}/{u}": 1 / s for e in _EVENTS for u, s in _SECONDS.items()}
+    | {"rps": 1.0, "qps": 1.0, "req/s": 1.0, "Hz": 1.0, "rpm": 1 / 60},
+)
+COMPUTE = Dimension(
+    "compute rate",
+    "FLOP/s",
+    "989 TFLOP/s",
+    {p + u: f for p, f in _DECIMAL.items() for u in ("FLOP/s", "FLOPS", "FLOPs", "flops", "OP/s", "OPS")},
+)
+POWER = Dimension("power", "W", "10.2 kW", {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9, "mW": 1e-3})
+MONEY_PER_HOUR = Dimension(
+    "price per hour", "USD/h", "38.00 USD/h", {c + h: f for c in ("USD", "$") for h, f in _HOURS.items()}
+)
+FRACTION = Dimension("fraction", "1", "0.7 or 70 %", {"": 1.0, "%": 0.01})
+COUNT = Dimension("count", "1", "8", {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12})
+PARAMETERS = Dimension("number of parameters", "1", "70.6 B", {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12})
+
+DIMENSIONS = (TIME, DATA, BANDWIDTH, RATE, COMPUTE, POWER, MONEY_PER_HOUR, FRACTION, COUNT, PARAMETERS)
+
+
+def parse(text: str | float, dimension: Dimension, *, bare_ok: bool = True) -> float:
+    """Read a quantity of a known dimension.
+
+    Parameters
+    ----------
+    text : str, int or float
+        `"200ms"`, `"$38/h"`. An int or float (never a numeric string) is taken to be in the base unit.
+    dimension : Dimension
+        What the quantity must be.
+    bare_ok : bool
+        If False, a number without a unit is refused for every dimension that has one.
+
+    Returns
+    -------
+    float
+        The value in the base unit of `dimension`; finite.
+
+    Raises
+    ------
+    UnitError
+        Not a number, not finite, a missing, ambiguous or wrong unit.
+    """
+    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
+        raise UnitError(f"not a {dimension}", value=repr(text), fix=f"write it like {dimension.example}")
+    if isinstance(text, (int, float)):
+        if not bare_ok and "" not in dimension.units:
+            raise UnitError(
+                f"a {dimension} needs its unit", value=text, fix=f"write it with a unit, like {dimension.example}"
+            )
+        return _finite(float(text), text, dimension)
+    match = _NUMBER.match(_dollar_last(text))
+    if not match:
+        raise UnitError(f"not a {dimension}", value=repr(text), fix=f"write it like {dimension.example}")
+    number = _finite(float(match[1].replace(",", "").replace("_", "")), text, dimension)
+    unit = re.sub(r"\s+", "", match[2]).replace("per", "/")
+    factor = dimension.units.get(unit)
+    if factor is None:
+        raise _wrong_unit(text, unit, dimension)
+    return _finite(number * factor, text, dimension)
+
+
+def _dollar_last(text: str) -> str:
+    """Rewrite `$38/h` as `38 $/h`, so that the number comes first."""
+    match = re.match(r"\s*(?:\$|USD)\s*([\d.,_eE+-]+)\s*(/.*)$", text)
+    return f"{match[1]} ${match[2]}" if match else text
+
+
+def _finite(value: float, text: object, dimension: Dimension) -> float:
+    if not math.isfinite(value):
+        raise UnitError(f"a {dimension} must be a finite number", value=repr(text))
+    return value
+
+
+def _wrong_unit(text: str, unit: str, dimension: Dimension) -> UnitError:
+    fix = f"write it like {dimension.example}"
+    if not unit:
+        return UnitError(f"a {dimension} needs its unit", value=repr(text), fix=fix)
+    if re.fullmatch(r"[kKMGTP]i?b(/s)?", unit):
+        prefix = unit.split("b")[0]
+        tail = "/s" if dimension is BANDWIDTH else ""
+        return UnitError(
+            f"{unit!r} is ambiguous: bits or bytes?",
+            value=repr(text),
+            fix=f"write {prefix}bit{tail} for bits or {prefix}B{tail} for bytes",
+        )
+    others = [d for d in DIMENSIONS if unit in d.units]
+    if others:
+        return UnitError(f"expected a {dimension}, got {unit!r}, which is a {others[0]}", value=repr(text), fix=fix)
+    if dimension is MONEY_PER_HOUR and re.fullmatch(r"[A-Z]{3}/\w+", unit):
+        return UnitError(
+            f"currency {unit[:3]} is not supported", value=repr(text), rule="prices are in USD", fix="convert it to USD"
+        )
+    return UnitError(f"{unit!r} is not a unit of {dimension}", value=repr(text), fix=fix)
+
+
+def format_time(seconds: float) -> str:
+    """Render a time for people: `61 ms`, `0.84 s`, `2.5 min`."""
+    if seconds < 0:
+        return "-" + format_time(-seconds)
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.3g} us"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def format_data(n_bytes: float) -> str:
+    """Render an amount of data in decimal units: `141 GB`."""
+    return _si(n_bytes, "B")
+
+
+def format_bandwidth(bytes_per_s: float) -> str:
+    """Render a bandwidth in decimal bytes: `50 GB/s`."""
+    return _si(bytes_per_s, "B/s")
+
+
+def format_power(watts: float) -> str:
+    """Render a power: `306 kW`."""
+    return _si(watts, "W")
+
+
+def format_money(usd: float) -> str:
+    """Render an amount of US dollars: `$1,140.00`."""
+    return f"${usd:,.2f}"
+
+
+def _si(value: float, unit: str) -> str:
+    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor * 0.9995:
+            return f"{value / factor:.3g} {prefix}{unit}" if abs(value) < 1000 * factor else f"{value / factor:,.0f} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
