@@ -99,7 +99,7 @@ def evaluate(
     names = tuple(dict.fromkeys(pool.machine for pool in pools.pools))
     overrides: dict[str, Any] = {
         "machines": names, "design": "auto", "objective": "machines",
-        "max_machines": {}, "max_total_machines": None, "max_cost_usd_per_hour": None, "max_power_w": None,
+        "max_machines": {}, "max_pools": None, "max_total_machines": None, "max_cost_usd_per_hour": None, "max_power_w": None,
     }  # fmt: skip
     problem = resolve(load_scenario(loaded, **overrides), catalog)
     return evaluate_cluster(problem, pools)

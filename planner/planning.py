@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.errors import InfeasibleError, ObjectiveUnreachableError, PlannerError
+from planner.errors import DoesNotFitError, InfeasibleError, ObjectiveUnreachableError, PlannerError
 from planner.fleet.candidate import Candidate
 from planner.fleet.configuration import Configuration, Rejection
 from planner.fleet.design import design_name
 from planner.fleet.generation import generate
-from planner.fleet.limits import Limits, price_usd_per_hour
+from planner.fleet.limits import Limits, price_usd_per_hour, unit_cost
 from planner.fleet.prediction import ClusterModel, Member, Route
 from planner.optimization.selection import (
+    Pair,
     Selection,
     Simple,
     best_simple,
@@ -26,7 +27,7 @@ from planner.optimization.selection import (
 from planner.problem import Problem, configurations
 from planner.serving.capacity import CapacityCurve
 from planner.serving.requests import Limit
-from planner.units import format_money, format_power, format_time
+from planner.units import format_data, format_money, format_power, format_time
 
 Progress = Callable[[str], None]
 _TIGHTENINGS = 12  # rounds of lowering a capacity that the whole-cluster model does not confirm
@@ -153,16 +154,45 @@ def _candidates(
 
 def enumerate_designs(candidates: Sequence[Candidate], problem: Problem, limits: Limits) -> dict[str, Simple]:
     """Best plan of each design with one mixed type, or one prefill and one decode type."""
+    pairs = enumerate_pairs(candidates)
+    throughput = problem.scenario.objective == "throughput"
+    if not throughput:
+        # The likeliest first: what is beaten before its exact counts are known need not have them computed.
+        optimistic = [_optimistic(pair, problem, limits) for pair in pairs]
+        pairs = [pair for _, _, pair in sorted(zip(optimistic, range(len(pairs)), pairs, strict=True))]
+        optimistic.sort()
     best: dict[str, Simple] = {}
-    for first, second in enumerate_pairs(candidates):
+    for i, (first, second) in enumerate(pairs):
         name = design_name(first.configuration.machine.name, second.configuration.machine.name if second else None)
-        if problem.scenario.objective == "throughput":
+        if throughput:
             simple = best_throughput((first, second), limits)
+        elif not math.isfinite(optimistic[i]):
+            continue
+        elif name in best and optimistic[i] > best[name].objective:
+            continue
+        elif len(best) >= DESIGNS_COMPARED and not (second is None and not _has_baseline(best)):
+            continue
         else:
             simple = best_simple((first, second), problem.need.rate_per_s, problem.scenario.objective, limits)
         if simple is not None and (name not in best or _is_better(simple, best[name], problem)):
             best[name] = simple
     return dict(sorted(best.items()))
+
+
+DESIGNS_COMPARED = 8  # best designs whose exact plans are worked out, besides the best homogeneous one
+
+
+def _has_baseline(designs: dict[str, Simple]) -> bool:
+    return any(len(simple.pools) == 1 for simple in designs.values())
+
+
+def _optimistic(pair: Pair, problem: Problem, limits: Limits) -> float:
+    """Objective of a pair's plan at counts that are never too high."""
+    return sum(
+        unit_cost(c, problem.scenario.objective) * (c.optimistic_count(problem.need.rate_per_s) + limits.spares)
+        for c in pair
+        if c is not None
+    )
 
 
 def _is_better(a: Simple, b: Simple, problem: Problem) -> bool:
@@ -186,26 +216,16 @@ def _best(simples: Sequence[Simple] | object, problem: Problem) -> Simple | None
 def assemble(
     selection: Selection, by_key: dict[str, Candidate]
 ) -> tuple[list[Member], list[Route], list[float]]:
-    """Turn chosen candidates into a cluster, sharing the load in proportion to what each part can carry."""
+    """Turn chosen candidates into a cluster."""
     exact = {key: by_key[key].with_counts([n]) for key, n in selection.counts.items()}
-    capacity = {key: exact[key].curve.at(n) for key, n in selection.counts.items()}
-    children = {
-        key: [d for d, c in exact.items() if c.source == key] for key, c in exact.items() if c.role == "prefill"
-    }
-    branch = {key: capacity[key] for key, c in exact.items() if c.role == "mixed"}
-    branch |= {key: min(capacity[key], sum(capacity[d] for d in below)) for key, below in children.items()}
-    carried = sum(selection.rates_per_s[key] for key in branch)
-    share = carried / sum(branch.values())
-    keys = sorted(exact, key=lambda k: ({"prefill": 0, "decode": 1, "mixed": 2}[exact[k].role], k))
-    rate = {key: value * share for key, value in branch.items()}
-    for key, below in children.items():
-        total = sum(capacity[d] for d in below)
-        rate |= {d: rate[key] * capacity[d] / total for d in below}
+    order = {"prefill": 0, "decode": 1, "mixed": 2}
+    keys = sorted(exact, key=lambda k: (order[exact[k].role], k))
+    index: dict[str | None, int | None] = {None: None, **{k: i for i, k in enumerate(keys)}}
+    flows = sorted(selection.flows_per_s.items(), key=str)
+    routes = [Route(keys.index(first), index[second], rate) for (first, second), rate in flows]
+    rate = {k: sum(r for way, r in flows if k in way) for k in keys}
     members = [Member(exact[k].role, exact[k].configuration, selection.counts[k], rate[k]) for k in keys]
-    index = {k: i for i, k in enumerate(keys)}
-    routes = [Route(index[k], None, rate[k]) for k in keys if exact[k].role == "mixed"]
-    routes += [Route(index[p], index[d], rate[d]) for p, below in children.items() for d in below]
-    return members, routes, [capacity[k] for k in keys]
+    return members, routes, [exact[k].curve.at(selection.counts[k]) for k in keys]
 
 
 # -- infeasible ----------------------------------------------------------------------------------------------------
@@ -213,6 +233,20 @@ def assemble(
 
 def unreachable(problem: Problem, found: Sequence[Configuration]) -> InfeasibleError:
     """Name the objectives that no machine reaches even unloaded, with the value each can reach."""
+    if not any(problem.need.is_held_by(c, "mixed") for c in found):
+        most = max(found, key=lambda c: c.lane.kv_tokens)
+        longest = problem.need.longest_request_tokens
+        per_token = most.kv_bytes_per_token
+        return DoesNotFitError(
+            f"the longest request of {problem.workload_name} ({longest:,.0f} tokens) fits the KV memory of no machine "
+            "considered",
+            where="workload",
+            value=f"needs {longest * per_token:,.0f} bytes ({format_data(longest * per_token)}), has "
+            f"{most.lane.kv_tokens * per_token:,.0f} bytes ({format_data(most.lane.kv_tokens * per_token)}, "
+            f"{most.lane.kv_tokens:,.0f} tokens) on {most.label}",
+            rule="one batch stream must hold the longest request beside the weights",
+            fix="add machines with more memory, lower --precision or --kv-precision, or cut the trace",
+        )
     missed: list[str] = []
     for limit in problem.need.limits:
         best, where = _best_unloaded(problem, found, limit)
@@ -274,7 +308,7 @@ def explain_infeasible(problem: Problem, candidates: Sequence[Candidate]) -> Inf
             lines.append(f"{name}: {_limit_text(name, limits)} is too little; {found}")
     if not lines:
         nothing = replace(
-            limits, max_cost_usd_per_hour=None, max_power_w=None, max_machines={}, max_total_machines=None
+            limits, max_cost_usd_per_hour=None, max_power_w=None, max_machines={}, max_total_machines=None, max_pools=None
         )
         simples = enumerate_designs(candidates, problem, nothing)
         best = _best(simples.values(), problem)
@@ -306,6 +340,8 @@ def _lifted_one_by_one(limits: Limits) -> dict[str, Limits]:
         lifted["max_power"] = replace(limits, max_power_w=None)
     if limits.max_total_machines is not None:
         lifted["max_total_machines"] = replace(limits, max_total_machines=None)
+    if limits.max_pools is not None:
+        lifted["max_pools"] = replace(limits, max_pools=None)
     for name in sorted(limits.max_machines):
         rest = {k: v for k, v in limits.max_machines.items() if k != name}
         lifted[f"max_machines {name}"] = replace(limits, max_machines=rest)
@@ -317,8 +353,8 @@ def _limit_text(name: str, limits: Limits) -> str:
         return f"{format_money(limits.max_cost_usd_per_hour or 0)}/h"
     if name == "max_power":
         return format_power(limits.max_power_w or 0)
-    if name == "max_total_machines":
-        return str(limits.max_total_machines)
+    if name in ("max_total_machines", "max_pools"):
+        return str(getattr(limits, name))
     return str(limits.max_machines[name.removeprefix("max_machines ")])
 
 
@@ -351,6 +387,8 @@ def _cheapest_of(
         need = format_power(sum(by_key[k].configuration.machine.rated_power_w * n for k, n in bought.items()))
     elif name == "max_total_machines":
         need = str(sum(bought.values()))
+    elif name == "max_pools":
+        need = str(len(bought))
     else:
         machine = name.removeprefix("max_machines ")
         need = str(sum(n for k, n in bought.items() if by_key[k].configuration.machine.name == machine))

@@ -102,8 +102,10 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
         most_busy=scenario.max_utilisation,
         kv_transfer=runtime.kv_transfer,
         n_layers=llm.n_layers,
+        longest_prompt_tokens=float(sizes.prompt_tokens.max()),
+        longest_request_tokens=float((sizes.prompt_tokens + sizes.output_tokens).max()),
     )
-    longest = float(sizes.prompt_tokens.max() + sizes.output_tokens.max())
+    longest = need.longest_request_tokens
     if longest > llm.max_context_tokens:
         notes.append(
             f"the longest requests ({longest:,.0f} tokens) exceed the context {llm.name} was made for "
@@ -177,6 +179,7 @@ def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
         max_power_w=scenario.max_power_w,
         max_machines=dict(scenario.max_machines),
         max_total_machines=scenario.max_total_machines,
+        max_pools=scenario.max_pools,
         spares=scenario.spares,
     )
     if scenario.objective == "throughput" and not limits.any_budget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,6 +61,7 @@ class Scenario(BaseModel):
         default=None, validation_alias=AliasChoices("max_cost_usd_per_hour", "max_cost")
     )
     max_power_w: Watts | None = Field(default=None, validation_alias=AliasChoices("max_power_w", "max_power"))
+    max_pools: int | None = Field(default=None, ge=1, description="Most pools; 1 or 2 keeps a plan simple.")
     spares: int = Field(default=0, ge=0, le=1000, description="Machines of each pool that may fail.")
     max_utilisation: Fraction = Field(default=0.9, description="Highest utilisation of prefill work.")
     profile: str | None = Field(default=None, description="Table of measured step times, in place of the roofline.")
@@ -111,7 +113,6 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
     ScenarioError
         An unknown field (with near misses), a value that cannot be used (with the field and the rule).
     """
-    layer: Layer | None = None
     if isinstance(source, Scenario):
         if not overrides:
             return source
@@ -121,7 +122,7 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
     elif isinstance(source, (str, os.PathLike)):
         layer = read_layer(Path(source), error=ScenarioError)
         # Paths inside a scenario file are relative to it.
-        data = _resolve_paths(dict(layer.data), layer.path.parent)
+        return load_scenario(_validated(_resolve_paths(dict(layer.data), layer.path.parent), layer), **overrides)
     else:
         raise ScenarioError(
             "not a scenario", value=type(source).__name__, rule="a Scenario, a dict, or the path of a YAML file"
@@ -130,6 +131,10 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
         for alias in _ALIASES.get(name, (name,)):
             data.pop(alias, None)
         data[name] = value
+    return _validated(data, None)
+
+
+def _validated(data: Mapping[str, Any], layer: Layer | None) -> Scenario:
     try:
         return Scenario.model_validate(data, context={"from_file": layer is not None})
     except ValidationError as error:
@@ -159,19 +164,23 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _as_scenario_error(error: ValidationError, layer: Layer | None) -> ScenarioError:
+    """The first fault as an error; `where` is file:line if the value came from the file, else the field."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "scenario"
+    path = first["loc"]
+    field = ".".join(str(part) for part in path) or "scenario"
     more = error.error_count() - 1
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    value = first.get("input")
     suggestions: list[str] = []
     if first["type"] == "extra_forbidden":
         suggestions = near_misses(field, [*Scenario.model_fields, *(a for names in _ALIASES.values() for a in names)])
         message = "unknown field"
-    line = layer.line_of(first["loc"][:1]) if layer else None
-    value = first.get("input")
+    elif first["type"] == "literal_error":
+        suggestions = near_misses(str(value), re.findall(r"'([^']+)'", message))
+    line = (layer.line_of(path) or layer.line_of(path[:1]) or 1) if layer else None
     return ScenarioError(
-        f"{field}: {message}" + (f" (and {more} more)" if more else ""),
-        where=f"{layer.path}:{line or 1}" if layer else "scenario",
+        (f"{field}: {message}" if layer else message) + (f" (and {more} more)" if more else ""),
+        where=f"{layer.path}:{line}" if layer else field,
         value=None if isinstance(value, (Mapping, BaseModel)) else repr(value),
         suggestions=list(dict.fromkeys(suggestions)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -40,9 +41,9 @@ class Candidate:
         Names it among all candidates, whatever order they were made in.
     role : str
     configuration : Configuration
-    source : str or None
-        Of a decode pool: key of the prefill candidate whose requests it takes. Transfer and end-to-end latency
-        depend on where requests come from, so a decode machine is one candidate for each such source.
+    sources : tuple of str
+        Of a decode pool: keys of the prefill candidates whose requests it may take. Transfer and end-to-end latency
+        depend on where requests come from, so a decode machine is one candidate for each kind of source.
     curve : CapacityCurve
         Largest rate within every objective at the numbers of machines computed so far.
     compute : callable
@@ -52,7 +53,7 @@ class Candidate:
     key: str
     role: Role
     configuration: Configuration
-    source: str | None
+    sources: tuple[str, ...]
     curve: CapacityCurve
     compute: Callable[[Counts], CapacityCurve] = field(repr=False)
 
@@ -67,6 +68,17 @@ class Candidate:
         order = np.argsort(n)
         rate = np.concatenate([self.curve.rate_per_s, extra.rate_per_s])[order]
         return replace(self, curve=CapacityCurve(n[order], np.maximum.accumulate(rate)))
+
+    def optimistic_count(self, rate_per_s: float) -> float:
+        """No fewer machines than this carry the rate: read off the straight lines between known counts."""
+        n, rate = self.curve.n_machines, self.curve.rate_per_s
+        if rate[-1] < rate_per_s:
+            return np.inf
+        first = int(np.searchsorted(rate, rate_per_s))
+        if first == 0:
+            return float(n[0])
+        slope = (rate[first] - rate[first - 1]) / (n[first] - n[first - 1])
+        return float(n[first - 1]) + max(float(np.ceil((rate_per_s - rate[first - 1]) / slope - 1e-9)), 1.0)
 
     def cheapest_count(self, rate_per_s: float) -> tuple[int | None, Candidate]:
         """Fewest machines that carry a rate, and the candidate with its curve exact there; None if none do.
@@ -83,9 +95,7 @@ class Candidate:
             first = int(above[0])
             if first == 0 or n[first] == n[first - 1] + 1:
                 return int(n[first]), candidate
-            slope = (rate[first] - rate[first - 1]) / (n[first] - n[first - 1])
-            guess = int(n[first - 1] + np.ceil((rate_per_s - rate[first - 1]) / slope)) if slope > 0 else int(n[first])
-            guess = min(max(guess, int(n[first - 1]) + 1), int(n[first]) - 1)
+            guess = min(int(candidate.optimistic_count(rate_per_s)), int(n[first]) - 1)
             candidate = candidate.with_counts([guess, guess - 1] if guess - 1 > n[first - 1] else [guess])
 
 
@@ -106,6 +116,8 @@ class Requirement:
         Of the runtime.
     n_layers : int
         Of the model.
+    longest_prompt_tokens, longest_request_tokens : float
+        The largest prompt, and prompt and output together [tokens]; `traffic` may have averaged them away.
     """
 
     rate_per_s: float
@@ -114,6 +126,12 @@ class Requirement:
     most_busy: float
     kv_transfer: KvTransferCosts
     n_layers: int
+    longest_prompt_tokens: float
+    longest_request_tokens: float
+
+    def is_held_by(self, configuration: Configuration, role: str) -> bool:
+        """Whether a lane of the configuration has KV memory for the longest request."""
+        return configuration.holds(role, self.longest_prompt_tokens, self.longest_request_tokens)
 
 
 def transfer_s(
@@ -151,7 +169,7 @@ def prefill_candidate(
 
     key = f"prefill/{configuration.machine.name}/{configuration.layout.label}/{most_busy:.2f}"
     one = stable_rate_of_one(configuration, queue) * most_busy
-    return Candidate(key, "prefill", configuration, None, _first_curve(compute, top_rate_per_s, one), compute)
+    return Candidate(key, "prefill", configuration, (), _first_curve(compute, top_rate_per_s, one), compute)
 
 
 def stable_rate_of_one(configuration: Configuration, queue: PrefillQueue | DecodeQueue | MixedQueue) -> float:
@@ -166,12 +184,11 @@ def decode_candidate(
     source_queue: PrefillQueue,
     need: Requirement,
     top_rate_per_s: float,
-    known: dict[bytes, Candidate],
+    known: dict[str, Candidate],
 ) -> Candidate:
-    """A decode pool of this configuration for requests that come from `source`.
+    """A decode pool of this configuration for requests that come from `source`, its `sources` still to be filled in.
 
-    `known` holds the candidates of this configuration so far, by what its objectives depend on; sources that look
-    alike from here share their curve.
+    `known` holds the candidates so far by key; sources that look alike from here share a pool.
     """
     lanes = configuration.layout.lanes_per_machine
     wire = network_rate_per_s(configuration, need)
@@ -181,28 +198,28 @@ def decode_candidate(
         transfer_s=transfer_s(source.configuration, configuration, need, source_queue.alone_s),
     )
 
-    key = f"decode/{configuration.machine.name}/{configuration.layout.label}|{source.key}"
-    looks = _as_seen_by_decode(upstream, need)
-    if looks in known:
-        return replace(known[looks], key=key, source=source.key)
+    key = f"decode/{configuration.machine.name}/{configuration.layout.label}/{_as_seen_by_decode(upstream, need)}"
+    if key in known:
+        return known[key]
 
     def compute(n: Counts) -> CapacityCurve:
         curve = decode_capacity(queue, need.limits, upstream, n, lanes)
         return CapacityCurve(n, np.minimum(curve.rate_per_s, n * wire))
 
     curve = _first_curve(compute, top_rate_per_s, min(stable_rate_of_one(configuration, queue), wire))
-    known[looks] = Candidate(key, "decode", configuration, source.key, curve, compute)
-    return known[looks]
+    known[key] = Candidate(key, "decode", configuration, (), curve, compute)
+    return known[key]
 
 
-def _as_seen_by_decode(upstream: Upstream, need: Requirement) -> bytes:
-    """What of a source the objectives depend on, to the microsecond."""
+def _as_seen_by_decode(upstream: Upstream, need: Requirement) -> str:
+    """Digest of what the objectives depend on in a source, to the microsecond."""
     parts: list[np.ndarray] = []
     if objectives_on(need.limits, "tbt") or needs_end_to_end(need):
         parts.append(upstream.transfer_s)
     if needs_end_to_end(need):
         parts += [upstream.prefill_s, upstream.wait.probability, 1.0 / np.maximum(upstream.wait.decay_per_s, 1e-9)]
-    return b"".join(np.round(np.asarray(part) * 1e6).tobytes() for part in parts)
+    content = b"".join(np.round(np.asarray(part) * 1e6).tobytes() for part in parts)
+    return hashlib.sha256(content).hexdigest()[:8] if parts else "any"
 
 
 def mixed_candidate(
@@ -216,7 +233,7 @@ def mixed_candidate(
 
     key = f"mixed/{configuration.machine.name}/{configuration.layout.label}"
     one = stable_rate_of_one(configuration, queue)
-    return Candidate(key, "mixed", configuration, None, _first_curve(compute, top_rate_per_s, one), compute)
+    return Candidate(key, "mixed", configuration, (), _first_curve(compute, top_rate_per_s, one), compute)
 
 
 def _first_curve(
@@ -224,12 +241,19 @@ def _first_curve(
 ) -> CapacityCurve:
     """The curve up to the count that carries `top_rate_per_s`, growing the grid until it does or cannot."""
     n_enough = min(top_rate_per_s / max(stable_rate_per_s, 1e-12), MOST_MACHINES)
-    curve = compute(machine_counts(n_enough))
+    curve = compute(_counts(n_enough))
     while 0 < curve.rate_per_s[-1] < top_rate_per_s and curve.n_machines[-1] < MOST_MACHINES:
         largest = float(curve.n_machines[-1])
         n_enough = min(largest * max(1.05 * top_rate_per_s / curve.rate_per_s[-1], 1.2), MOST_MACHINES)
-        curve = compute(machine_counts(n_enough))
+        curve = compute(_counts(n_enough))
     return curve
+
+
+def _counts(n_enough: float) -> Counts:
+    """Every count of a small pool; of a large one a fifth apart, for the optimiser asks for those it needs."""
+    if n_enough <= 40:
+        return machine_counts(n_enough)
+    return machine_counts(n_enough, dense=12, ratio=1.2)
 
 
 MOST_MACHINES = 200_000  # of one pool; nobody owns more, and counts stay exact in floats

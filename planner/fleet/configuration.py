@@ -53,6 +53,14 @@ class Configuration:
         """`dgx-h100 1 x TP8`."""
         return f"{self.machine.name} {self.layout.label}"
 
+    def holds(self, role: str, longest_prompt_tokens: float, longest_request_tokens: float) -> bool:
+        """Whether the KV memory of a lane is large enough for the longest request in this role.
+
+        A prefill lane needs room for two prompts: one is computed while the one before it is sent away.
+        """
+        needed = 2.0 * longest_prompt_tokens if role == "prefill" else longest_request_tokens
+        return self.lane.kv_tokens >= needed
+
     @property
     def replica_network_bytes_per_s(self) -> float:
         """Share of the NICs that belongs to one replica [bytes/s]."""
@@ -146,17 +154,24 @@ def layouts(
     llm = serving.llm
     link = machine.scale_up or accelerator.scale_up
     slow_link = link is None or link.topology in ("pcie", "bridge_pairs", "none")
-    found: list[Layout] = []
     n = machine.n_accelerators
-    for tp in (d for d in _degrees(n) if llm.attention.n_heads % d == 0):
-        for pp in _degrees(n // tp):
-            if pp > 1 and not slow_link and found:
-                continue
-            for ep in (1, tp) if llm.experts and tp > 1 else (1,):
-                layout = make_layout(machine, serving, tp, pp, ep)
-                if memory_fit(llm, accelerator, serving.runtime, layout).resident_tokens >= 1:
-                    found.append(layout)
-    return found
+
+    def fitting(pipelines: bool) -> list[Layout]:
+        return [
+            layout
+            for tp in _degrees(n)
+            if llm.attention.n_heads % tp == 0
+            for pp in _degrees(n // tp)
+            if (pp > 1) == pipelines
+            for ep in ((1, tp) if llm.experts and tp > 1 else (1,))
+            if memory_fit(
+                llm, accelerator, serving.runtime, layout := make_layout(machine, serving, tp, pp, ep)
+            ).resident_tokens
+            >= 1
+        ]
+
+    found = fitting(pipelines=False)
+    return found + fitting(pipelines=True) if slow_link or not found else found
 
 
 def make_layout(machine: Machine, serving: Serving, tp: int, pp: int = 1, ep: int = 1) -> Layout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -55,8 +56,9 @@ def generate(
         for name, layouts in by_machine.items():
             if design.prefill_machine in (None, name):
                 progress(f"mixed pools of {name}")
-                queues = [MixedQueue(c.lane, need.traffic) for c in layouts]
-                candidates += _best_layouts(layouts, queues, _mixed_maker(need, top_rate_per_s))
+                roomy = [c for c in layouts if need.is_held_by(c, "mixed")]
+                queues = [MixedQueue(c.lane, need.traffic) for c in roomy]
+                candidates += _best_layouts(roomy, queues, _mixed_maker(need, top_rate_per_s))
     if design.split:
         candidates += _split_candidates(by_machine, need, design, top_rate_per_s, progress)
     return candidates
@@ -82,7 +84,8 @@ def _split_candidates(
         if design.prefill_machine not in (None, name):
             continue
         progress(f"prefill pools of {name}")
-        queues = [PrefillQueue(c.lane, need.traffic) for c in layouts]
+        roomy = [c for c in layouts if need.is_held_by(c, "prefill")]
+        queues = [PrefillQueue(c.lane, need.traffic) for c in roomy]
         for grade in grades:
 
             def make(c: Configuration, queue: PrefillQueue, grade: float = grade) -> Candidate:
@@ -90,22 +93,25 @@ def _split_candidates(
                 queue_of[candidate.key] = queue
                 return candidate
 
-            prefill += _best_layouts(layouts, queues, make)
-    decode: list[Candidate] = []
+            prefill += _best_layouts(roomy, queues, make)
+    known: dict[str, Candidate] = {}
+    sources: dict[str, list[str]] = {}
     for name, layouts in by_machine.items():
         if design.decode_machine not in (None, name):
             continue
         progress(f"decode pools of {name}")
-        decode_queues = [DecodeQueue(c.lane, need.traffic) for c in layouts]
-        known: dict[str, dict[bytes, Candidate]] = {c.label: {} for c in layouts}
+        roomy = [c for c in layouts if need.is_held_by(c, "decode")]
+        decode_queues = [DecodeQueue(c.lane, need.traffic) for c in roomy]
         for source in prefill:
             if source.configuration.can_send_to(layouts[0]):
 
                 def take(c: Configuration, queue: DecodeQueue, source: Candidate = source) -> Candidate:
-                    return decode_candidate(c, queue, source, queue_of[source.key], need, top_rate_per_s, known[c.label])
+                    return decode_candidate(c, queue, source, queue_of[source.key], need, top_rate_per_s, known)
 
-                decode += _best_layouts(layouts, decode_queues, take)
-    fed = {c.source for c in decode}
+                for candidate in _best_layouts(roomy, decode_queues, take):
+                    sources.setdefault(candidate.key, []).append(source.key)
+    decode = [replace(known[key], sources=tuple(sorted(senders))) for key, senders in sorted(sources.items())]
+    fed = {key for c in decode for key in c.sources}
     return [c for c in prefill if c.key in fed] + decode
 
 

@@ -23,6 +23,8 @@ class Limits:
         Stock by machine type.
     max_total_machines : int or None
         Of all types together.
+    max_pools : int or None
+        Pools, however many machines each has.
     spares : int
         Machines of each pool that may fail with the objectives still met.
     """
@@ -31,6 +33,7 @@ class Limits:
     max_power_w: float | None = None
     max_machines: Mapping[str, int] = field(default_factory=dict)
     max_total_machines: int | None = None
+    max_pools: int | None = None
     spares: int = 0
 
     @property

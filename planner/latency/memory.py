@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner.catalog import parameters
 from planner.catalog.schema import PRECISION_BYTES, Accelerator, LatentAttention, Llm, Runtime
 from planner.errors import DoesNotFitError
 from planner.latency.layout import Layout
+from planner.latency.weights import rank_weight_bytes
 from planner.units import format_data
 
 
@@ -63,42 +63,17 @@ def kv_bytes_per_token(llm: Llm, layout: Layout) -> float:
     return kv_bytes_per_token_layer(llm, whole) * llm.n_layers
 
 
-def weight_bytes(llm: Llm, layout: Layout) -> float:
-    """Weights of one replica [bytes]: matrices in the layout's precision, embeddings in at least 16 bits."""
-    width = PRECISION_BYTES[layout.precision]
-    experts = routed_expert_elements(llm)
-    embeddings = parameters.embedding_elements(llm) * (1 if llm.tied_embeddings else 2)
-    rest = parameters.n_parameters(llm) - experts - embeddings
-    return rest * width + experts * expert_bytes_per_element(llm, layout) + embeddings * max(width, 2.0)
-
-
-def routed_expert_elements(llm: Llm) -> float:
-    """Weights of all routed experts of all layers [elements]; 0 for a dense model."""
-    if llm.experts is None:
-        return 0.0
-    n_layers = llm.n_layers - parameters.n_dense_layers(llm)
-    return float(n_layers * llm.experts.n_experts * parameters.expert_elements(llm))
-
-
-def expert_bytes_per_element(llm: Llm, layout: Layout) -> float:
-    """Bytes of one expert weight: the released expert precision where the model is served as released."""
-    width = PRECISION_BYTES[layout.precision]
-    if llm.expert_precision is not None and layout.precision == llm.weight_precision:
-        return PRECISION_BYTES[llm.expert_precision]
-    return width
-
-
 def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:
     """Divide the memory of each accelerator among weights, activations, reserve and KV cache.
 
     Notes
     -----
-    weights / (tp pp) + activations + reserve + KV <= capacity                                       (1)
+    weights of the fullest rank + activations + reserve + KV <= capacity                             (1)
 
     Activations hold one step of the runtime's token budget: the residual stream twice, and the widest
     intermediate of the feed-forward block and attention divided over the ranks, in 16 bits.
     """
-    per_gpu = weight_bytes(llm, layout) / layout.accelerators_per_replica
+    per_gpu = rank_weight_bytes(llm, layout)
     heads = llm.attention.n_heads
     head_dim = llm.attention.v_head_dim if isinstance(llm.attention, LatentAttention) else llm.attention.head_dim
     widest = max(

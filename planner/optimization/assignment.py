@@ -107,7 +107,8 @@ def assign(
     Returns
     -------
     Assignment
-        Independent of the order of the machines. Of assignments that cost the same, one with the fewest machines.
+        Independent of the order of the machines. Of assignments that cost the same, one with the fewest machines,
+        unless the time limit comes first.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def assign(
         The time limit was hit before anything was found.
     """
     started_s = time.perf_counter()
-    problem = read_input(request_rates, capacities, prices, max_counts or {})
+    problem = read_input(request_rates, capacities, prices, {} if max_counts is None else max_counts)
     if not problem.rates.size:
         nothing = np.zeros((len(problem.names), 0))
         return _assignment(problem, nothing.sum(axis=1), nothing, 0.0, "optimal", "none needed")
@@ -351,7 +352,7 @@ def _assignment(
     status: Literal["optimal", "limit"],
     solver: str,
 ) -> Assignment:
-    cost = float(problem.prices @ found)
+    cost = math.fsum(float(p) * float(n) for p, n in zip(problem.prices, found, strict=True))
     load = np.where(shares > 0, shares * np.where(np.isfinite(problem.machines), problem.machines, 0.0), 0.0).sum(
         axis=1
     )
@@ -395,7 +396,8 @@ def _infeasible(problem: AssignmentInput, solver: str) -> PlannerError:
         where="max_counts",
         value=listed([f"{names[g]}={limits[g]:.0f}" for g in sorted(busy | extra.keys())]),
         rule=f"within max_counts at most {carried} of every request rate can be served",
-        fix=f"raise max_counts of {listed(raised)}" + (f", or serve {carried} of the rates" if share >= 1e-4 else ""),
+        fix=f"raise max_counts of {', '.join(raised)}"
+        + (f", or serve {carried} of the rates" if share >= 1e-4 else ""),
     )
 
 

@@ -36,10 +36,25 @@ def read_input(
     prices: Mapping[str, float],
     max_counts: Mapping[str, int],
 ) -> AssignmentInput:
+    """Check the input of `assignment.assign`, whose parameters these are.
+
+    Raises
+    ------
+    ScenarioError
+        An entry that makes no sense, named by its place.
+    """
     rates = _array(request_rates, "request_rates", "requests per second, finite and not negative", nan_ok=False)
     if not isinstance(capacities, Mapping) or not capacities:
         raise ScenarioError(
             "no machine to choose from", where="capacities", rule="a mapping of machine name to array", fix="name one"
+        )
+    for argument, given in (("prices", prices), ("max_counts", max_counts)):
+        if not isinstance(given, Mapping):
+            raise ScenarioError(f"{argument} must name machines", where=argument, value=_short(given), rule="a mapping")
+    strange = [name for name in capacities if not isinstance(name, str) or not name]
+    if strange:
+        raise ScenarioError(
+            "a machine without a name", where="capacities", value=repr(strange[0]), rule="names are text"
         )
     names = sorted(capacities)
     table = []
@@ -106,7 +121,7 @@ def _array(given: ArrayLike, where: str, rule: str, *, nan_ok: bool) -> Floats:
 
 def _price(name: str, prices: Mapping[str, float]) -> float:
     where = f"prices[{name!r}]"
-    if not isinstance(prices, Mapping) or name not in prices:
+    if name not in prices:
         near = near_misses(name, [str(p) for p in prices])
         raise ScenarioError(
             f"machine {name!r} has no price", where="prices", fix=f"add {name!r} [USD/h]", suggestions=near
@@ -150,6 +165,7 @@ def _number(value: object, where: str, rule: str) -> float:
 
 
 def refuse_unservable(problem: AssignmentInput) -> None:
+    """Raise an InfeasibleError that names the buckets which no machine can serve, if there are any."""
     dead = ~np.isfinite(problem.machines).any(axis=0)
     if dead.any():
         buckets = [_at("", int(i), problem.shape) for i in problem.where[dead]]
@@ -167,6 +183,7 @@ def _at(name: str, flat_index: int, shape: tuple[int, ...]) -> str:
 
 
 def listed(names: list[str]) -> str:
+    """Return the first few names, and how many there are."""
     return ", ".join(names[:_MOST_NAMED]) + (f", ... ({len(names)} in all)" if len(names) > _MOST_NAMED else "")
 
 

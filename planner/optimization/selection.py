@@ -28,6 +28,9 @@ _TOLERANCE = 1e-7  # relative, on objectives
 _TIE_BREAK = 1e-6  # of the cheapest machine's objective, for each pool: what counts as equal
 
 
+Way = tuple[str, str | None]
+
+
 @dataclass(frozen=True)
 class Selection:
     """Chosen pools.
@@ -36,8 +39,9 @@ class Selection:
     ----------
     counts : mapping of str to int
         Machines of each chosen candidate by key, spares not included.
-    rates_per_s : mapping of str to float
-        Requests that each carries [requests/s]. A prefill pool's equals the sum of its decode pools'.
+    flows_per_s : mapping of (str, str or None) to float
+        Requests from each prefill to each decode candidate, or through a mixed one alone, shared so that the
+        busiest pool is as far from its capacity as can be [requests/s].
     status : str
         `optimal` or `limit`.
     objective, bound, gap : float
@@ -50,7 +54,7 @@ class Selection:
     """
 
     counts: Mapping[str, int]
-    rates_per_s: Mapping[str, float]
+    flows_per_s: Mapping[Way, float]
     status: str
     objective: float
     bound: float
@@ -77,7 +81,7 @@ def enumerate_pairs(candidates: Sequence[Candidate]) -> list[Pair]:
     """Every mixed candidate alone, and every decode candidate with its prefill source."""
     by_key = {c.key: c for c in candidates}
     pairs: list[Pair] = [(c, None) for c in candidates if c.role == "mixed"]
-    return pairs + [(by_key[c.source], c) for c in candidates if c.role == "decode" and c.source in by_key]
+    return pairs + [(by_key[p], c) for c in candidates for p in c.sources if p in by_key]
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,8 @@ def within(pools: Sequence[tuple[Candidate, int]], limits: Limits) -> bool:
             return False
     if limits.max_total_machines is not None and sum(n for _, n in bought) > limits.max_total_machines:
         return False
+    if limits.max_pools is not None and len(pools) > limits.max_pools:
+        return False
     by_type: dict[str, int] = {}
     for c, n in bought:
         by_type[c.configuration.machine.name] = by_type.get(c.configuration.machine.name, 0) + n
@@ -218,31 +224,36 @@ def choose(
             if best is None:
                 return None
             # Everything at least as good as the incumbent was fixed away: the incumbent is optimal.
-            return _from_simple(best, "optimal", best.objective, outcome.solver, number, incumbent, objective)
+            return _from_simple(best, "optimal", best.objective, outcome.solver, number, objective)
         if outcome.bound is not None:
             bound = max(bound, outcome.bound) if objective != "throughput" else min(bound, outcome.bound)
         if not outcome.has_solution:
             break
-        counts, rates = program.values()
+        counts, served = program.values()
         for key, n in counts.items():
             pool[key] = pool[key].with_counts([n, n + 1])
-        exact_enough = all(pool[key].curve.at(n) >= rates[key] * (1 - 1e-9) - 1e-12 for key, n in counts.items())
+        chosen = {key: (pool[key], n) for key, n in counts.items()}
         if objective == "throughput":
-            total = _exact_throughput(pool, counts)
-            exact_enough = total >= sum(r for k, r in rates.items() if pool[k].role != "decode") * (1 - 1e-6)
+            most, flows = _balanced(chosen, None)
+            exact_enough = most >= served * (1 - 1e-6)
+        else:
+            busiest, flows = _balanced(chosen, rate_per_s)
+            exact_enough = busiest <= 1 + 1e-9
         if exact_enough:
             value = outcome.objective if outcome.objective is not None else math.nan
             status = "optimal" if outcome.status == "optimal" else "limit"
             gap = abs(value - bound) / max(abs(value), 1e-12)
             if gap <= 1e-6:
                 status, gap, bound = "optimal", 0.0, value
-            simple = incumbent.objective if incumbent else None
-            return Selection(counts, rates, status, value, bound, gap, outcome.solver, number, simple)
+            simple = None
+            if incumbent is not None:
+                simple = incumbent.rate_per_s if objective == "throughput" else incumbent.objective
+            return Selection(counts, flows, status, value, bound, gap, outcome.solver, number, simple)
         if left_s <= 0:
             break
     solver_name = outcome.solver if outcome else solver
     if best is not None:
-        return _from_simple(best, "limit", bound, solver_name, number, incumbent, objective)
+        return _from_simple(best, "limit", bound, solver_name, number, objective)
     raise NoPlanFoundError(
         f"no plan was found within the time limit of {time_limit_s:g} s",
         where="--time-limit",
@@ -256,27 +267,63 @@ def _from_simple(
     bound: float,
     solver: str,
     rounds: int,
-    incumbent: Simple | None,
     objective: ObjectiveName,
 ) -> Selection:
     counts = {c.key: n for c, n in simple.pools}
     value = simple.rate_per_s if objective == "throughput" else simple.objective
-    rates = dict.fromkeys(counts, simple.rate_per_s)
+    keys = [c.key for c, _ in simple.pools]
+    flows: dict[Way, float] = {(keys[0], keys[1] if len(keys) > 1 else None): simple.rate_per_s}
     if not math.isfinite(bound):
         bound = 0.0 if objective != "throughput" else math.inf
     gap = abs(value - bound) / max(abs(value), 1e-12)
-    return Selection(
-        counts, rates, status, value, bound, gap, solver, rounds, incumbent.objective if incumbent else None
-    )
+    return Selection(counts, flows, status, value, bound, gap, solver, rounds, value)
 
 
-def _exact_throughput(pool: Mapping[str, Candidate], counts: Mapping[str, int]) -> float:
-    total = sum(pool[k].curve.at(n) for k, n in counts.items() if pool[k].role == "mixed")
-    for k, n in counts.items():
-        if pool[k].role == "prefill":
-            decode = sum(pool[d].curve.at(m) for d, m in counts.items() if pool[d].source == k)
-            total += min(pool[k].curve.at(n), decode)
-    return total
+def _balanced(
+    chosen: Mapping[str, tuple[Candidate, int]], rate_per_s: float | None
+) -> tuple[float, dict[Way, float]]:
+    """Share the demand among pools of given counts so that the busiest is as little loaded as possible.
+
+    Returns
+    -------
+    (float, dict)
+        Load of the busiest pool over its capacity, or with `rate_per_s` None the largest rate they carry; and the
+        flows [requests/s].
+    """
+    capacity = {key: c.curve.at(n) for key, (c, n) in chosen.items()}
+    ways = _ways([c for c, _ in chosen.values()])
+    if len(ways) == 1:
+        most = min(capacity[key] for key in ways[0] if key is not None)
+        return (most, {ways[0]: most}) if rate_per_s is None else (rate_per_s / most, {ways[0]: rate_per_s})
+    import pulp
+
+    scale = sum(capacity.values())
+    problem = pulp.LpProblem("routing", pulp.LpMaximize if rate_per_s is None else pulp.LpMinimize)
+    flow = {way: problem.add_variable(f"flow_{i}", lowBound=0) for i, way in enumerate(ways)}
+    busiest = problem.add_variable("busiest", lowBound=0)
+    for key, most in sorted(capacity.items()):
+        through = pulp.lpSum([flow[way] for way in ways if key in way])
+        problem += through <= most / scale * (1.0 if rate_per_s is None else busiest)
+    total = pulp.lpSum(flow.values())
+    if rate_per_s is None:
+        problem += busiest <= 1
+        problem += total
+    else:
+        problem += total == rate_per_s / scale
+        problem += busiest
+    outcome = solve(problem)
+    if not outcome.has_solution or outcome.objective is None:
+        return (0.0 if rate_per_s is None else math.inf), {}
+    flows = {way: max(variable.value(), 0.0) * scale for way, variable in flow.items()}
+    flows = {way: rate for way, rate in flows.items() if rate > 1e-9 * scale}
+    return outcome.objective * (scale if rate_per_s is None else 1.0), flows
+
+
+def _ways(candidates: Sequence[Candidate]) -> list[Way]:
+    """Ways that a request can take through these pools."""
+    present = {c.key for c in candidates}
+    ways: list[Way] = [(c.key, None) for c in candidates if c.role == "mixed"]
+    return ways + [(p, c.key) for c in candidates for p in c.sources if p in present]
 
 
 class _Program:
@@ -302,10 +349,9 @@ class _Program:
         if not self._maximise and incumbent is not None:
             segments = _fix_by_reduced_cost(candidates, segments, rate_per_s, objective, limits, incumbent)
         self._candidates = [c for c in candidates if segments[c.key]]
-        alive = {c.key for c in self._candidates}
-        self._candidates = [c for c in self._candidates if c.source is None or c.source in alive]
-        fed = {c.source for c in self._candidates}
-        self._candidates = [c for c in self._candidates if c.role != "prefill" or c.key in fed]
+        self._ways = _ways(self._candidates)
+        used = {key for way in self._ways for key in way}
+        self._candidates = [c for c in self._candidates if c.key in used]
         self._segments = segments
         self._declare()
         self._define_capacity()
@@ -315,23 +361,22 @@ class _Program:
 
     def _declare(self) -> None:
         """One binary for each segment of each candidate; an integer beside it where it holds several counts."""
-        pulp = self._pulp
         self._on: dict[str, list] = {}
         self._beyond: dict[str, list] = {}
-        self._flow: dict[str, object] = {}
+        add = self.problem.add_variable
+        self._flow = {way: add(f"flow_{i}", lowBound=0) for i, way in enumerate(self._ways)}
         for i, c in enumerate(self._candidates):
             parts = self._segments[c.key]
-            self._on[c.key] = [pulp.LpVariable(f"on_{i}_{s}", cat="Binary") for s in range(len(parts))]
+            self._on[c.key] = [add(f"on_{i}_{s}", cat="Binary") for s in range(len(parts))]
             self._beyond[c.key] = [
-                pulp.LpVariable(f"beyond_{i}_{s}", 0, part.last - part.first, cat="Integer")
+                add(f"beyond_{i}_{s}", 0, part.last - part.first, cat="Integer")
                 if part.last > part.first
                 else None
                 for s, part in enumerate(parts)
             ]
-            self._flow[c.key] = pulp.LpVariable(f"flow_{i}", lowBound=0)
 
     def _define_capacity(self) -> None:
-        """flow_j <= cap_j(k_j);  at most one segment on;  k_j within the segment that is on."""
+        """Flow through j <= cap_j(k_j);  at most one segment on;  k_j within the segment that is on."""
         lp = self._pulp.lpSum
         for c in self._candidates:
             parts, on, beyond = self._segments[c.key], self._on[c.key], self._beyond[c.key]
@@ -339,7 +384,7 @@ class _Program:
                 [part.rate_at_first / self._scale * y for part, y in zip(parts, on, strict=True)]
                 + [part.slope / self._scale * b for part, b in zip(parts, beyond, strict=True) if b is not None]
             )
-            self.problem += self._flow[c.key] <= capacity
+            self.problem += lp([self._flow[way] for way in self._ways if c.key in way]) <= capacity
             if len(on) > 1:
                 self.problem += lp(on) <= 1
             for part, y, b in zip(parts, on, beyond, strict=True):
@@ -347,16 +392,10 @@ class _Program:
                     self.problem += b <= (part.last - part.first) * y
 
     def _define_demand(self) -> None:
-        """sum of mixed and prefill flows = demand (or throughput);  flow_p = sum of its decode pools' flows."""
-        lp = self._pulp.lpSum
-        served = lp([self._flow[c.key] for c in self._candidates if c.role != "decode"])
+        """sum of flows = demand (or throughput). A flow passes one mixed, or a prefill and a decode pool."""
+        self._served = self._pulp.lpSum(self._flow.values())
         if not self._maximise:
-            self.problem += served == 1
-        self._served = served
-        for c in self._candidates:
-            if c.role == "prefill":
-                fed = lp([self._flow[d.key] for d in self._candidates if d.source == c.key])
-                self.problem += self._flow[c.key] == fed
+            self.problem += self._served == 1
 
     def _bought(self, c: Candidate) -> object:
         """Machines of a candidate, spares included."""
@@ -380,6 +419,8 @@ class _Program:
             self.problem += power <= 1 + 1e-9
         if limits.max_total_machines is not None:
             self.problem += lp([bought[c.key] for c in self._candidates]) <= limits.max_total_machines
+        if limits.max_pools is not None:
+            self.problem += lp([y for on in self._on.values() for y in on]) <= limits.max_pools
         for name, most in sorted(limits.max_machines.items()):
             of_type = [bought[c.key] for c in self._candidates if c.configuration.machine.name == name]
             if of_type:
@@ -391,14 +432,14 @@ class _Program:
         The tie-break adds at most `_TIE_BREAK` of the objective, which is the precision of "equal".
         """
         lp = self._pulp.lpSum
+        pools = lp([y for on in self._on.values() for y in on])
         if self._maximise:
-            self.problem += self._served * self._scale
+            self.problem += self._served * self._scale - _TIE_BREAK * self._scale * pools
             return
         self._cost = lp([unit_cost(c, self._objective) * self._bought(c) for c in self._candidates])
         power = {c.key: c.configuration.machine.rated_power_w for c in self._candidates}
         most_power = sum(power[c.key] * (self._segments[c.key][-1].last + self._limits.spares) for c in self._candidates)
         size = min(unit_cost(c, self._objective) for c in self._candidates) * _TIE_BREAK
-        pools = lp([y for on in self._on.values() for y in on])
         drawn = lp([power[c.key] / max(most_power, 1.0) * self._bought(c) for c in self._candidates])
         self.problem += self._cost + size * (pools + drawn)
 
@@ -407,25 +448,21 @@ class _Program:
         if not self._candidates:
             return SolveOutcome("infeasible", None, None, None, 0.0, solver)
         outcome = solve(self.problem, solver=solver, time_limit_s=max(time_limit_s, 1e-3), seed=seed)
-        if self._maximise or not outcome.has_solution or outcome.objective is None:
+        if not outcome.has_solution or outcome.objective is None:
             return outcome
-        value = self._cost.value()
+        value = self._served.value() * self._scale if self._maximise else self._cost.value()
         bound = None if outcome.bound is None else outcome.bound - (outcome.objective - value)
         return replace(outcome, objective=value, bound=bound)
 
-    def values(self) -> tuple[dict[str, int], dict[str, float]]:
-        """Chosen counts and the rates they carry, by key."""
+    def values(self) -> tuple[dict[str, int], float]:
+        """Chosen counts by key, and the rate served [requests/s]."""
+        used = {key for way, flow in self._flow.items() if flow.value() > 1e-9 for key in way}
         counts: dict[str, int] = {}
-        rates: dict[str, float] = {}
         for c in self._candidates:
-            n = 0
             for part, y, b in zip(self._segments[c.key], self._on[c.key], self._beyond[c.key], strict=True):
-                if y.value() > 0.5:
-                    n = part.first + (round(b.value()) if b is not None else 0)
-            flow = max(self._flow[c.key].value(), 0.0) * self._scale  # type: ignore[attr-defined]
-            if n and flow > 1e-9 * self._scale:
-                counts[c.key], rates[c.key] = n, flow
-        return counts, rates
+                if y.value() > 0.5 and c.key in used:
+                    counts[c.key] = part.first + (round(b.value()) if b is not None else 0)
+        return counts, self._served.value() * self._scale
 
 
 def _segments(candidate: Candidate, limits: Limits) -> list[_Segment]:

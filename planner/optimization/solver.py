@@ -296,6 +296,7 @@ def _run_highs(
         "presolve": "choose" if presolve else "off",
         "mip_rel_gap": gap,
         "mip_abs_gap": _SOLVER_TOLERANCE,
+        "small_matrix_value": 1e-12,  # HiGHS drops smaller coefficients; its default is 1e-9
         "mip_feasibility_tolerance": _SOLVER_TOLERANCE,
         "primal_feasibility_tolerance": _SOLVER_TOLERANCE,
         "dual_feasibility_tolerance": _SOLVER_TOLERANCE,

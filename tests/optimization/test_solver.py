@@ -310,15 +310,14 @@ def _lying(honest: object, lies: list[solver_module._Raw], presolves: list[bool]
     return run
 
 
+Raw = solver_module._Raw
 WRONG = {
-    "breaks a row": solver_module._Raw("optimal", {"take_00": 1.0, "take_01": 1.0, "take_02": 1.0}, None, "liar 1"),
-    "is fractional": solver_module._Raw("optimal", {"take_00": 0.5, "take_01": 1.0, "take_02": 0.0}, None, "liar 1"),
-    "has no proof": solver_module._Raw("optimal", {"take_00": 1.0, "take_01": 0.0, "take_02": 0.0}, 9.0, "liar 1"),
-    "beats its bound": solver_module._Raw("optimal", {"take_00": 1.0, "take_01": 1.0, "take_02": 0.0}, 1.0, "liar 1"),
-    "is worse than known": solver_module._Raw(
-        "optimal", {"take_00": 0.0, "take_01": 0.0, "take_02": 1.0}, 5.0, "liar 1"
-    ),
-    "denies what is known": solver_module._Raw("infeasible", None, None, "liar 1"),
+    "breaks a row": Raw("optimal", {"take_00": 1.0, "take_01": 1.0, "take_02": 1.0}, None, "liar 1"),
+    "is fractional": Raw("optimal", {"take_00": 0.5, "take_01": 1.0, "take_02": 0.0}, None, "liar 1"),
+    "has no proof": Raw("optimal", {"take_00": 1.0, "take_01": 0.0, "take_02": 0.0}, 9.0, "liar 1"),
+    "beats its bound": Raw("optimal", {"take_00": 1.0, "take_01": 1.0, "take_02": 0.0}, 1.0, "liar 1"),
+    "is worse than known": Raw("optimal", {"take_00": 0.0, "take_01": 0.0, "take_02": 1.0}, 5.0, "liar 1"),
+    "denies what is known": Raw("infeasible", None, None, "liar 1"),
 }
 
 
