@@ -64,7 +64,7 @@ def optimize(
 
 
 def evaluate(
-    cluster: Cluster | Mapping[str, Any] | list[Any],
+    cluster: Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
     scenario: ScenarioLike | None = None,
     *,
     catalog: Catalog | None = None,
@@ -74,10 +74,12 @@ def evaluate(
 
     Parameters
     ----------
-    cluster : Cluster, mapping or list
-        Pools as `{"role": "prefill", "machine": "dgx-h100", "count": 27}`; a mapping has them under `pools`.
+    cluster : Cluster, mapping, list or path
+        Pools as `{"role": "prefill", "machine": "dgx-h100", "count": 27}`; a mapping has them under `pools`, and so
+        has a YAML or JSON file. The file may be a plan as `planner optimize --format json` prints it.
     scenario, catalog, **fields
-        As in `optimize`; the scenario's machines, design and budgets do not matter here.
+        As in `optimize`; the scenario's machines, design and budgets do not matter here. With the file of a plan and
+        no scenario: that of the plan.
 
     Returns
     -------
@@ -91,11 +93,14 @@ def evaluate(
     DoesNotFitError
         The model does not fit a pool's layout.
     """
-    from planner.evaluation import evaluate_cluster, read_cluster
+    from planner.evaluation import evaluate_cluster, read_cluster, read_cluster_file
     from planner.problem import resolve
 
-    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
-    pools = read_cluster(cluster)
+    if isinstance(cluster, (str, os.PathLike)):
+        pools, planned_for = read_cluster_file(cluster)
+    else:
+        pools, planned_for = read_cluster(cluster), {}
+    loaded = load_scenario(planned_for if scenario is None else scenario, **fields)
     names = tuple(dict.fromkeys(pool.machine for pool in pools.pools))
     overrides: dict[str, Any] = {
         "machines": names, "design": "auto", "objective": "machines",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
+from planner.catalog.loading import read_layer
+from planner.catalog.validation import check, joined, where_of
 from planner.errors import ScenarioError
 from planner.fleet.candidate import stable_rate_of_one
 from planner.fleet.configuration import Configuration, configurations_of, configure, make_layout
@@ -19,6 +23,40 @@ from planner.serving.capacity import mixed_capacity, prefill_capacity
 from planner.serving.decode import DecodeQueue
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
+
+
+def read_cluster_file(path: str | os.PathLike[str]) -> tuple[Cluster, dict[str, Any]]:
+    """Read a cluster from a file: YAML or JSON with `pools`, or a plan as `--format json` prints it.
+
+    Returns
+    -------
+    Cluster, dict
+        Of a plan: its pools with their layouts, spares and parts of the load, and its scenario at the rate that it
+        carries. Of another file the dict is empty.
+
+    Raises
+    ------
+    ScenarioError
+        Something in the file cannot be used; `where` is file:line.
+    """
+    layer = read_layer(Path(path), error=ScenarioError)
+    data, scenario = dict(layer.data), {}
+    if "schema_version" in data and isinstance(data.get("pools"), list):
+        scenario = dict(data.get("scenario") or {}) | {"rate_per_s": data.get("rate_per_s")}
+        data = {"pools": [_input_of(pool) if isinstance(pool, dict) else pool for pool in data["pools"]]}
+    cluster, problems = check(Cluster, data, [layer], error=ScenarioError)
+    if cluster is None:
+        raise joined(problems)
+    try:
+        return read_cluster(cluster), scenario
+    except ScenarioError as error:
+        error.where = where_of(("pools",), [layer])
+        raise
+
+
+def _input_of(pool: Mapping[str, Any]) -> dict[str, Any]:
+    """The pool of a plan without what was predicted of it."""
+    return {key: value for key, value in pool.items() if key in PoolInput.model_fields}
 
 
 def read_cluster(source: Cluster | Mapping[str, Any] | list[Any]) -> Cluster:
@@ -57,8 +95,8 @@ def read_cluster(source: Cluster | Mapping[str, Any] | list[Any]) -> Cluster:
 def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
     """Predict percentiles, utilisation, cost and headroom of a given cluster.
 
-    Load is shared among like pools in proportion to the rate each can sustain; every prefill pool sends to every
-    decode pool that it can reach.
+    Load is shared as the pools say (`rate_per_s`), or else in proportion to the rate that each can sustain; every
+    prefill pool sends to every decode pool that it can reach and that takes from it.
 
     Raises
     ------
@@ -69,7 +107,9 @@ def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
     stable = [
         pool.count * _stable_rate(problem, pool, c) for pool, c in zip(cluster.pools, configurations, strict=True)
     ]
-    routes = _routes(problem, cluster, configurations, stable)
+    given = [pool.rate_per_s for pool in cluster.pools]
+    weights = stable if None in given else [w or 0.0 for w in given]
+    routes = _routes(problem, cluster, configurations, weights)
     rate = [0.0] * len(stable)
     for route in routes:
         rate[route.first] += route.rate_per_s
@@ -87,7 +127,7 @@ def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
     )  # fmt: skip
     return build_plan(
         problem, members, routes, [m.rate_per_s * multiple for m in members], report,
-        spares=0, rejected=[], alternatives=[],
+        spares=[pool.spares for pool in cluster.pools], rejected=[], alternatives=[],
     )  # fmt: skip
 
 
@@ -128,15 +168,21 @@ def _capacity(problem: Problem, pool: PoolInput, c: Configuration) -> tuple[floa
     return stable, stable
 
 
+def _takes(decode: PoolInput, sender: Configuration, receiver: Configuration) -> bool:
+    wanted = decode.takes_from is None or sender.machine.name in decode.takes_from.replace(",", " ").split()
+    return wanted and sender.can_send_to(receiver)
+
+
 def _routes(
-    problem: Problem, cluster: Cluster, configurations: list[Configuration], stable: list[float]
+    problem: Problem, cluster: Cluster, configurations: list[Configuration], weight: list[float]
 ) -> list[Route]:
     by_role = {
         role: [i for i, pool in enumerate(cluster.pools) if pool.role == role]
         for role in ("prefill", "decode", "mixed")
     }
     reach = {
-        p: [d for d in by_role["decode"] if configurations[p].can_send_to(configurations[d])] for p in by_role["prefill"]
+        p: [d for d in by_role["decode"] if _takes(cluster.pools[d], configurations[p], configurations[d])]
+        for p in by_role["prefill"]
     }
     for p, reached in reach.items():
         if not reached:
@@ -147,15 +193,15 @@ def _routes(
                 rule="KV caches cross within one site and one kind of network",
                 fix="put both pools on machines of one site and fabric family",
             )
-    split = min(sum(stable[i] for i in by_role["prefill"]), sum(stable[i] for i in by_role["decode"]))
-    mixed = sum(stable[i] for i in by_role["mixed"])
+    split = min(sum(weight[i] for i in by_role["prefill"]), sum(weight[i] for i in by_role["decode"]))
+    mixed = sum(weight[i] for i in by_role["mixed"])
     if split + mixed <= 0:
         raise ScenarioError("the cluster has no room for a single request", where="cluster", rule="KV memory")
     demand = problem.need.rate_per_s
-    routes = [Route(i, None, demand * stable[i] / (split + mixed)) for i in by_role["mixed"]]
-    total_prefill = sum(stable[i] for i in by_role["prefill"]) or 1.0
+    routes = [Route(i, None, demand * weight[i] / (split + mixed)) for i in by_role["mixed"]]
+    total_prefill = sum(weight[i] for i in by_role["prefill"]) or 1.0
     for p, reached in reach.items():
-        share = demand * split / (split + mixed) * stable[p] / total_prefill
-        total = sum(stable[d] for d in reached) or 1.0
-        routes += [Route(p, d, share * stable[d] / total) for d in reached]
+        share = demand * split / (split + mixed) * weight[p] / total_prefill
+        total = sum(weight[d] for d in reached) or 1.0
+        routes += [Route(p, d, share * weight[d] / total) for d in reached]
     return routes

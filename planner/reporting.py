@@ -53,7 +53,7 @@ def plan_of(problem: Problem, solution: Solution) -> Plan:
         solution.routes,
         solution.capacities,
         report,
-        spares=problem.limits.spares,
+        spares=[problem.limits.spares] * len(solution.members),
         rejected=solution.rejected,
         alternatives=_alternatives(problem, solution),
     )
@@ -66,7 +66,7 @@ def build_plan(
     capacities: Sequence[float],
     report: SolverReport,
     *,
-    spares: int,
+    spares: Sequence[int],
     rejected: Sequence[Rejection],
     alternatives: list[Alternative],
 ) -> Plan:
@@ -74,7 +74,7 @@ def build_plan(
     scenario, need = problem.scenario, problem.need
     model = ClusterModel(members, routes, need)
     predicted = [_prediction(model, limit) for limit in need.limits]
-    pools = [_pool(problem, members, routes, model, i, capacities[i], spares) for i in range(len(members))]
+    pools = [_pool(problem, members, routes, model, i, capacities[i], spares[i]) for i in range(len(members))]
     rate = sum(r.rate_per_s for r in routes)
     costs = [p.cost_usd_per_hour for p in pools]
     cost = None if any(c is None for c in costs) else sum(c for c in costs if c is not None)

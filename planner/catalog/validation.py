@@ -143,7 +143,7 @@ def _below(annotation: Any, part: str | int) -> Iterator[Any]:
             yield from (f.annotation for name, f in member.model_fields.items() if part == (f.alias or name))
         elif get_origin(member) is dict:
             yield get_args(member)[1]
-        elif get_origin(member) is list:
+        elif get_origin(member) in (list, tuple):
             yield get_args(member)[0]
 
 

@@ -325,18 +325,22 @@ def _found(problem: AssignmentInput, counts: Mapping[int, pulp.LpVariable]) -> F
 
 
 def _route(problem: AssignmentInput, found: Floats, solver: str) -> Floats:
-    """Return the shares (types, buckets) that keep the found machines least busy in total."""
+    """Return the shares (types, buckets) that load the busiest type least; among those, all types together."""
     types = [g for g in range(len(problem.names)) if found[g] > 0]
     model = pulp.LpProblem("routing", pulp.LpMinimize)
     shares = _add_routing(model, problem, types)
     loads: dict[int, list[tuple[pulp.LpVariable, float]]] = {g: [] for g in types}
     for (g, b), variable in shares.items():
         loads[g].append((variable, float(problem.machines[g, b])))
-    model += pulp.LpAffineExpression([term for g in types for term in loads[g]])
+    busiest = model.add_variable("busiest", lowBound=0)
     for g in types:
-        model += pulp.LpAffineExpression(loads[g]) <= float(found[g]) * (1 + LOAD_TOLERANCE / 2), f"load_{g:04d}"
+        # Divided by the count, so that a row's terms stay near 1.
+        terms = [(variable, load / float(found[g])) for variable, load in loads[g]]
+        model += pulp.LpAffineExpression(terms) <= busiest, f"load_{g:04d}"
+    everything = [(variable, 1e-4 * load / float(found.sum())) for g in types for variable, load in loads[g]]
+    model += busiest + pulp.LpAffineExpression(everything)
     outcome = solve(model, solver=solver)
-    if outcome.status != "optimal":
+    if outcome.status != "optimal" or busiest.varValue > 1 + LOAD_TOLERANCE / 2:
         raise PlannerError("no routing fits the counts found", value=found.tolist(), fix="report this input as a bug")
     routed = np.zeros(problem.machines.shape)
     for (g, b), variable in shares.items():
