@@ -16,7 +16,7 @@ from planner.errors import ScenarioError
 from planner.fleet.candidate import stable_rate_of_one
 from planner.fleet.configuration import Configuration, configurations_of, configure, make_layout
 from planner.fleet.plan import Cluster, Plan, PoolInput, SolverReport
-from planner.fleet.prediction import ClusterModel, Member, Route, headroom
+from planner.fleet.prediction import Member, Route, headroom
 from planner.problem import Problem
 from planner.reporting import build_plan
 from planner.serving.capacity import mixed_capacity, prefill_capacity

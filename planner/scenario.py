@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from planner.catalog.loading import Layer, read_layer
 from planner.catalog.quantities import Fraction, PerS, UsdPerHour, Watts
 from planner.catalog.schema import Precision
-from planner.catalog.loading import Layer, read_layer
 from planner.errors import ScenarioError, near_misses
 from planner.workload.objectives import Objective, parse_objectives
 

@@ -153,7 +153,7 @@ class Efficiency(CatalogModel):
     weight_streaming: Fraction = Field(description="Of memory bandwidth, reading weights and activations.")
     prefill_attention: Fraction = Field(description="Of peak FLOP/s.")
     decode_attention: Fraction = Field(description="Of memory bandwidth, reading the KV cache.")
-    kernel_launch_s: Seconds = Field(alias="kernel_launch", description="Floor of one operator.")
+    kernel_launch_s: Seconds = Field(alias="kernel_launch", description="Of one kernel, added to its work.")
     layer_overhead_s: Seconds = Field(alias="layer_overhead", description="Host time a layer and decode step.")
     prefill_layer_overhead_s: Seconds = Field(alias="prefill_layer_overhead", description="The same with prompts.")
     prefill_layer_floor_s: Seconds = Field(alias="prefill_layer_floor", description="Least time of such a layer.")
@@ -162,8 +162,14 @@ class Efficiency(CatalogModel):
     all_reduce_alpha_s: Seconds = Field(alias="all_reduce_alpha", description="Fixed cost of one all-reduce.")
     all_reduce_hop_s: Seconds = Field(alias="all_reduce_hop", description="Plus this for each of 2(n-1) hops.")
     link: Fraction = Field(description="Of scale-up bandwidth, in collectives.")
+    direct_all_reduce_alpha_s: Seconds | None = Field(
+        default=None,
+        alias="direct_all_reduce_alpha",
+        description="Fixed cost of the all-reduce for small messages, if the runtime has one.",
+    )
+    direct_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, in that all-reduce.")
     slow_collective_tokens: float | None = Field(
-        default=None, ge=0, description="Tokens in a step beyond which collectives run slowly (none: never)."
+        default=None, ge=0, description="Tokens in a step beyond which its collectives run slowly (none: never)."
     )
     slow_collective_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, beyond it.")
     pipeline_bubble: FractionOrZero = Field(description="Share of a step lost to pipeline imbalance.")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import enum
-import io
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.options import CatalogOption, Format, FormatOption
+from planner.cli.output import print_table
 from planner.errors import EXIT_BAD_INPUT, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -21,48 +19,33 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, show, check and extend what can be bought and served.")
 
 
-class Format(enum.StrEnum):
-    """How results are printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-
-
-CatalogOption = Annotated[
-    list[Path],
-    typer.Option("--catalog", metavar="DIR", help="Overlay folder; repeatable, later ones win. Also PLANNER_CATALOG."),
-]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
-
-
 @app.command("list")
 def list_entries(
     kind: Annotated[str | None, typer.Argument(help="machines, models, ...; the names of all if left out.")] = None,
-    catalog: CatalogOption = [],  # noqa: B006 (typer's form of a repeatable option)
-    format: FormatOption = Format.table,
+    catalog: CatalogOption = None,
+    format: FormatOption = None,
 ) -> None:
     """List the names of all entries, or one kind with its main figures."""
     from planner.export.catalog_records import BUILT_IN, FROM, kind_of, listing, overview
 
     layers = _open(catalog)
     rows = overview(layers) if kind is None else listing(layers, kind_of(kind))
-    if format is not Format.table:
+    if format in (Format.json, Format.csv):
         _print_records([{column.name: column.value for column in row} for row in rows], format)
         return
     titles = list(dict.fromkeys(column.title for row in rows for column in row))
     if all(column.text == BUILT_IN for row in rows for column in row if column.title == FROM):
         titles = [title for title in titles if title != FROM]
     texts = [[dict((c.title, c.text) for c in row).get(title, "") for title in titles] for row in rows]
-    _print_table(titles, texts)
+    print_table(titles, texts)
 
 
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="Name of an entry.")],
     kind: Annotated[str | None, typer.Option("--kind", help="Its kind, where several kinds have the name.")] = None,
-    catalog: CatalogOption = [],  # noqa: B006
-    format: FormatOption = Format.table,
+    catalog: CatalogOption = None,
+    format: FormatOption = None,
 ) -> None:
     """Show every field of one entry with its unit, source and kind of source."""
     from planner.catalog.catalog import LABELS
@@ -83,22 +66,22 @@ def show(
         if entry.notes:
             print(f"  {entry.notes.strip()}")
         print()
-        _print_table(["field", "value", "unit", "kind", "source"], [field_row(record) for record in records])
+        print_table(["field", "value", "unit", "kind", "source"], [field_row(record) for record in records])
 
 
 @app.command()
 def lint(
     overlays: Annotated[list[Path] | None, typer.Argument(metavar="[DIR]...", help="Overlay folders to check.")] = None,
-    catalog: CatalogOption = [],  # noqa: B006
-    format: FormatOption = Format.table,
+    catalog: CatalogOption = None,
+    format: FormatOption = None,
 ) -> None:
     """Check all files of the catalog with its overlays; exit code 2 if there are errors."""
     from planner.catalog.lint import lint as find_faults
     from planner.catalog.lint import machines_without_price
 
-    layers = _open([*catalog, *(overlays or [])])
+    layers = _open([*(catalog or []), *(overlays or [])])
     findings = find_faults(layers)
-    if format is Format.table:
+    if format not in (Format.json, Format.csv):
         for finding in findings:
             print(finding)
     else:
@@ -155,10 +138,10 @@ def import_model(
     print(f"wrote {output}", file=sys.stderr)
 
 
-def _open(overlays: Sequence[Path]) -> Catalog:
+def _open(overlays: Sequence[Path] | None) -> Catalog:
     from planner.catalog.catalog import Catalog
 
-    return Catalog.default(overlays)
+    return Catalog.default(overlays or [])
 
 
 def _make_folder(folder: Path) -> None:
@@ -169,37 +152,15 @@ def _make_folder(folder: Path) -> None:
 
 
 def _print_json(data: object) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    from planner.export.records import json_text
+
+    sys.stdout.write(json_text(data))
 
 
-def _print_records(records: Sequence[dict[str, object]] | Sequence[dict[str, str]], format: Format) -> None:
+def _print_records(records: Sequence[dict[str, object]] | Sequence[dict[str, str]], format: Format | None) -> None:
     if format is Format.json:
         _print_json(records)
         return
-    columns = list(dict.fromkeys(key for record in records for key in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in record.items()})
-    sys.stdout.write(text.getvalue())
+    from planner.export.records import csv_text
 
-
-def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: drawn by rich on a terminal, plain aligned columns elsewhere."""
-    if sys.stdout.isatty():
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for n, title in enumerate(titles):
-            table.add_column(title, no_wrap=n == 0, overflow="fold")  # names are typed again: keep them whole
-        for row in rows:
-            table.add_row(*map(Text, row))
-        Console().print(table)
-        return
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    sys.stdout.write(csv_text(records))

@@ -44,6 +44,24 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
         raise OutputError(f"cannot write: {error.strerror or error}", where=shown, fix="choose another file") from None
 
 
+def check_writable(path: Path | str) -> None:
+    """Find out before the work whether `write_whole` will be able to write, as far as that can be told.
+
+    Raises
+    ------
+    OutputError
+        As `write_whole`; nothing was written or changed.
+    """
+    shown = str(path)
+    target = Path(os.path.realpath(path))
+    try:
+        mode = _checked_mode(target, shown)
+    except OSError as error:
+        raise OutputError(f"cannot write: {error.strerror or error}", where=shown, fix="choose another file") from None
+    if (mode is None or stat.S_ISREG(mode)) and not os.access(target.parent, os.W_OK | os.X_OK):
+        raise OutputError("cannot write: the folder is read-only", where=shown, fix="choose another folder")
+
+
 def _checked_mode(target: Path, shown: str) -> int | None:
     """Return the mode of what is there now, or None if nothing is."""
     folder = target.parent

@@ -54,9 +54,7 @@ def price_usd_per_hour(candidate: Candidate) -> float:
 
 
 def unit_cost(candidate: Candidate, objective: ObjectiveName) -> float:
-    """What one machine adds to the objective (for throughput, to cost, which breaks ties)."""
-    if objective == "power":
-        return candidate.configuration.machine.rated_power_w
-    if objective == "machines":
-        return 1.0
-    return price_usd_per_hour(candidate)
+    """What one machine adds to the objective; for throughput, its rated power, which breaks ties [W]."""
+    if objective == "cost":
+        return price_usd_per_hour(candidate)
+    return 1.0 if objective == "machines" else candidate.configuration.machine.rated_power_w

@@ -25,37 +25,51 @@ PREFILLS = "prefills"  # 1 in steps with prompts, else 0
 DECODING = "decoding"  # 1 in steps with decoding sequences, else 0
 MIXED = "mixed"  # 1 in steps with both, else 0
 
-_ALWAYS = (STEP, TOKENS, LOGITS, PROMPT_TOKENS, PAIRS, DECODES, CONTEXT, PREFILLS, DECODING, MIXED)
-
-
-def names_for(llm: Llm) -> tuple[str, ...]:
-    """The features that costs of `llm` depend on."""
-    windowed = isinstance(llm.attention, MultiHeadAttention) and llm.attention.window_tokens is not None
-    return _ALWAYS + (WINDOW_PAIRS, WINDOW_CONTEXT) * windowed + (DISTINCT,) * (llm.experts is not None)
-
-
-def features(llm: Llm, batch: Batch) -> Floats:
-    """Values of the features that `names_for` names, shape (number of features, *shape of the batch).
+def features(llm: Llm, batch: Batch, names: tuple[str, ...]) -> Floats:
+    """Values of the features `names`, shape (number of names, *shape of the batch).
 
     Notes
     -----
     Experts touched by n tokens of which each picks k of E: E (1 - (1 - k/E)^n).
     """
-    p, a, b, d, c = np.broadcast_arrays(
-        batch.prompt_tokens, batch.attention_pairs, batch.n_prompts, batch.decode_sequences, batch.context_tokens
-    )
+    p, d, c = batch.prompt_tokens, batch.decode_sequences, batch.context_tokens
     n = p + d
-    prefills, decoding = p > 0, d > 0
-    values = [np.ones_like(n), n, b + d, p, a, d, c, prefills, decoding, prefills & decoding]
-    if isinstance(llm.attention, MultiHeadAttention) and llm.attention.window_tokens is not None:
-        window = float(llm.attention.window_tokens)
-        values += [pairs_in_window(p, a, window), np.minimum(c, d * window)]
-    if llm.experts is not None:
-        share = min(llm.experts.n_experts_per_token / llm.experts.n_experts, 1.0 - 1e-12)
-        values.append(-llm.experts.n_experts * np.expm1(n * np.log1p(-share)))
-    found = np.empty((len(values), *n.shape))
-    for row, value in zip(found if n.ndim else found[:, None], values, strict=True):
-        row[...] = value
+    found = np.empty((len(names), *np.broadcast(p, batch.attention_pairs, batch.n_prompts, d, c).shape))
+    for i, name in enumerate(names):
+        value: Floats | float
+        if name == STEP:
+            value = 1.0
+        elif name == TOKENS:
+            value = n
+        elif name == LOGITS:
+            value = batch.n_prompts + d
+        elif name == PROMPT_TOKENS:
+            value = p
+        elif name == PAIRS:
+            value = batch.attention_pairs
+        elif name == DECODES:
+            value = d
+        elif name == CONTEXT:
+            value = c
+        elif name == PREFILLS:
+            value = p > 0
+        elif name == DECODING:
+            value = d > 0
+        elif name == MIXED:
+            value = (p > 0) & (d > 0)
+        elif name == DISTINCT:
+            assert llm.experts is not None
+            share = min(llm.experts.n_experts_per_token / llm.experts.n_experts, 1.0 - 1e-12)
+            value = -llm.experts.n_experts * np.expm1(n * np.log1p(-share))
+        else:
+            assert isinstance(llm.attention, MultiHeadAttention) and llm.attention.window_tokens is not None
+            window = float(llm.attention.window_tokens)
+            value = (
+                pairs_in_window(p, batch.attention_pairs, window)
+                if name == WINDOW_PAIRS
+                else np.minimum(c, d * window)
+            )
+        found[i, ...] = value
     return found
 
 

@@ -21,6 +21,9 @@ from planner.serving.requests import Traffic
 
 Floats = NDArray[np.float64]
 Role = Literal["prefill", "decode", "mixed"]
+# What a lane's pending work is: prompt tokens not yet computed and one for each request that is not finished (as the
+# Splitwise authors' simulator counts it); the same with every token still to decode; or the number of requests.
+Steering = Literal["tokens", "remaining", "requests"]
 # Time of a step [s] from prompt tokens, attention pairs, prompts, decoding sequences and their context tokens.
 StepTime = Callable[[float, float, int, int, float], float]
 
@@ -66,7 +69,7 @@ class AffineStepTimes:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What happened to each request, the first tenth left out; arrays of one length.
+    """What happened to each request, the first fifth left out; arrays of one length.
 
     Attributes
     ----------
@@ -117,6 +120,13 @@ def gaps(rng: np.random.Generator, n: int, rate_per_s: float, cv2: float = 1.0) 
     return rng.exponential(1.0, n) / (2.0 * rate_per_s * np.where(first, p, 1.0 - p))
 
 
+def deal(rng: np.random.Generator, weight: Floats, n: int) -> NDArray[np.int64]:
+    """`n` points in random order, each as often as its weight says, to within one."""
+    cumulative = np.cumsum(weight) / weight.sum()
+    drawn = np.searchsorted(cumulative, (np.arange(n) + rng.random()) / n)
+    return rng.permutation(np.minimum(drawn, weight.size - 1))
+
+
 def simulate(
     step_time: StepTime,
     traffic: Traffic,
@@ -129,7 +139,7 @@ def simulate(
     token_budget: float = 2048.0,
     kv_tokens: float = np.inf,
     max_batch: float = np.inf,
-    steer: Literal["tokens", "requests"] = "tokens",
+    steer: Steering = "tokens",
 ) -> Measured:
     """Serve `n_requests` drawn from the traffic.
 
@@ -146,21 +156,24 @@ def simulate(
         Most prompt tokens in a step of several prompts [tokens].
     kv_tokens, max_batch : float
         Admission: a request starts when its prompt fits beside the tokens held now [tokens], and below the batch.
-    steer : {"tokens", "requests"}
-        What a lane's pending work is: prompt tokens to compute and tokens to decode, or requests present.
+    steer : {"tokens", "remaining", "requests"}
+        What makes a lane the one with least pending work.
     """
     rng = np.random.default_rng(seed)
-    point = rng.choice(traffic.weight.size, n_requests, p=traffic.weight / traffic.weight.sum())
+    point = deal(rng, traffic.weight, n_requests)
     prompt = np.maximum(np.rint(traffic.prompt_tokens[point]), 1.0).tolist()
     steps_of = np.maximum(np.rint(traffic.decode_steps[point]), 0.0).astype(int).tolist()
     if role == "prefill":
         steps_of = [0] * n_requests
-    arrival = np.cumsum(gaps(rng, n_requests, rate_per_s, traffic.arrival_cv2)).tolist()
+    between = gaps(rng, n_requests, rate_per_s, traffic.arrival_cv2)
+    # Scaled so that the rate is exactly the one asked for, which takes most of the noise out of long averages.
+    arrival = np.cumsum(between * (n_requests / rate_per_s / between.sum())).tolist()
     tie = rng.permutation(n_requests).tolist()
     first = [0.0] * n_requests
     last = [0.0] * n_requests
     computes = role != "decode"
-    counts = steer == "requests"
+    by_prompt = computes and steer != "requests"  # prompt tokens count until computed
+    by_token = steer == "remaining"  # every token counts until decoded
     lanes = [_Lane() for _ in range(n_lanes)]
     events: list[tuple[float, int, int]] = []
     busy = batch_time = over = 0.0
@@ -168,7 +181,7 @@ def simulate(
     serial = 0
 
     def weight(i: int) -> float:
-        return 1.0 if counts else (prompt[i] if computes else 0.0) + steps_of[i]
+        return (prompt[i] if by_prompt else 0.0) + (steps_of[i] if by_token else 1.0)
 
     def start(lane: _Lane, index: int, now: float) -> None:
         nonlocal busy, batch_time, over, serial
@@ -213,24 +226,21 @@ def simulate(
     def finish(lane: _Lane, now: float) -> None:
         lane.steps += 1
         lane.context += len(lane.finishing)
-        if not counts:
+        if by_token:
             lane.pending -= len(lane.finishing)
         while lane.finishing and lane.finishing[0][0] <= lane.steps:
             _, i = heapq.heappop(lane.finishing)
             last[i] = now
             lane.context -= prompt[i] + 1.0 + steps_of[i]
-            if counts:
-                lane.pending -= 1.0
+            lane.pending -= 0.0 if by_token else 1.0
         for i in lane.in_step:
             first[i] = now
-            if not counts:
-                lane.pending -= prompt[i]
+            lane.pending -= prompt[i] if by_prompt else 0.0
             if steps_of[i] > 0:
                 _join(lane, i)
             else:
                 last[i] = now
-                if counts:
-                    lane.pending -= 1.0
+                lane.pending -= 0.0 if by_token else 1.0
         lane.in_step = []
 
     for i, now in enumerate(arrival):
@@ -254,7 +264,7 @@ def simulate(
         finish(lanes[index], ended)
         start(lanes[index], index, ended)
 
-    kept = slice(n_requests // 10, None)
+    kept = slice(n_requests // 5, None)
     begin, one, done = (np.array(x)[kept] for x in (arrival, first, last))
     g = np.array(steps_of, dtype=float)[kept]
     since = begin if not computes else one  # a decode pool's first gap begins when the request arrives there

@@ -1,0 +1,184 @@
+"""The `planner` command: its sub-commands, and one place where every error becomes a message and an exit code.
+
+Exit codes are those of `planner.errors`; besides, 1 is a fault of planner itself and 130 an interruption. Errors
+are text on stderr. With `--format json` they are one envelope on stdout, `{"error": {...}}`, where a program that
+reads the result will find them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from planner._version import __version__
+from planner.cli import catalog, estimate, evaluate, optimize, schema, workload
+from planner.errors import EXIT_BAD_INPUT, EXIT_OK, InputError, PlannerError, near_misses
+
+EXIT_INTERRUPTED = 130
+DEBUG_VARIABLE = "PLANNER_DEBUG"
+
+app = typer.Typer(
+    name="planner",
+    no_args_is_help=True,
+    # rich would cost a tenth of the start-up time.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"planner {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Plan clusters for LLM inference: which machines, how many, in which roles, at the least cost or power.
+
+    Begin with: planner optimize --slo ttft=1s
+    """
+
+
+app.command("optimize", short_help="Find the best cluster for a workload.")(optimize.optimize)
+app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
+app.command("estimate", short_help="Time one step, operator by operator.")(estimate.estimate)
+app.add_typer(workload.app, name="workload", short_help="Describe workloads and traces.")
+app.add_typer(catalog.app, name="catalog", short_help="See and extend what can be bought and served.")
+app.command("schema", short_help="Print the JSON Schema of results and files.")(schema.schema)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Left out: those of the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a stream that somebody else has put there
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone, as `head` does. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _run(words: list[str]) -> int:
+    try:
+        return _exit_code(typer.main.get_command(app).main(args=words, prog_name="planner", standalone_mode=False))
+    except SystemExit as stop:
+        return _exit_code(stop.code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except PlannerError as error:
+        return _report(error, words)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if _is_usage_error(error):
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()  # type: ignore[attr-defined]
+                return EXIT_BAD_INPUT
+            return _report(_as_input_error(error), words)
+        return _report(_as_fault(error), words)
+
+
+def _exit_code(result: Any) -> int:
+    """Exit code out of what a command returned; a sub-command that returns nothing went well."""
+    if result == EXIT_INTERRUPTED:
+        print("interrupted", file=sys.stderr)
+    return result if isinstance(result, int) else EXIT_OK if result is None else 1
+
+
+def _report(error: PlannerError, words: Sequence[str]) -> int:
+    """Show an error where its reader looks for it, and return its exit code."""
+    if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
+        traceback.print_exception(error)
+    text = f"error: {error}"
+    if _wants_json(words):
+        from planner.export.records import json_text
+
+        sys.stdout.write(json_text({"error": error.to_record()}))
+        if sys.stdout.isatty() or not sys.stderr.isatty():
+            return error.exit_code
+        # stdout goes to a program or a file: tell the person at the terminal too.
+    elif _is_colourful():
+        text = f"\x1b[31merror:\x1b[0m {error}"
+    print(text, file=sys.stderr)
+    return error.exit_code
+
+
+def _is_colourful() -> bool:
+    from planner.cli.output import wants_colour
+
+    return wants_colour(sys.stderr)
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Whether JSON was asked for; told from the bare words, for the error may lie in the options themselves."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return any(word == "--format=json" or (word == "--format" and after == "json") for word, after in pairs)
+
+
+# -- errors of the option parser ------------------------------------------------------------------------------------
+# typer brings its own copy of click in some versions and needs click itself in others: both are known by name.
+
+
+def _is_usage_error(error: Exception) -> bool:
+    return any(kind.__name__ == "ClickException" for kind in type(error).__mro__)
+
+
+def _as_input_error(error: Any) -> InputError:
+    """An error of the option parser in the form of all others, with near misses."""
+    kind = type(error).__name__
+    context = getattr(error, "ctx", None)
+    fix = f"see {context.command_path} --help" if context is not None else None
+    if kind == "NoSuchOption":
+        parameters = context.command.get_params(context) if context is not None else []
+        known = [o for p in parameters for o in (*p.opts, *p.secondary_opts) if o.startswith("--")]
+        near = near_misses(error.option_name, known)
+        return InputError(f"no such option {error.option_name}", suggestions=near, fix=None if near else fix)
+    parameter = getattr(error, "param", None)
+    if kind == "MissingParameter" and parameter is not None:
+        name = parameter.metavar or parameter.opts[-1]
+        return InputError(f"missing {parameter.param_type_name} {name}", fix=fix)
+    if parameter is not None:
+        what = error.message.rstrip(".").removeprefix("Value error, ").replace("Input should be", "must be", 1)
+        near, quoted = [], re.findall(r"'([^']*)'", what)
+        if "is not one of" in what:
+            near = near_misses(quoted[0], quoted[1:])
+        is_option = parameter.param_type_name == "option"
+        return InputError(what, where=parameter.opts[0] if is_option else parameter.metavar, suggestions=near, fix=fix)
+    what, _, names = error.format_message().rstrip(".?").partition(". Did you mean ")
+    return InputError(what[0].lower() + what[1:], suggestions=re.findall(r"'([^']*)'", names), fix=fix)
+
+
+def _as_fault(error: Exception) -> PlannerError:
+    fault = PlannerError(
+        f"planner failed: {type(error).__name__}: {error}",
+        rule="this is a fault of planner, not of what you wrote",
+        fix=f"report it with the traceback, which {DEBUG_VARIABLE}=1 shows",
+    )
+    fault.__cause__ = error
+    return fault

@@ -1,0 +1,147 @@
+"""`planner optimize`: find the cluster that serves a scenario best."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import (
+    ArrivalOption,
+    CatalogOption,
+    ColumnsOption,
+    Format,
+    FormatOption,
+    KvPrecisionOption,
+    ModelOption,
+    OutputOption,
+    PrecisionOption,
+    PricesOption,
+    ProfileOption,
+    QuietOption,
+    RateOption,
+    ReferenceOption,
+    RuntimeOption,
+    SloOption,
+    UtilisationOption,
+    WorkloadOption,
+    given,
+    scenario_option,
+)
+from planner.cli.output import Progress, check_output, emit, format_of, note, text_width, wants_colour
+from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
+
+if TYPE_CHECKING:
+    from planner.fleet.plan import Plan
+
+
+def optimize(
+    context: typer.Context,
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="A file with the fields of a scenario.")
+    ] = None,
+    slo: SloOption = None,
+    model: ModelOption = None,
+    rate: RateOption = None,
+    workload: WorkloadOption = None,
+    columns: ColumnsOption = None,
+    arrival_cv2: ArrivalOption = None,
+    machine: Annotated[
+        list[str] | None,
+        scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
+    ] = None,
+    design: Annotated[
+        str | None,
+        scenario_option(
+            "--design",
+            "NAME",
+            "auto, baseline, splitwise, Baseline-H100, Splitwise-HA, Baseline-MACHINE or Splitwise-MACHINE+MACHINE. "
+            "[default: auto]",
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        scenario_option(
+            "--objective",
+            "NAME",
+            "cost, power or machines to be least, or throughput to be most within budgets. [default: cost]",
+        ),
+    ] = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
+    kv_precision: KvPrecisionOption = None,
+    reference_machine: ReferenceOption = None,
+    prices: PricesOption = None,
+    max_cost: Annotated[
+        str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h' or '500000 USD/month'.")
+    ] = None,
+    max_power: Annotated[
+        str | None, scenario_option("--max-power", "POWER", "Budget of rated power, such as 300kW.")
+    ] = None,
+    max_machines: Annotated[
+        list[str] | None,
+        scenario_option("--max-machines", "NAME=N", "Stock of one machine, spares included. Repeatable."),
+    ] = None,
+    max_total_machines: Annotated[
+        int | None, scenario_option("--max-total-machines", "N", "Stock of all together.")
+    ] = None,
+    max_pools: Annotated[
+        int | None, scenario_option("--max-pools", "N", "Most pools; 1 or 2 keeps a plan simple.")
+    ] = None,
+    spares: Annotated[
+        int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
+    ] = None,
+    max_utilisation: UtilisationOption = None,
+    profile: ProfileOption = None,
+    catalog: CatalogOption = None,
+    solver: Annotated[str | None, scenario_option("--solver", "highs|cbc", "Solver. [default: highs]")] = None,
+    time_limit: Annotated[
+        str | None,
+        scenario_option("--time-limit", "TIME", "Of the solver, such as 60s; then exit code 4 or 5. [default: 60s]"),
+    ] = None,
+    seed: Annotated[int | None, scenario_option("--seed", "N", "Of the solver. [default: 0]")] = None,
+    verify: Annotated[
+        bool | None, typer.Option("--verify/--no-verify", help="Simulate the plan (this version cannot).")
+    ] = None,
+    format: FormatOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Find the machines, how many and in which roles, that serve a workload within its latency objectives.
+
+    With no options at all: Llama-3.1 70B, 70 conversation requests/s, TTFT p99 within 1 s and TBT p99 within 200 ms,
+    at the least cost on DGX A100 and H100.
+
+    Every option that describes the scenario is also read from the environment: --max-cost from PLANNER_MAX_COST.
+    Flags win over the environment, that over the scenario file, that over the defaults.
+
+    Exit codes: 0 proven plan, 2 bad input, 3 infeasible, 4 plan not proven within a limit, 5 no plan found in time.
+    """
+    check_output(output)
+    wanted = given(context, scenario)
+    if verify:
+        note("note: this version cannot simulate a plan; what it predicts is not simulated", quiet=quiet)
+    from planner.api import optimize as find_plan
+
+    with Progress(quiet=quiet) as progress, wanted.locating():
+        plan = find_plan(scenario, progress=progress, **wanted.fields)
+    emit(plan_text(plan, format_of(format, output), output), output, quiet=quiet)
+    return EXIT_LIMIT_WITH_PLAN if plan.solver.status == "limit" else EXIT_OK
+
+
+def plan_text(plan: Plan, format: Format, output: Path | None) -> str:
+    """A plan in the format asked for."""
+    if format is Format.json:
+        return plan.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(plan.to_records())
+    import datetime
+
+    from planner.export.plan_table import WIDTH, plan_table
+
+    width = WIDTH if output is not None else text_width()
+    return plan_table(plan, datetime.date.today(), width=width, colour=wants_colour(sys.stdout, output))

@@ -1,0 +1,295 @@
+"""Options that commands share, and how what the user gave becomes fields of a scenario.
+
+Every option that is a field of a scenario is also read from the environment: `--max-cost` from PLANNER_MAX_COST.
+A flag wins over the environment, that over the scenario file, and that over the default. So an option that was not
+given is None here, and never a default.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from planner import units
+from planner.errors import PlannerError, ScenarioError, UnitError
+
+
+class Format(enum.StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+def scenario_option(name: str, metavar: str, help: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=help, envvar=_environment_variable(name), show_envvar=False)
+
+
+def _environment_variable(option: str) -> str:
+    return "PLANNER_" + option.removeprefix("--").replace("-", "_").upper()
+
+
+SloOption = Annotated[
+    list[str] | None,
+    scenario_option(
+        "--slo",
+        "OBJECTIVE",
+        "METRIC[.pN]=LIMIT, such as ttft=1s, tbt.p99=200ms or e2e.p50=2x; p99 unless told. Metrics: ttft, tbt, e2e. "
+        "Or the preset `splitwise`. Repeatable. [default: ttft=1s tbt=200ms]",
+    ),
+]
+ModelOption = Annotated[
+    str | None, scenario_option("--model", "NAME", "Model of the catalog. [default: llama-3.1-70b]")
+]
+RateOption = Annotated[str | None, scenario_option("--rate", "RATE", "Requests, such as 70/s. [default: 70/s]")]
+WorkloadOption = Annotated[
+    str | None,
+    scenario_option(
+        "--workload", "NAME|FILE", "Workload of the catalog, or a trace (CSV, JSONL). [default: azure-conv-2023]"
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    scenario_option(
+        "--columns", "ROLE=COLUMN,...", "Columns of a trace with unusual names: prompt=..,output=..,timestamp=.."
+    ),
+]
+ArrivalOption = Annotated[
+    float | None,
+    scenario_option(
+        "--arrival-cv2", "X", "Squared coefficient of variation of the gaps between arrivals; 1 is Poisson."
+    ),
+]
+RuntimeOption = Annotated[str | None, scenario_option("--runtime", "NAME", "Serving software. [default: vllm-2026]")]
+PrecisionOption = Annotated[
+    str | None,
+    scenario_option("--precision", "NAME", "Of the weights: bf16, fp8, ... [default: as the model was released]"),
+]
+KvPrecisionOption = Annotated[str | None, scenario_option("--kv-precision", "NAME", "Of the KV cache.")]
+ReferenceOption = Annotated[
+    str | None,
+    scenario_option(
+        "--reference-machine", "NAME", "What slowdowns such as 2x are measured against. [default: dgx-a100]"
+    ),
+]
+PricesOption = Annotated[
+    list[str] | None, scenario_option("--prices", "BOOK", "Price book that goes before the default ones. Repeatable.")
+]
+ProfileOption = Annotated[
+    str | None,
+    scenario_option("--profile", "FILE", "Table of measured step times, used in place of the latency model."),
+]
+UtilisationOption = Annotated[
+    str | None,
+    scenario_option("--max-utilisation", "X", "Highest utilisation of prefill work, such as 0.85. [default: 0.9]"),
+]
+# PLANNER_CATALOG is read by the catalog itself: its overlays lie below those given here.
+CatalogOption = Annotated[
+    list[Path] | None,
+    typer.Option("--catalog", metavar="DIR", help="Overlay folder; repeatable, later ones win. Also PLANNER_CATALOG."),
+]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="How to print the result. [default: table, or what --output's name says]"),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write to this file, whole or not at all.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+
+
+def _quantity(dimension: units.Dimension) -> Callable[[str, str], object]:
+    def read(text: str, where: str) -> object:
+        try:
+            return units.parse(text, dimension)
+        except UnitError as error:
+            if dimension is units.MONEY_PER_HOUR and "$" not in text and re.fullmatch(r"\s*\d*\s*/\w+", text):
+                error.fix = "write it like '1000 USD/h'; a $ must be in single quotes, or the shell takes it"
+            raise error.at(where) from None
+
+    return read
+
+
+def _fraction(text: str, where: str) -> object:
+    try:
+        return units.parse(text, units.FRACTION)
+    except UnitError as error:
+        raise error.at(where) from None
+
+
+def _columns(text: str, where: str) -> object:
+    from planner.workload.trace_columns import parse_columns
+
+    return parse_columns(text, where=where)
+
+
+def _stock(texts: list[str], where: str) -> object:
+    stock: dict[str, int] = {}
+    for text in texts:
+        name, equals, count = (part.strip() for part in text.rpartition("="))
+        if not equals or not name or not re.fullmatch(r"[+-]?\d+", count):
+            raise ScenarioError("not a stock", where=where, value=text, rule="NAME=N", fix="write dgx-h100=40")
+        if name in stock:
+            raise ScenarioError(f"the stock of {name} is given twice", where=where, value=text)
+        stock[name] = int(count)
+    return stock
+
+
+def _objectives(texts: list[str], where: str) -> object:
+    from planner.workload.objectives import parse_objectives
+
+    return parse_objectives(texts, where=where)
+
+
+def _paths(paths: list[Path], where: str) -> object:
+    return [str(path) for path in paths]
+
+
+def _as_is(value: object, where: str) -> object:
+    return value
+
+
+# Parameter of a command -> field of Scenario, and how the text is read.
+_FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
+    "slo": ("slo", _objectives),
+    "model": ("model", _as_is),
+    "rate": ("rate_per_s", _quantity(units.RATE)),
+    "workload": ("workload", _as_is),
+    "columns": ("workload_columns", _columns),
+    "arrival_cv2": ("arrival_cv2", _as_is),
+    "machine": ("machines", _as_is),
+    "design": ("design", _as_is),
+    "objective": ("objective", _as_is),
+    "runtime": ("runtime", _as_is),
+    "precision": ("precision", _as_is),
+    "kv_precision": ("kv_precision", _as_is),
+    "reference_machine": ("reference_machine", _as_is),
+    "prices": ("prices", _as_is),
+    "max_cost": ("max_cost_usd_per_hour", _quantity(units.MONEY_PER_HOUR)),
+    "max_power": ("max_power_w", _quantity(units.POWER)),
+    "max_machines": ("max_machines", _stock),
+    "max_total_machines": ("max_total_machines", _as_is),
+    "max_pools": ("max_pools", _as_is),
+    "spares": ("spares", _as_is),
+    "max_utilisation": ("max_utilisation", _fraction),
+    "profile": ("profile", _as_is),
+    "catalog": ("catalog", _paths),
+    "solver": ("solver", _as_is),
+    "time_limit": ("time_limit_s", _quantity(units.TIME)),
+    "seed": ("seed", _as_is),
+}
+_OPTION_OF = {name: "--" + parameter.replace("_", "-") for parameter, (name, _) in _FIELDS.items()}
+# Other names that errors use for a field.
+_FIELD_OF = {"rate": "rate_per_s", "max_cost": "max_cost_usd_per_hour", "max_power": "max_power_w"}
+_AT_LINE_START = re.compile(
+    r"^(\s*)(max_cost|max_power|max_total_machines|max_machines|max_pools|rate)(?=[ :])", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user gave on the command line and in the environment.
+
+    Attributes
+    ----------
+    fields : dict
+        Fields of the scenario.
+    where : dict
+        Field -> the option or environment variable it came from.
+    text : dict
+        Field -> what was written.
+    scenario : Path or None
+        The scenario file.
+    """
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    text: dict[str, object] = field(default_factory=dict)
+    scenario: Path | None = None
+
+    @contextlib.contextmanager
+    def locating(self) -> Iterator[None]:
+        """Turn the field that an error names into where the user wrote it: option, variable or file:line."""
+        try:
+            yield
+        except PlannerError as error:
+            self._locate(error)
+            raise
+
+    def _locate(self, error: PlannerError) -> None:
+        if isinstance(error.value, str):
+            error.value = _AT_LINE_START.sub(lambda m: m[1] + "--" + m[2].replace("_", "-"), error.value)
+        if error.where in ("limits", "scenario"):
+            error.where = None
+            return
+        root = (error.where or "").split(".")[0]
+        name = _FIELD_OF.get(root, root)
+        if name not in _OPTION_OF:
+            return
+        if name in self.where:
+            error.where = self.where[name]
+            text = self.text[name]
+            if isinstance(text, str) and error.value is not None and "\n" not in str(error.value):
+                error.value = text
+            return
+        error.where = self._line_in_file(name) or _OPTION_OF[name]
+
+    def _line_in_file(self, name: str) -> str | None:
+        if self.scenario is None:
+            return None
+        from planner.catalog.loading import read_layer
+
+        try:
+            layer = read_layer(self.scenario, error=ScenarioError)
+        except PlannerError:
+            return None
+        for written in (name, *(alias for alias, of in _FIELD_OF.items() if of == name)):
+            line = layer.line_of((written,))
+            if line is not None:
+                return f"{self.scenario}:{line}"
+        return None
+
+
+def given(context: typer.Context, scenario: Path | None = None) -> Given:
+    """Return the scenario's fields among the parameters of a command, as far as the user gave them.
+
+    Raises
+    ------
+    InputError
+        A quantity that cannot be read, with the option or variable it came from.
+    """
+    found = Given(scenario=scenario)
+    for parameter, value in _given_parameters(context.params):
+        name, read = _FIELDS[parameter]
+        option = "--" + parameter.replace("_", "-")
+        source = context.get_parameter_source(parameter)
+        in_environment = source is not None and source.name == "ENVIRONMENT"
+        found.where[name] = _environment_variable(option) if in_environment else option
+        found.text[name] = value
+        found.fields[name] = read(value, found.where[name])
+    return found
+
+
+def _given_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for parameter, value in parameters.items():
+        if parameter in _FIELDS and value is not None and value not in ([], ()):
+            yield parameter, value
+
+
+@contextlib.contextmanager
+def locating(context: typer.Context) -> Iterator[None]:
+    """Turn the argument that an error names into the option of a command whose options are not a scenario's."""
+    try:
+        yield
+    except PlannerError as error:
+        if error.where in context.params:
+            error.where = "--" + error.where.replace("_", "-")
+        raise

@@ -1,0 +1,123 @@
+"""Where results, notes and progress go: data on stdout or whole into a file, everything else on stderr."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from planner.cli.options import Format
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_WIDEST = 100  # columns; a table for a wide terminal is no easier to read
+_NARROWEST = 60
+_PATIENCE_S = 0.3  # work that is done sooner shows no progress, so that nothing flickers
+
+
+def emit(text: str, output: Path | None, *, quiet: bool = False) -> None:
+    """Print a result, or write it whole into a file.
+
+    Raises
+    ------
+    OutputError
+        The file could not be written; what was there is left as it was.
+    """
+    if output is None:
+        sys.stdout.write(text)
+        return
+    from planner.export.files import write_whole
+
+    write_whole(output, text)
+    note(f"wrote {output}", quiet=quiet)
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Say something beside the result."""
+    if not quiet:
+        print(text, file=sys.stderr)
+
+
+def check_output(output: Path | None) -> None:
+    """Refuse a file that cannot be written before any work is done."""
+    if output is not None:
+        from planner.export.files import check_writable
+
+        check_writable(output)
+
+
+def format_of(chosen: Format | None, output: Path | None) -> Format:
+    """The format asked for; else the one that the file's name says; else a table."""
+    if chosen is not None:
+        return chosen
+    by_suffix = {".json": Format.json, ".csv": Format.csv}
+    return by_suffix.get(output.suffix.casefold(), Format.table) if output is not None else Format.table
+
+
+def text_width() -> int:
+    """Columns that running text may take on stdout."""
+    if not sys.stdout.isatty():
+        return _WIDEST
+    return min(max(shutil.get_terminal_size((_WIDEST, 24)).columns, _NARROWEST), _WIDEST)
+
+
+def wants_colour(stream: TextIO, output: Path | None = None) -> bool:
+    """Whether text on this stream may have colour: on a terminal, with NO_COLOR unset (https://no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return output is None and stream.isatty() and not plain
+
+
+class Progress:
+    """One line on stderr that says what is being done; nothing if stderr is no terminal, or quiet.
+
+    >>> with Progress(quiet=True) as progress:
+    ...     progress("solving")
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._started_s = time.monotonic()
+        self._dirty = False
+
+    def __call__(self, text: str) -> None:
+        """Show `text` in the place of what was shown before."""
+        elapsed_s = time.monotonic() - self._started_s
+        if self._shown and elapsed_s > _PATIENCE_S:
+            columns = shutil.get_terminal_size((_WIDEST, 24)).columns
+            sys.stderr.write(f"\r\x1b[2K{text[: columns - 5]} ...")
+            sys.stderr.flush()
+            self._dirty = True
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._dirty:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+
+def print_table(titles: list[str], rows: list[list[str]]) -> None:
+    """Print a table: drawn by rich on a terminal, plain aligned columns elsewhere."""
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for n, title in enumerate(titles):
+            table.add_column(title, no_wrap=n == 0, overflow="fold")  # names are typed again: keep them whole
+        for row in rows:
+            table.add_row(*map(Text, row))
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

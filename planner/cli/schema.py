@@ -1,0 +1,61 @@
+"""`planner schema`: JSON Schema of what planner prints and reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from planner.cli.options import OutputOption
+from planner.cli.output import check_output, emit
+from planner.errors import UnknownNameError
+
+NAMES = ("plan", "cluster", "scenario", "estimate")
+
+
+def schema(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="plan, cluster, scenario, estimate, or a kind of catalog file.")
+    ] = "plan",
+    output: OutputOption = None,
+) -> None:
+    """Print the JSON Schema of a result or of a file.
+
+    `planner schema plan` is what `optimize --format json` prints; its `schema_version` rises when a field changes its
+    meaning or goes away.
+    """
+    check_output(output)
+    from planner.export.records import json_text
+
+    emit(json_text(schema_of(name)), output)
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """Return the JSON Schema of one thing.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no schema of that name.
+    """
+    from planner.catalog.json_schema import DIALECT, catalog_json_schemas
+
+    if name in NAMES:
+        from pydantic import BaseModel
+
+        from planner.estimation import Estimate
+        from planner.fleet.plan import Cluster, Plan
+        from planner.scenario import Scenario
+
+        models: dict[str, type[BaseModel]] = {
+            "plan": Plan,
+            "cluster": Cluster,
+            "scenario": Scenario,
+            "estimate": Estimate,
+        }
+        mode: Any = "validation" if name in ("cluster", "scenario") else "serialization"
+        return {"$schema": DIALECT, **models[name].model_json_schema(mode=mode)}
+    schemas = catalog_json_schemas()
+    if name not in schemas:
+        raise UnknownNameError.of("schema", name, [*NAMES, *schemas], where="NAME")
+    return schemas[name]

@@ -1,0 +1,111 @@
+"""`planner workload`: what workloads look like, and how to make one out of a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import CatalogOption, ColumnsOption, Format, FormatOption, OutputOption, QuietOption
+from planner.cli.output import check_output, emit, format_of, text_width
+from planner.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from planner.workload.sizes import RequestSizes
+    from planner.workload.traces import Trace
+
+app = typer.Typer(no_args_is_help=True, help="List and describe workloads, and fit one to a trace.")
+_TRACE_SUFFIXES = (".csv", ".jsonl", ".json", ".gz", ".txt", ".tsv")
+
+
+@app.command("list")
+def list_workloads(catalog: CatalogOption = None, format: FormatOption = None) -> None:
+    """List the workloads of the catalog with their main figures."""
+    from planner.cli.catalog import list_entries
+
+    list_entries("workloads", catalog, format)
+
+
+@app.command()
+def describe(
+    workload: Annotated[str, typer.Argument(metavar="TRACE|NAME", help="A trace file, or a workload of the catalog.")],
+    columns: ColumnsOption = None,
+    fit: Annotated[
+        str | None,
+        typer.Option("--fit", metavar="NAME", help="Print the trace as a workload file of this name for a catalog."),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Of the fitted workload.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="TEXT", help="Where the trace comes from, with its licence.")
+    ] = None,
+    catalog: CatalogOption = None,
+    format: FormatOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Describe the request sizes and arrivals of a trace or a workload; --fit makes a catalog file of a trace.
+
+    Save that file as workloads/NAME.yaml in an overlay folder and plan with --catalog FOLDER --workload NAME.
+    """
+    check_output(output)
+    from planner.workload.describe import describe as summarise
+
+    found = _read(workload, columns, catalog)
+    if fit is not None:
+        if format is not None:
+            raise InputError("--fit prints a catalog file, which is YAML", where="--format", fix="leave --format out")
+        emit(_fitted(found, fit, title, source), output, quiet=quiet)
+        return
+    if title is not None or source is not None:
+        raise InputError("--title and --source belong to --fit", where="--fit", fix="name the workload: --fit NAME")
+    summary = summarise(found)
+    chosen = format_of(format, output)
+    if chosen is Format.json:
+        text = summary.model_dump_json(indent=2) + "\n"
+    elif chosen is Format.csv:
+        from planner.export.records import csv_text
+
+        text = csv_text(summary.to_records())
+    else:
+        from planner.export.workload_table import workload_table
+
+        text = workload_table(summary, width=text_width())
+    emit(text, output, quiet=quiet)
+
+
+def _read(name: str, columns: str | None, overlays: list[Path] | None) -> Trace | RequestSizes:
+    """The trace of a file, or the request sizes of a catalog workload."""
+    from planner.catalog.catalog import Catalog
+    from planner.catalog.schema import Workload
+    from planner.workload.library import sizes_of
+    from planner.workload.trace_columns import parse_columns
+    from planner.workload.traces import read_trace
+
+    mapping = parse_columns(columns) if columns is not None else None
+    if not Path(name).is_file():
+        catalog = Catalog.default(overlays or [])
+        known = catalog.names(Workload)
+        if name in known:
+            return sizes_of(catalog.workload(name))
+        if Path(name).suffix.lower() not in _TRACE_SUFFIXES and "/" not in name:
+            raise UnknownNameError.of("workload", name, known, where="TRACE|NAME")
+    return read_trace(name, columns=mapping)
+
+
+def _fitted(found: Trace | RequestSizes, name: str, title: str | None, source: str | None) -> str:
+    """The catalog file of a workload fitted to a trace."""
+    from planner.workload.fitting import fit_workload, workload_to_yaml
+    from planner.workload.traces import Trace
+
+    if not isinstance(found, Trace):
+        raise InputError(f"{found.name} is a workload already", where="--fit", fix="name a trace file")
+    return workload_to_yaml(
+        fit_workload(
+            found,
+            name=name,
+            title=title or f"Fitted to the trace {found.path.name}",
+            source=source or f"fitted by planner to the {found.n_requests} requests of {found.path.name}",
+            kind="measured",
+        )
+    )

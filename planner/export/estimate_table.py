@@ -1,0 +1,46 @@
+"""One step, operator by operator, as text for a terminal."""
+
+from __future__ import annotations
+
+from planner.estimation import Estimate
+from planner.export.text import aligned, number, percent, wrapped
+from planner.units import format_data, format_time
+
+
+def estimate_table(estimate: Estimate, *, width: int = 100) -> str:
+    """Return an estimate as text: the step, what bounds it, and its operators.
+
+    FLOP and bytes are those of one accelerator of the replica, over all layers of the step.
+    """
+    if estimate.phase == "prefill":
+        what = f"prefill step, {_of(estimate.batch, 'prompt')} of {estimate.tokens:,} tokens"
+        done = "prompt tokens/s"
+    else:
+        what = f"decode step, {_of(estimate.batch, 'sequence')} with {estimate.tokens:,} tokens of context"
+        done = "tokens/s"
+    head = [
+        f"{estimate.model} ({estimate.precision}, {estimate.runtime}) on {estimate.machine}, {estimate.layout}: {what}",
+        f"{format_time(estimate.latency_s)}, +/- {percent(estimate.step_time_error)}; mostly {estimate.bound}-bound",
+        f"{number(estimate.tokens_per_s)} {done} a replica; compute {percent(estimate.compute_utilisation)} and memory "
+        f"{percent(estimate.memory_utilisation)} of peak; room for {estimate.resident_tokens:,.0f} KV-cache tokens",
+    ]
+    titles = ["operator", "time", "share", "bound", "GFLOP", "bytes", "FLOP/byte"]
+    rows = [
+        [
+            row.name,
+            format_time(row.time_s),
+            percent(row.share, 1),
+            row.bound,
+            number(row.flop / 1e9, 3) if row.flop else "-",
+            format_data(row.bytes) if row.bytes else "-",
+            "-" if row.flop_per_byte is None else number(row.flop_per_byte, 3),
+        ]
+        for row in estimate.breakdown
+    ]
+    table = aligned(titles, rows, right=("time", "share", "GFLOP", "bytes", "FLOP/byte"))
+    lines = [line for text in head for line in wrapped(text, width)]
+    return "\n".join([*lines, "", *table, "", "  GFLOP and bytes of one accelerator, all layers together"]) + "\n"
+
+
+def _of(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

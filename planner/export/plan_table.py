@@ -1,0 +1,262 @@
+"""A plan as text for a terminal: what to buy, whether it meets the objectives, and why it is the answer."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+
+from planner.export.text import age, aligned, counted, in_words, labelled, number, percent, wrapped
+from planner.fleet.plan import Alternative, Plan, PoolPlan, Prediction, PriceUsed
+from planner.scenario import DEFAULT_MACHINES
+from planner.units import format_money, format_power, format_time
+from planner.workload.objectives import METRIC_TITLES
+
+WIDTH = 100
+_LABEL_WIDTH = 10
+_HEADROOM_SEARCHED = 16.0  # the search for the breaking load stops there
+_MANY = 4  # more rejected machines than this are counted, not listed
+_GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
+_GENERAL_DESIGNS = ("auto", "baseline", "splitwise")
+
+
+def plan_table(plan: Plan, today: datetime.date, *, width: int = WIDTH, colour: bool = False) -> str:
+    """Return a plan as text.
+
+    Parameters
+    ----------
+    plan : Plan
+        Optimised or evaluated.
+    today : date
+        What the age of the prices is counted to.
+    width : int
+        Columns that running text may take; a table takes what it needs.
+    colour : bool
+        Whether to mark met and missed objectives in colour, for terminals.
+
+    Returns
+    -------
+    str
+        Lines, the last one ended. Every number has its unit, in the text or in the title of its column.
+    """
+    blocks = [_headline(plan, width), _pools(plan), _objectives(plan, colour), _remarks(plan, today, width)]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _headline(plan: Plan, width: int) -> list[str]:
+    first = (
+        f"{plan.design} for {plan.model} ({plan.precision}, {plan.runtime}), "
+        f"{plan.workload} at {number(plan.rate_per_s)} requests/s"
+    )
+    size = [counted(plan.machines, "machine")]
+    if plan.rack_units is not None:
+        size.append(counted(plan.rack_units, "rack unit"))
+    size.append(f"{format_power(plan.expected_power_w)} expected draw at this load")
+    return [*wrapped(first, width), *wrapped(_verdict(plan), width), *wrapped(", ".join(size), width)]
+
+
+def _verdict(plan: Plan) -> str:
+    """The objective's figure first, then the others."""
+    money = []
+    if plan.cost_usd_per_hour is not None:
+        money.append(f"{format_money(plan.cost_usd_per_hour)}/h")
+    if plan.cost_usd_per_month is not None:
+        money.append(f"${plan.cost_usd_per_month:,.0f}/month")
+    if plan.cost_usd_per_million_tokens is not None:
+        money.append(f"{_small_money(plan.cost_usd_per_million_tokens)} per million tokens")
+    rated = f"{format_power(plan.power_w)} rated"
+    figures = [*money, rated] if money else ["no price known", rated]
+    objective = plan.solver.objective
+    if plan.solver.status == "evaluated":
+        missed = [_title(p) for p in plan.predicted if not p.met]
+        if plan.meets_objectives:
+            return f"Meets the objectives: {', '.join(figures)}"
+        return f"Does not meet the objectives ({', '.join(missed) or 'it cannot keep up'}): {', '.join(figures)}"
+    proven = plan.solver.status == "optimal"
+    if objective == "throughput":
+        head = "Most load" if proven else "Most load found, not proven"
+        return f"{head}: {number(plan.rate_per_s)} requests/s; {', '.join(figures)}"
+    if objective == "power":
+        head, figures = "Least power", [rated, *money]
+    elif objective == "machines":
+        head, figures = "Fewest machines", [str(plan.machines), *figures]
+    else:
+        head = "Least cost"
+    return f"{head if proven else head + ' found, not proven'}: {', '.join(figures)}"
+
+
+def _pools(plan: Plan) -> list[str]:
+    several_sources = len({p.takes_from for p in plan.pools if p.takes_from}) > 1
+    titles = ["role", "machine", "count", "replicas", "busy", "requests/s", "$/h", "kW rated"]
+    rows = []
+    for pool in plan.pools:
+        spares = f" + {counted(pool.spares, 'spare')}" if pool.spares else ""
+        rows.append([
+            pool.role + (f" from {pool.takes_from}" if several_sources and pool.takes_from else ""),
+            pool.machine,
+            f"{pool.count:,}{spares}",
+            pool.layout,
+            percent(pool.utilisation),
+            number(pool.rate_per_s),
+            "unknown" if pool.cost_usd_per_hour is None else f"{pool.cost_usd_per_hour:,.2f}",
+            f"{pool.power_w / 1e3:,.1f}",
+        ])  # fmt: skip
+    return aligned(titles, rows, right=("count", "busy", "requests/s", "$/h", "kW rated"))
+
+
+def _objectives(plan: Plan, colour: bool) -> list[str]:
+    titles = ["objective", "limit", "predicted", "simulated", "slack", ""]
+    rows = [
+        [
+            _title(p),
+            _quantity(p.limit, p.unit),
+            "grows without end" if p.predicted is None else _quantity(p.predicted, p.unit),
+            plan.verified,
+            "" if p.slack_fraction is None else percent(p.slack_fraction),
+            "met" if p.met else "MISSED",
+        ]
+        for p in plan.predicted
+    ]
+    lines = aligned(titles, rows, right=("slack",))
+    if not colour:
+        return lines
+    marked = [lines[0]]
+    for line, p in zip(lines[1:], plan.predicted, strict=True):
+        word = "met" if p.met else "MISSED"
+        marked.append(f"{line.removesuffix(word)}{_GREEN if p.met else _RED}{word}{_PLAIN}")
+    return marked
+
+
+def _title(prediction: Prediction) -> str:
+    return f"{METRIC_TITLES[prediction.metric]} p{number(prediction.percentile, 6)}"
+
+
+def _quantity(value: float, unit: str) -> str:
+    return format_time(value) if unit == "s" else f"{number(value, 3)}x"
+
+
+def _remarks(plan: Plan, today: datetime.date, width: int) -> list[str]:
+    lines: list[str] = []
+    for label, text in _labels(plan, today):
+        lines += labelled(label, text, label_width=_LABEL_WIDTH, width=width)
+    return lines
+
+
+def _labels(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
+    yield "Latency", _latency(plan)
+    if plan.solver.status != "evaluated":
+        yield "Proof", _proof(plan)
+    yield "Binding", "; ".join(f"{_pool_name(p, plan)}: {p.binding}" for p in plan.pools)
+    yield "Breaks at", _breaking_load(plan)
+    for n, alternative in enumerate(plan.alternatives):
+        yield "" if n else "Instead", _alternative(alternative, plan)
+    yield "Trust", _trust(plan, today)
+    if plan.solver.status != "evaluated":
+        yield "Considered", _considered(plan)
+    if plan.rejected:
+        yield "Rejected", _rejected(plan)
+    for n, note in enumerate(plan.notes):
+        yield "" if n else "Notes", note
+
+
+def _latency(plan: Plan) -> str:
+    texts = []
+    for row in plan.percentiles:
+        values = [v for v in (row.p50_s, row.p90_s, row.p99_s) if v is not None]
+        scale, unit = (1.0, "s") if values and max(values) >= 0.9995 else (1e3, "ms")
+        shown = " / ".join(number(scale * v, 3) for v in values)
+        texts.append(f"{METRIC_TITLES[row.metric]} " + (f"{shown} {unit}" if len(values) == 3 else "grows without end"))
+    return f"{', '.join(texts)} (p50/p90/p99)"
+
+
+def _proof(plan: Plan) -> str:
+    solver = plan.solver
+    checked = ", every row rechecked" if solver.rows_checked else ""
+    if solver.status == "optimal":
+        proven = f"optimal (gap {percent(solver.gap, 2 if 0 < solver.gap < 0.005 else 0)})"
+    else:
+        limit_s = plan.scenario.get("time_limit_s")
+        after = f"stopped at its time limit of {format_time(limit_s)}" if limit_s else "stopped at a limit"
+        proven = (
+            f"NOT proven: {after}, gap {percent(solver.gap, 1)}; nothing is better than "
+            f"{_objective_value(solver.bound, solver.objective)}"
+        )
+    return f"{proven}, {solver.solver}{checked}; {plan.verified}"
+
+
+def _objective_value(value: float, objective: str) -> str:
+    if objective == "power":
+        return format_power(value)
+    if objective == "machines":
+        return f"{number(value)} machines"
+    if objective == "throughput":
+        return f"{number(value)} requests/s"
+    return f"{format_money(value)}/h"
+
+
+def _pool_name(pool: PoolPlan, plan: Plan) -> str:
+    same = sum(p.role == pool.role and p.machine == pool.machine for p in plan.pools) > 1
+    name = f"{pool.role} {pool.machine}"
+    return f"{name} from {pool.takes_from}" if same and pool.takes_from else name
+
+
+def _breaking_load(plan: Plan) -> str:
+    if plan.headroom >= _HEADROOM_SEARCHED:
+        return f"more than {_HEADROOM_SEARCHED:g}x load"
+    text = f"{plan.headroom:.2f}x load, {number(plan.headroom * plan.rate_per_s, 3)} requests/s"
+    loaded = [p for p in plan.pools if p.rate_per_s > 0]
+    if not loaded:
+        return text
+    first = min(loaded, key=lambda p: p.capacity_per_s / p.rate_per_s)
+    return f"{text} ({first.binding} of {_pool_name(first, plan)})" if plan.solver.status != "evaluated" else text
+
+
+def _alternative(alternative: Alternative, plan: Plan) -> str:
+    value = _objective_value(alternative.value, plan.solver.objective)
+    change = f"{100.0 * alternative.relative:+,.0f} %".replace("-0 %", "+0 %")
+    name = "" if alternative.design.startswith("Baseline-") else f" ({alternative.design})"
+    return f"{value} ({change}): {alternative.pools}{name}"
+
+
+def _trust(plan: Plan, today: datetime.date) -> str:
+    source = "measured" if plan.scenario.get("profile") else "modelled"
+    texts = [f"{source} step times +/- {percent(plan.step_time_error)}"]
+    if plan.prices:
+        texts.append("prices " + "; ".join(_books(plan.prices, today)))
+    elif plan.cost_usd_per_hour is None:
+        texts.append("no price book lists these machines")
+    return "; ".join(texts)
+
+
+def _books(prices: Sequence[PriceUsed], today: datetime.date) -> Iterator[str]:
+    books: dict[str, list[PriceUsed]] = {}
+    for price in prices:
+        books.setdefault(price.book, []).append(price)
+    for book, used in books.items():
+        first = used[0]
+        of = f" for {', '.join(p.machine for p in used)}" if len(books) > 1 else ""
+        kind = ", an estimate" if first.kind == "estimate" else ""
+        yield f"{book} ({first.provider}, {first.date.isoformat()}{kind}){of}, {age(first.date, today)}"
+
+
+def _considered(plan: Plan) -> str:
+    wanted = list(plan.scenario.get("machines", ()))
+    design = str(plan.scenario.get("design", "auto"))
+    pools = counted(plan.solver.candidates, "candidate pool")
+    only = "" if design == "auto" else f", design {design} only"
+    if "all" in wanted:
+        return f"every machine of the catalog{only}; {pools}"
+    if design.casefold() not in _GENERAL_DESIGNS:
+        return f"the machines of design {design} only; {pools}"
+    hint = " (the default two; --machine all looks at all)" if tuple(wanted) == DEFAULT_MACHINES else ""
+    return f"{', '.join(wanted)}{hint}{only}; {pools}"
+
+
+def _rejected(plan: Plan) -> str:
+    shown = plan.rejected[:_MANY]
+    more = len(plan.rejected) - len(shown)
+    text = "; ".join(f"{r.machine}: {r.reason}" for r in shown)
+    return f"{text}; and {in_words(more)} more (--format json lists all)" if more else text
+
+
+def _small_money(usd: float) -> str:
+    return format_money(usd) if usd >= 0.095 else f"${number(usd, 2)}"

@@ -1,0 +1,88 @@
+"""Plain text for terminals: aligned columns, labelled lines and short forms of numbers."""
+
+from __future__ import annotations
+
+import datetime
+import textwrap
+from collections.abc import Collection, Sequence
+
+INDENT = "  "
+_GAP = "  "
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> list[str]:
+    """Return a table as lines of aligned columns.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        Title of each column.
+    rows : sequence of sequence of str
+        A text for each column.
+    right : collection of str
+        Titles of the columns that are aligned to the right, as numbers are.
+    """
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    lines = []
+    for row in (titles, *rows):
+        cells = [
+            text.rjust(width) if title in right else text.ljust(width)
+            for title, text, width in zip(titles, row, widths, strict=True)
+        ]
+        lines.append((INDENT + _GAP.join(cells)).rstrip())
+    return lines
+
+
+def labelled(label: str, text: str, *, label_width: int, width: int) -> list[str]:
+    """Return `label  text` as lines no wider than `width`, the text hanging under its beginning."""
+    first = f"{INDENT}{label.ljust(label_width)}{_GAP}"
+    return textwrap.wrap(
+        text, max(width, len(first) + 20), initial_indent=first, subsequent_indent=" " * len(first),
+        break_long_words=False, break_on_hyphens=False,
+    ) or [first.rstrip()]  # fmt: skip
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text as lines no wider than `width`, continued lines indented."""
+    return textwrap.wrap(text, width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
+
+
+def in_words(number: int) -> str:
+    """Return a small whole number as a word: `three`; others as digits."""
+    return _NUMBERS[number] if 0 <= number < len(_NUMBERS) else str(number)
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 machine`, `1,200 machines`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def age(date: datetime.date, today: datetime.date) -> str:
+    """Return how old something of `date` is: `today`, `12 days old`, `five months old`, `three years old`."""
+    days = (today - date).days
+    if days < 0:
+        return "dated in the future"
+    if days == 0:
+        return "of today"
+    if days < 31:
+        return f"{counted(days, 'day')} old"
+    months = round(days / 30.44)
+    if months < 18:
+        return f"{in_words(months)} {'month' if months == 1 else 'months'} old"
+    return f"{in_words(round(days / 365.25))} years old"
+
+
+def percent(fraction: float, digits: int = 0) -> str:
+    """Return `14 %`; a minus sign never stands before a zero."""
+    text = f"{100.0 * fraction:,.{digits}f}"
+    return f"{text.lstrip('-') if float(text.replace(',', '')) == 0 else text} %"
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Return a number to so many significant digits, with thousands separated and no trailing zeros."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 10.0**digits:
+        return f"{value:,.0f}"
+    return f"{value:,.{digits}g}"
