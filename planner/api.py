@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.fleet.plan import Cluster, Plan
@@ -12,6 +12,7 @@ from planner.scenario import Scenario, load_scenario
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
 
+Path = str | os.PathLike[str]
 ScenarioLike = Scenario | Mapping[str, Any] | str | os.PathLike[str]
 
 
@@ -22,7 +23,7 @@ def _quiet(_: str) -> None:
 def optimize(
     scenario: ScenarioLike | None = None,
     *,
-    catalog: Catalog | None = None,
+    catalog: Catalog | Path | Sequence[Path] | None = None,
     progress: Callable[[str], None] = _quiet,
     **fields: Any,
 ) -> Plan:
@@ -32,8 +33,9 @@ def optimize(
     ----------
     scenario : Scenario, mapping, or path of a YAML file, optional
         Left out: the default scenario.
-    catalog : Catalog, optional
-        Left out: the built-in one under the scenario's overlays and PLANNER_CATALOG.
+    catalog : Catalog, or path of an overlay folder, or several, optional
+        Paths win over the scenario's own. Left out: the built-in one under PLANNER_CATALOG and the scenario's
+        overlays.
     progress : callable
         Told in a few words what is being done.
     **fields
@@ -57,7 +59,8 @@ def optimize(
     from planner.problem import resolve
     from planner.reporting import plan_of
 
-    problem = resolve(load_scenario(scenario if scenario is not None else {}, **fields), catalog)
+    opened, fields = _opened(catalog, fields)
+    problem = resolve(load_scenario(scenario if scenario is not None else {}, **fields), opened)
     solution = solve_problem(problem, progress)
     progress("predicting percentiles")
     return plan_of(problem, solution)
@@ -67,7 +70,7 @@ def evaluate(
     cluster: Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
     scenario: ScenarioLike | None = None,
     *,
-    catalog: Catalog | None = None,
+    catalog: Catalog | Path | Sequence[Path] | None = None,
     **fields: Any,
 ) -> Plan:
     """Predict what a given cluster does with a scenario.
@@ -100,11 +103,24 @@ def evaluate(
         pools, planned_for = read_cluster_file(cluster)
     else:
         pools, planned_for = read_cluster(cluster), {}
+    opened, fields = _opened(catalog, fields)
     loaded = load_scenario(planned_for if scenario is None else scenario, **fields)
     names = tuple(dict.fromkeys(pool.machine for pool in pools.pools))
     overrides: dict[str, Any] = {
         "machines": names, "design": "auto", "objective": "machines",
-        "max_machines": {}, "max_pools": None, "max_total_machines": None, "max_cost_usd_per_hour": None, "max_power_w": None,
+        "max_machines": {}, "max_pools": None, "max_total_machines": None,
+        "max_cost_usd_per_hour": None, "max_power_w": None,
     }  # fmt: skip
-    problem = resolve(load_scenario(loaded, **overrides), catalog)
+    problem = resolve(load_scenario(loaded, **overrides), opened)
     return evaluate_cluster(problem, pools)
+
+
+def _opened(
+    catalog: Catalog | Path | Sequence[Path] | None, fields: dict[str, Any]
+) -> tuple[Catalog | None, dict[str, Any]]:
+    """A catalog that is open already, or its overlays as a field of the scenario."""
+    if isinstance(catalog, (str, os.PathLike)):
+        return None, fields | {"catalog": [os.fspath(catalog)]}
+    if isinstance(catalog, Sequence):
+        return None, fields | {"catalog": [os.fspath(path) for path in catalog]}
+    return catalog, fields

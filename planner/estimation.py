@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Precision
-from planner.errors import ScenarioError
-from planner.fleet.configuration import Serving, configure, make_layout
+from planner.errors import ScenarioError, UnknownNameError
+from planner.fleet.configuration import Serving, check_degrees, configure, make_layout
 from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.memory import memory_fit
 from planner.latency.roofline import OperatorCost, RooflineLatency
@@ -90,6 +90,8 @@ def estimate(
         Of weights and KV cache; as the model's file says if left out.
     runtime : str, optional
         Default `vllm-2026`.
+    catalog : Catalog, optional
+        Left out: the built-in one under PLANNER_CATALOG.
 
     Returns
     -------
@@ -102,22 +104,28 @@ def estimate(
     DoesNotFitError
         The model does not fit, with both byte counts.
     """
-    for name, value in (("batch", batch), ("tokens", tokens)):
+    degrees = {"pipeline_parallel": pipeline_parallel, "expert_parallel": expert_parallel}
+    if tensor_parallel is not None:
+        degrees["tensor_parallel"] = tensor_parallel
+    for name, value in {"batch": batch, "tokens": tokens, **degrees}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ScenarioError(f"{name} must be a whole number of at least 1", where=name, value=repr(value))
+            raise ScenarioError("must be a whole number of at least 1", where=name, value=repr(value))
     if phase not in ("prefill", "decode"):
         raise ScenarioError("phase is prefill or decode", where="phase", value=repr(phase))
+    for name, chosen in (("precision", precision), ("kv_precision", kv_precision)):
+        if chosen is not None and chosen not in get_args(Precision):
+            raise UnknownNameError.of("precision", chosen, get_args(Precision), where=name)
     catalog = catalog or Catalog.default()
-    serving = Serving(
-        catalog.llm(model, where="model"), catalog.runtime(runtime or "vllm-2026", where="runtime"), precision, kv_precision
-    )
+    software = catalog.runtime(runtime or "vllm-2026", where="runtime")
+    serving = Serving(catalog.llm(model, where="model"), software, precision, kv_precision)
     machine_entry = catalog.machine(machine, where="machine")
     degree = tensor_parallel
     if degree is None:
         degree = 2 ** (machine_entry.n_accelerators.bit_length() - 1) // pipeline_parallel
         while degree > 1 and serving.llm.attention.n_heads % degree:
             degree //= 2
-    layout = make_layout(machine_entry, serving, degree, pipeline_parallel, expert_parallel)
+    layout = make_layout(machine_entry, serving, max(degree, 1), pipeline_parallel, expert_parallel)
+    check_degrees(serving.llm, layout)
     configuration = configure(catalog, machine_entry, serving, layout)
     roofline = RooflineLatency(
         serving.llm, machine_entry, configuration.accelerator, serving.runtime, configuration.layout

@@ -14,7 +14,7 @@ from planner.catalog.loading import read_layer
 from planner.catalog.validation import check, joined, where_of
 from planner.errors import ScenarioError
 from planner.fleet.candidate import stable_rate_of_one
-from planner.fleet.configuration import Configuration, configurations_of, configure, make_layout
+from planner.fleet.configuration import Configuration, check_degrees, configurations_of, configure, make_layout
 from planner.fleet.plan import Cluster, Plan, PoolInput, SolverReport
 from planner.fleet.prediction import Member, Route, headroom
 from planner.problem import Problem
@@ -74,8 +74,9 @@ def read_cluster(source: Cluster | Mapping[str, Any] | list[Any]) -> Cluster:
             cluster = Cluster.model_validate({"pools": source} if isinstance(source, list) else source)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
+            message = first["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
             raise ScenarioError(
-                f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}",
+                f"{'.'.join(map(str, first['loc']))}: {message}",
                 where="cluster",
                 value=repr(first.get("input")),
                 fix="write pools like {role: prefill, machine: dgx-h100, count: 27}",
@@ -138,6 +139,11 @@ def _configuration(problem: Problem, pool: PoolInput) -> Configuration:
         layout = make_layout(
             machine, problem.serving, pool.tensor_parallel, pool.pipeline_parallel, pool.expert_parallel
         )
+        try:
+            check_degrees(problem.llm, layout)
+        except ScenarioError as error:
+            error.where = "cluster"
+            raise
         return configure(problem.catalog, machine, problem.serving, layout, books)
     found, rejected = configurations_of(problem.catalog, machine, problem.serving, books)
     if not found:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.errors import DoesNotFitError, InfeasibleError, ObjectiveUnreachableError, PlannerError
-from planner.fleet.candidate import Candidate
+from planner.errors import (
+    DoesNotFitError,
+    InfeasibleError,
+    NoPlanFoundError,
+    ObjectiveUnreachableError,
+    PlannerError,
+    ScenarioError,
+)
+from planner.fleet.candidate import Candidate, stable_rate_of_one
 from planner.fleet.configuration import Configuration, Rejection
 from planner.fleet.design import design_name
 from planner.fleet.generation import generate
-from planner.fleet.limits import Limits, price_usd_per_hour, unit_cost
+from planner.fleet.limits import Limits, ObjectiveName, price_usd_per_hour, unit_cost
 from planner.fleet.prediction import ClusterModel, Member, Route
 from planner.optimization.selection import (
     Pair,
@@ -23,9 +30,13 @@ from planner.optimization.selection import (
     best_throughput,
     choose,
     enumerate_pairs,
+    optimistic_throughput,
 )
 from planner.problem import Problem, configurations
 from planner.serving.capacity import CapacityCurve
+from planner.serving.decode import DecodeQueue
+from planner.serving.mixed import MixedQueue
+from planner.serving.prefill import PrefillQueue
 from planner.serving.requests import Limit
 from planner.units import format_data, format_money, format_power, format_time
 
@@ -119,28 +130,45 @@ def _derated(candidate: Candidate, factor: float = 0.99) -> Candidate:
 
 
 def _largest_rate(problem: Problem, found: Sequence[Configuration]) -> float:
-    """Largest rate that one pool could be asked for: the demand, or what a budget could buy of the quickest."""
+    """Largest rate that one pool could be asked for: the demand, or for throughput what the limits could buy.
+
+    Each phase is served by machines at their best; a budget spent on the best type bounds what it buys, and so does
+    the stock of all types together. No cluster carries more than either phase.
+
+    Raises
+    ------
+    ScenarioError
+        Nothing bounds the throughput.
+    """
     if problem.scenario.objective != "throughput":
         return problem.need.rate_per_s
-    most = 0.0
-    for c in found:
-        n = _affordable(c, problem.limits)
-        lanes = c.layout.lanes_per_machine
-        step_s = float(c.lane.decode_time_s(np.array([float(c.lane.max_batch)]), 1.0)[0])
-        prefill_s = float(problem.need.traffic.weight @ c.lane.prefill_time_s(problem.need.traffic.prompt_tokens))
-        decode = lanes * c.lane.max_batch / step_s / problem.need.traffic.mean_decode_steps
-        most = max(most, n * min(decode, lanes / prefill_s))
-    return most
-
-
-def _affordable(configuration: Configuration, limits: Limits) -> float:
-    n = float(limits.max_machines.get(configuration.machine.name, math.inf))
-    n = min(n, limits.max_total_machines or math.inf)
-    if limits.max_power_w is not None:
-        n = min(n, limits.max_power_w / configuration.machine.rated_power_w)
-    if limits.max_cost_usd_per_hour is not None and configuration.price:
-        n = min(n, limits.max_cost_usd_per_hour / configuration.price.usd_per_hour)
-    return min(n, 1e5)
+    traffic, limits = problem.need.traffic, problem.limits
+    best: dict[str, list[float]] = {"prefill": [], "decode": []}
+    for role, rates in best.items():
+        by_machine: dict[str, float] = {}
+        for c in found:
+            mixed = stable_rate_of_one(c, MixedQueue(c.lane, traffic)) if problem.design.mixed else 0.0
+            alone = PrefillQueue(c.lane, traffic) if role == "prefill" else DecodeQueue(c.lane, traffic)
+            rate = max(mixed, stable_rate_of_one(c, alone) if problem.design.split else 0.0)
+            by_machine[c.machine.name] = max(by_machine.get(c.machine.name, 0.0), rate)
+        each = [(c, by_machine[c.machine.name]) for c in {c.machine.name: c for c in found}.values()]
+        if limits.max_cost_usd_per_hour is not None:
+            rates.append(max(limits.max_cost_usd_per_hour / c.price.usd_per_hour * r for c, r in each if c.price))
+        if limits.max_power_w is not None:
+            rates.append(max(limits.max_power_w / c.machine.rated_power_w * r for c, r in each))
+        if limits.max_total_machines is not None:
+            rates.append(limits.max_total_machines * max(r for _, r in each))
+        if all(c.machine.name in limits.max_machines for c, _ in each):
+            rates.append(sum(limits.max_machines[c.machine.name] * r for c, r in each))
+        if not rates:
+            unlimited = sorted(c.machine.name for c, _ in each if c.machine.name not in limits.max_machines)
+            raise ScenarioError(
+                f"nothing bounds the throughput: {', '.join(unlimited)} can be bought without end",
+                where="objective",
+                rule="the largest throughput is that of a given budget or stock",
+                fix="add --max-cost, --max-power or --max-total-machines, or --max-machines for each machine",
+            )
+    return max(min(min(rates) for rates in best.values()), 1e-9)
 
 
 def _candidates(
@@ -152,29 +180,31 @@ def _candidates(
     return candidates
 
 
-def enumerate_designs(candidates: Sequence[Candidate], problem: Problem, limits: Limits) -> dict[str, Simple]:
-    """Best plan of each design with one mixed type, or one prefill and one decode type."""
+def enumerate_designs(
+    candidates: Sequence[Candidate], problem: Problem, limits: Limits, objective: ObjectiveName | None = None
+) -> dict[str, Simple]:
+    """Best plan of each design with one mixed type, or one prefill and one decode type.
+
+    The likeliest pairs come first: what is beaten before its exact counts are known need not have them computed.
+    The objective is the scenario's unless told.
+    """
+    rate, objective = problem.need.rate_per_s, objective or problem.scenario.objective
     pairs = enumerate_pairs(candidates)
-    throughput = problem.scenario.objective == "throughput"
-    if not throughput:
-        # The likeliest first: what is beaten before its exact counts are known need not have them computed.
-        optimistic = [_optimistic(pair, problem, limits) for pair in pairs]
-        pairs = [pair for _, _, pair in sorted(zip(optimistic, range(len(pairs)), pairs, strict=True))]
-        optimistic.sort()
+    # The smaller the better; a plan that is found is no better than this.
+    hoped = [_optimistic(pair, rate, objective, limits) for pair in pairs]
     best: dict[str, Simple] = {}
-    for i, (first, second) in enumerate(pairs):
+    for i in sorted(range(len(pairs)), key=lambda i: (hoped[i], i)):
+        first, second = pairs[i]
         name = design_name(first.configuration.machine.name, second.configuration.machine.name if second else None)
-        if throughput:
+        if not hoped[i] < math.inf or (name in best and hoped[i] > _value(best[name], objective)):
+            continue
+        if name not in best and len(best) >= DESIGNS_COMPARED and not (second is None and not _has_baseline(best)):
+            continue
+        if objective == "throughput":
             simple = best_throughput((first, second), limits)
-        elif not math.isfinite(optimistic[i]):
-            continue
-        elif name in best and optimistic[i] > best[name].objective:
-            continue
-        elif len(best) >= DESIGNS_COMPARED and not (second is None and not _has_baseline(best)):
-            continue
         else:
-            simple = best_simple((first, second), problem.need.rate_per_s, problem.scenario.objective, limits)
-        if simple is not None and (name not in best or _is_better(simple, best[name], problem)):
+            simple = best_simple((first, second), rate, objective, limits)
+        if simple is not None and (name not in best or _is_better(simple, best[name], objective)):
             best[name] = simple
     return dict(sorted(best.items()))
 
@@ -186,29 +216,32 @@ def _has_baseline(designs: dict[str, Simple]) -> bool:
     return any(len(simple.pools) == 1 for simple in designs.values())
 
 
-def _optimistic(pair: Pair, problem: Problem, limits: Limits) -> float:
-    """Objective of a pair's plan at counts that are never too high."""
+def _optimistic(pair: Pair, rate_per_s: float, objective: ObjectiveName, limits: Limits) -> float:
+    """Value of a pair's plan, the smaller the better, at counts that are never too high; inf if nothing fits."""
+    if objective == "throughput":
+        return -optimistic_throughput(pair, limits) or math.inf
     return sum(
-        unit_cost(c, problem.scenario.objective) * (c.optimistic_count(problem.need.rate_per_s) + limits.spares)
-        for c in pair
-        if c is not None
+        unit_cost(c, objective) * (c.optimistic_count(rate_per_s) + limits.spares) for c in pair if c is not None
     )
 
 
-def _is_better(a: Simple, b: Simple, problem: Problem) -> bool:
-    if problem.scenario.objective == "throughput":
-        return (-a.rate_per_s, a.objective) < (-b.rate_per_s, b.objective)
-    return (a.objective, len(a.pools), _power(a)) < (b.objective, len(b.pools), _power(b))
+def _value(simple: Simple, objective: ObjectiveName) -> float:
+    """What enumeration compares, the smaller the better."""
+    return -simple.rate_per_s if objective == "throughput" else simple.objective
+
+
+def _is_better(a: Simple, b: Simple, objective: ObjectiveName) -> bool:
+    return (_value(a, objective), len(a.pools), _power(a)) < (_value(b, objective), len(b.pools), _power(b))
 
 
 def _power(simple: Simple) -> float:
     return sum(c.configuration.machine.rated_power_w * n for c, n in simple.pools)
 
 
-def _best(simples: Sequence[Simple] | object, problem: Problem) -> Simple | None:
+def _best(simples: Iterable[Simple], problem: Problem, objective: ObjectiveName | None = None) -> Simple | None:
     best: Simple | None = None
-    for simple in simples:  # type: ignore[attr-defined]
-        if best is None or _is_better(simple, best, problem):
+    for simple in simples:
+        if best is None or _is_better(simple, best, objective or problem.scenario.objective):
             best = simple
     return best
 
@@ -238,7 +271,7 @@ def unreachable(problem: Problem, found: Sequence[Configuration]) -> InfeasibleE
         longest = problem.need.longest_request_tokens
         per_token = most.kv_bytes_per_token
         return DoesNotFitError(
-            f"the longest request of {problem.workload_name} ({longest:,.0f} tokens) fits the KV memory of no machine "
+            f"the longest request of {problem.sizes.name} ({longest:,.0f} tokens) fits the KV memory of no machine "
             "considered",
             where="workload",
             value=f"needs {longest * per_token:,.0f} bytes ({format_data(longest * per_token)}), has "
@@ -297,37 +330,42 @@ def _quantile(values: np.ndarray, weight: np.ndarray, p: float) -> float:
 def explain_infeasible(problem: Problem, candidates: Sequence[Candidate]) -> InfeasibleError:
     """Say which limits collide with the demand, and the nearest relaxation of each that works.
 
-    Each limit is lifted alone and its least value found by optimising for it; if lifting one is not enough,
+    Each limit is lifted alone and the least value of it that suffices is found; if lifting one is not enough,
     all are lifted together. The load that fits within all limits is the other way out.
     """
     limits, scenario = problem.limits, problem.scenario
+    throughput = scenario.objective == "throughput"
+    if throughput:  # not even the first request is served; how many are asked for does not matter
+        problem = replace(problem, need=replace(problem.need, rate_per_s=1e-3))
+    rate = problem.need.rate_per_s
     lines: list[str] = []
     for name, lifted in _lifted_one_by_one(limits).items():
-        found = _cheapest_of(candidates, problem, lifted, name)
+        found = _nearest(candidates, problem, lifted, name)
         if found is not None:
             lines.append(f"{name}: {_limit_text(name, limits)} is too little; {found}")
     if not lines:
-        nothing = replace(
-            limits, max_cost_usd_per_hour=None, max_power_w=None, max_machines={}, max_total_machines=None, max_pools=None
-        )
-        simples = enumerate_designs(candidates, problem, nothing)
-        best = _best(simples.values(), problem)
+        nothing = Limits(spares=limits.spares)
+        objective = "machines" if throughput else scenario.objective
+        best = _best(enumerate_designs(candidates, problem, nothing, objective).values(), problem, objective)
         if best is None:
             # No limit is to blame: no pool of the catalog carries the demand at any size.
             return InfeasibleError(
-                "no number of the machines considered carries this load", where="rate", value=f"{problem.need.rate_per_s:g}/s"
+                "no number of the machines considered carries this load", where="rate", value=f"{rate:g}/s"
             )
-        lines.append(f"all limits together; without them: {_describe(best)}")
-    most = _throughput_within(candidates, problem)
-    if most is not None and most > 0:
-        share = most / problem.need.rate_per_s
-        lines.append(f"rate: {scenario.rate_per_s:g}/s is too much; within the limits {most:.3g}/s is served ({share:.0%})")
+        lines.append(f"all limits together; without them: {_described(dict(best.pools), limits.spares)}")
+    most = None if throughput else _choose(candidates, problem, "throughput", limits)
+    if most is not None and most.objective > 0:
+        share = most.objective / rate
+        lines.append(
+            f"rate: {rate:g}/s is too much; within the limits {_rounded(most.objective, 3, math.floor):g}/s is served "
+            f"({share:.0%})"
+        )
     objectives = ", ".join(str(o) for o in scenario.slo)
     return InfeasibleError(
         "no plan meets the objectives within the limits",
         where="limits",
         value="\n         ".join(lines),
-        rule=f"objectives {objectives} at {scenario.rate_per_s:g} requests/s",
+        rule=f"objectives {objectives} at {'any rate' if throughput else f'{rate:g} requests/s'}",
         fix="relax one of the limits to the value named, or relax the objectives",
     )
 
@@ -353,62 +391,88 @@ def _limit_text(name: str, limits: Limits) -> str:
         return f"{format_money(limits.max_cost_usd_per_hour or 0)}/h"
     if name == "max_power":
         return format_power(limits.max_power_w or 0)
+    return str(_count_limit(name, limits))
+
+
+def _count_limit(name: str, limits: Limits) -> int:
     if name in ("max_total_machines", "max_pools"):
-        return str(getattr(limits, name))
-    return str(limits.max_machines[name.removeprefix("max_machines ")])
+        return int(getattr(limits, name))
+    return limits.max_machines[name.removeprefix("max_machines ")]
 
 
-def _cheapest_of(
-    candidates: Sequence[Candidate], problem: Problem, lifted: Limits, name: str
-) -> str | None:
-    """What the lifted limit would have to be, from the plan that needs least of it."""
-    least = {"max_cost": "cost", "max_power": "power"}.get(name, "machines")
+def _choose(
+    candidates: Sequence[Candidate], problem: Problem, objective: ObjectiveName, limits: Limits
+) -> Selection | None:
+    """Best plan for another objective or limits; None where there is none, or none was found in time."""
     scenario = problem.scenario
-    selection = choose(
-        candidates,
-        problem.need.rate_per_s,
-        least,  # type: ignore[arg-type]
-        lifted,
-        incumbent=None,
-        solver=scenario.solver,
-        time_limit_s=scenario.time_limit_s,
-        seed=scenario.seed,
-    )
+    try:
+        return choose(
+            candidates,
+            problem.need.rate_per_s,
+            objective,
+            limits,
+            incumbent=_best(enumerate_designs(candidates, problem, limits, objective).values(), problem, objective),
+            solver=scenario.solver,
+            time_limit_s=scenario.time_limit_s,
+            seed=scenario.seed,
+        )
+    except NoPlanFoundError:
+        return None
+
+
+def _nearest(candidates: Sequence[Candidate], problem: Problem, lifted: Limits, name: str) -> str | None:
+    """What the lifted limit would have to be at the least, and the plan that it then allows."""
+    by_key = {c.key: c for c in candidates}
+    objectives: dict[str, ObjectiveName] = {"max_cost": "cost", "max_power": "power"}
+    selection = _choose(candidates, problem, objectives.get(name, "machines"), lifted)
     if selection is None:
         return None
-    by_key = {c.key: c for c in candidates}
-    bought = {k: n + lifted.spares for k, n in selection.counts.items()}
-    pools = " + ".join(
-        f"{n} x {by_key[k].configuration.machine.name} {by_key[k].role}" for k, n in sorted(bought.items(), reverse=True)
-    )
+    if name not in objectives and name != "max_total_machines":
+        # Stock of one type and pools are no objectives: the least of them is found by halving.
+        low, high = _count_limit(name, problem.limits), _count_used(name, selection, by_key, lifted)
+        while high - low > 1:
+            middle = (low + high) // 2
+            tried = _choose(candidates, problem, "machines", _with_count(name, problem.limits, middle))
+            if tried is None:
+                low = middle
+            else:
+                selection, high = tried, _count_used(name, tried, by_key, lifted)
+    plan = _described({by_key[k]: n for k, n in selection.counts.items()}, lifted.spares)
     if name == "max_cost":
-        need = f"{format_money(sum(price_usd_per_hour(by_key[k]) * n for k, n in bought.items()))}/h"
-    elif name == "max_power":
-        need = format_power(sum(by_key[k].configuration.machine.rated_power_w * n for k, n in bought.items()))
-    elif name == "max_total_machines":
-        need = str(sum(bought.values()))
-    elif name == "max_pools":
-        need = str(len(bought))
-    else:
-        machine = name.removeprefix("max_machines ")
-        need = str(sum(n for k, n in bought.items() if by_key[k].configuration.machine.name == machine))
-    return f"{need} is enough ({pools})"
+        return f"{format_money(_rounded_cents(selection.objective))}/h is enough ({plan})"
+    if name == "max_power":
+        return f"{_rounded(selection.objective, 4, math.ceil) / 1e3:,.10g} kW is enough ({plan})"
+    return f"{_count_used(name, selection, by_key, lifted)} is enough ({plan})"
 
 
-def _throughput_within(candidates: Sequence[Candidate], problem: Problem) -> float | None:
-    selection = choose(
-        candidates,
-        problem.need.rate_per_s,
-        "throughput",
-        problem.limits,
-        incumbent=None,
-        solver=problem.scenario.solver,
-        time_limit_s=problem.scenario.time_limit_s,
-        seed=problem.scenario.seed,
-    )
-    return selection.objective if selection else None
+def _count_used(name: str, selection: Selection, by_key: dict[str, Candidate], limits: Limits) -> int:
+    bought = {by_key[k]: n + limits.spares for k, n in selection.counts.items()}
+    if name == "max_pools":
+        return len(bought)
+    machine = name.removeprefix("max_machines ")
+    return sum(n for c, n in bought.items() if name == "max_total_machines" or c.configuration.machine.name == machine)
 
 
-def _describe(simple: Simple) -> str:
-    pools = " + ".join(f"{n} x {c.configuration.machine.name} {c.role}" for c, n in simple.pools)
-    return pools
+def _with_count(name: str, limits: Limits, value: int) -> Limits:
+    if name == "max_pools":
+        return replace(limits, max_pools=value)
+    return replace(limits, max_machines={**limits.max_machines, name.removeprefix("max_machines "): value})
+
+
+def _rounded(value: float, digits: int, direction: Callable[[float], int]) -> float:
+    """Rounded to significant digits in one direction; a value that has so few stays as it is."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+    nearest = round(value / unit)
+    return unit * (nearest if abs(value / unit - nearest) < 1e-9 else direction(value / unit))
+
+
+def _rounded_cents(usd: float) -> float:
+    return math.ceil(usd * 100 - 1e-6) / 100
+
+
+def _described(pools: Mapping[Candidate, int], spares: int) -> str:
+    bought = sorted((c.role, c.key, c, n + spares) for c, n in pools.items())
+    text = " + ".join(f"{n} x {c.configuration.machine.name} {c.role}" for _, _, c, n in reversed(bought))
+    cost = sum(price_usd_per_hour(c) * n for _, _, c, n in bought)
+    power = sum(c.configuration.machine.rated_power_w * n for _, _, c, n in bought)
+    return text + (f", {format_money(cost)}/h" if math.isfinite(cost) else "") + f", {format_power(power)}"

@@ -30,7 +30,7 @@ from planner.fleet.design import Design, parse_design
 from planner.fleet.limits import Limits
 from planner.latency.profile import read_profile
 from planner.scenario import Scenario
-from planner.serving.requests import Limit, Traffic, reference_latencies
+from planner.serving.requests import Lane, Limit, Traffic, reference_latencies
 from planner.workload.library import sizes_of
 from planner.workload.sizes import RequestSizes
 
@@ -50,7 +50,10 @@ class Problem:
         Machines considered, in name order.
     unpriced : tuple of str
         Machines left out because no price book lists them and the objective or a budget needs a price.
-    workload_name : str
+    sizes : RequestSizes
+        Of the workload, uncompressed.
+    reference : Lane or None
+        What slowdowns are measured against; None where no objective is one.
     notes : tuple of str
         What a reader must know about the inputs.
     """
@@ -65,7 +68,8 @@ class Problem:
     need: Requirement
     machines: tuple[Machine, ...]
     unpriced: tuple[str, ...]
-    workload_name: str
+    sizes: RequestSizes
+    reference: Lane | None
     notes: tuple[str, ...]
 
 
@@ -91,14 +95,13 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
     limits = _limits(scenario, names)
     machines, unpriced = _machines(scenario, catalog, design, limits)
     traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
-    reference: dict[str, np.ndarray] = {}
-    if any(o.slowdown is not None for o in scenario.slo):
-        reference = _reference(scenario, catalog, serving, traffic)
+    reference = _reference(scenario, catalog, serving) if any(o.slowdown is not None for o in scenario.slo) else None
+    alone = reference_latencies(reference, traffic) if reference else {}
     ones = np.ones_like(traffic.weight)
     need = Requirement(
         rate_per_s=scenario.rate_per_s,
         traffic=traffic,
-        limits=tuple(Limit(o, reference[o.metric] if o.slowdown is not None else ones) for o in scenario.slo),
+        limits=tuple(Limit(o, alone[o.metric] if o.slowdown is not None else ones) for o in scenario.slo),
         most_busy=scenario.max_utilisation,
         kv_transfer=runtime.kv_transfer,
         n_layers=llm.n_layers,
@@ -112,7 +115,7 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
             f"({llm.max_context_tokens:,} tokens)"
         )
     return Problem(
-        scenario, catalog, llm, runtime, serving, design, limits, need, machines, unpriced, sizes.name, tuple(notes)
+        scenario, catalog, llm, runtime, serving, design, limits, need, machines, unpriced, sizes, reference, tuple(notes)
     )
 
 
@@ -204,16 +207,17 @@ def _machines(
         names += [n for n in design.machines if n not in names]
     machines = [catalog.machine(name, where="machines") for name in sorted(names)]
     machines = [m for m in machines if limits.max_machines.get(m.name, 1) > 0]
-    needs_price = scenario.objective in ("cost", "throughput") or limits.max_cost_usd_per_hour is not None
+    needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
     priced = [m for m in machines if not needs_price or catalog.price_of(m.name, scenario.prices) is not None]
     unpriced = tuple(m.name for m in machines if m not in priced)
+    needs = f"{'the objective cost' if scenario.objective == 'cost' else 'a cost budget'} needs prices"
     if not machines:
         raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
     if not priced:
         raise ScenarioError(
             f"no price book lists {', '.join(unpriced)}",
             where="machines",
-            rule=f"the objective {scenario.objective} needs prices",
+            rule=needs,
             fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or use --objective power",
         )
     # A machine asked for by name must not disappear silently.
@@ -221,16 +225,14 @@ def _machines(
         raise ScenarioError(
             f"no price book lists {', '.join(unpriced)}",
             where="machines",
-            rule=f"the objective {scenario.objective} needs prices",
+            rule=needs,
             fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or leave it out",
         )
     return tuple(priced), unpriced
 
 
-def _reference(
-    scenario: Scenario, catalog: Catalog, serving: Serving, traffic: Traffic
-) -> dict[str, np.ndarray]:
-    """Latencies of each request alone on the reference machine, all its accelerators on one replica."""
+def _reference(scenario: Scenario, catalog: Catalog, serving: Serving) -> Lane:
+    """A lane of the reference machine, all its accelerators on one replica."""
     machine = catalog.machine(scenario.reference_machine, where="reference_machine")
     degree = 2 ** (machine.n_accelerators.bit_length() - 1)
     while degree > 1 and serving.llm.attention.n_heads % degree:
@@ -241,4 +243,4 @@ def _reference(
         error.what = f"slowdowns cannot be measured against {machine.name}: {error.what}"
         error.fix = "choose a larger --reference-machine, or give absolute limits such as ttft=1s"
         raise
-    return reference_latencies(configuration.lane, traffic)
+    return configuration.lane

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Sequence
 
 from planner._version import __version__
@@ -89,7 +90,7 @@ def build_plan(
         model=problem.llm.name,
         runtime=problem.runtime.name,
         precision=scenario.precision or problem.llm.weight_precision,
-        workload=problem.workload_name,
+        workload=problem.sizes.name,
         demand_rate_per_s=need.rate_per_s,
         rate_per_s=rate,
         meets_objectives=model.is_stable() and all(p.met for p in predicted),
@@ -189,7 +190,7 @@ def _binding(
     name = binding_of(member.role, beyond, problem.need, i)
     if name:
         return name
-    if member.role == "prefill":
+    if member.role == "prefill" or (member.role == "mixed" and beyond.prompt_share(i) > problem.need.most_busy):
         return "utilisation"
     return "KV memory" if beyond.mean_batch(i) < 0.98 * member.configuration.lane.max_batch else "batch limit"
 
@@ -211,12 +212,14 @@ def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: 
         return float(accelerator_power_w(compute, memory, c.accelerator.tdp_w, efficiency, cap))
 
     prefill_w = draw(prefill_batch(sizes.mean_prompt_tokens))
-    decode_w = draw(decode_batch(max(model.mean_batch(i), 1.0), sizes.decode_context_tokens))
+    batch = model.mean_batch(i)
+    if not math.isfinite(batch):  # overloaded: it decodes as many as it may
+        batch = float(c.lane.max_batch)
+    decode_w = draw(decode_batch(max(batch, 1.0), sizes.decode_context_tokens))
     if member.role == "prefill":
         busy_w, busy = prefill_w, min(model.utilisation(i), 1.0)
     else:
-        batch = model.mean_batch(i)
-        busy = min(batch, 1.0) if batch == batch and batch != float("inf") else 1.0
+        busy = min(batch, 1.0)
         busy_w = decode_w
         if member.role == "mixed":
             share = member.rate_per_s / member.n_lanes[0] * float(

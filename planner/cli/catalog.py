@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options import CatalogOption, Format, FormatOption
-from planner.cli.output import print_table
+from planner.cli.output import emit, print_table
 from planner.errors import EXIT_BAD_INPUT, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _make_folder(folder: Path) -> None:
 def _print_json(data: object) -> None:
     from planner.export.records import json_text
 
-    sys.stdout.write(json_text(data))
+    emit(json_text(data), None)
 
 
 def _print_records(records: Sequence[dict[str, object]] | Sequence[dict[str, str]], format: Format | None) -> None:
@@ -163,4 +163,4 @@ def _print_records(records: Sequence[dict[str, object]] | Sequence[dict[str, str
         return
     from planner.export.records import csv_text
 
-    sys.stdout.write(csv_text(records))
+    emit(csv_text(records), None)

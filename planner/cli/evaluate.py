@@ -131,6 +131,8 @@ def read_pool(text: str) -> dict[str, Any]:
     role, machine, count, layout = match.groups()
     if role not in ROLES:
         raise UnknownNameError.of("role", role, ROLES, where="--pool")
+    if int(count) < 1:
+        raise ScenarioError("a pool has at least one machine", where="--pool", value=text)
     pool: dict[str, Any] = {"role": role, "machine": machine, "count": int(count)}
     for letters, degree in re.findall(r"([a-zA-Z]{2})(\d+)", layout or ""):
         name = _DEGREES.get(letters.lower())

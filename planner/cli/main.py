@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from planner._version import __version__
-from planner.cli import catalog, estimate, evaluate, optimize, schema, workload
+from planner.cli import calibrate, catalog, estimate, evaluate, measure, optimize, schema, workload
 from planner.errors import EXIT_BAD_INPUT, EXIT_OK, InputError, PlannerError, near_misses
 
 EXIT_INTERRUPTED = 130
@@ -54,6 +54,8 @@ def main(
 app.command("optimize", short_help="Find the best cluster for a workload.")(optimize.optimize)
 app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
 app.command("estimate", short_help="Time one step, operator by operator.")(estimate.estimate)
+app.command("calibrate", short_help="Fit a runtime to measurements.")(calibrate.calibrate)
+app.command("measure", short_help="Time the kernels of a model on this GPU.")(measure.measure)
 app.add_typer(workload.app, name="workload", short_help="Describe workloads and traces.")
 app.add_typer(catalog.app, name="catalog", short_help="See and extend what can be bought and served.")
 app.command("schema", short_help="Print the JSON Schema of results and files.")(schema.schema)
@@ -71,13 +73,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # a stream that somebody else has put there
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code = _run(words)
     try:
-        code = _run(words)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone, as `head` does. Python would complain once more when it closes stdout.
+    except OSError:
+        # The reader has gone, as `head` does, or the disk is full. Python would fail once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return code or 1
     return code
 
 
@@ -92,7 +94,7 @@ def _run(words: list[str]) -> int:
     except PlannerError as error:
         return _report(error, words)
     except BrokenPipeError:
-        raise
+        return 1
     except Exception as error:
         if _is_usage_error(error):
             if type(error).__name__ == "NoArgsIsHelpError":
@@ -153,7 +155,7 @@ def _as_input_error(error: Any) -> InputError:
     """An error of the option parser in the form of all others, with near misses."""
     kind = type(error).__name__
     context = getattr(error, "ctx", None)
-    fix = f"see {context.command_path} --help" if context is not None else None
+    fix = f"see {context.command_path if context is not None else 'planner'} --help"
     if kind == "NoSuchOption":
         parameters = context.command.get_params(context) if context is not None else []
         known = [o for p in parameters for o in (*p.opts, *p.secondary_opts) if o.startswith("--")]
@@ -170,8 +172,11 @@ def _as_input_error(error: Any) -> InputError:
             near = near_misses(quoted[0], quoted[1:])
         is_option = parameter.param_type_name == "option"
         return InputError(what, where=parameter.opts[0] if is_option else parameter.metavar, suggestions=near, fix=fix)
-    what, _, names = error.format_message().rstrip(".?").partition(". Did you mean ")
-    return InputError(what[0].lower() + what[1:], suggestions=re.findall(r"'([^']*)'", names), fix=fix)
+    what, _, _ = error.format_message().rstrip(".?").partition(". Did you mean ")
+    commands = getattr(context.command, "commands", {}) if context is not None else {}
+    mistyped = re.match(r"No such command '(.*)'", what)
+    near = near_misses(mistyped[1], commands) if mistyped else []
+    return InputError(what[0].lower() + what[1:], suggestions=near, fix=fix)
 
 
 def _as_fault(error: Exception) -> PlannerError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from planner.cli.options import Format
+from planner.errors import OutputError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,7 +29,13 @@ def emit(text: str, output: Path | None, *, quiet: bool = False) -> None:
         The file could not be written; what was there is left as it was.
     """
     if output is None:
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write: {error.strerror or error}", where="stdout") from None
         return
     from planner.export.files import write_whole
 
@@ -119,5 +126,5 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
         Console().print(table)
         return
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (titles, *rows)]
+    emit("\n".join(lines) + "\n", None)

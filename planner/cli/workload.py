@@ -12,7 +12,8 @@ from planner.cli.output import check_output, emit, format_of, text_width
 from planner.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from planner.workload.sizes import RequestSizes
+    from planner.catalog.schema import Workload
+    from planner.workload.describe import WorkloadSummary
     from planner.workload.traces import Trace
 
 app = typer.Typer(no_args_is_help=True, help="List and describe workloads, and fit one to a trace.")
@@ -49,17 +50,20 @@ def describe(
     Save that file as workloads/NAME.yaml in an overlay folder and plan with --catalog FOLDER --workload NAME.
     """
     check_output(output)
-    from planner.workload.describe import describe as summarise
-
     found = _read(workload, columns, catalog)
     if fit is not None:
         if format is not None:
             raise InputError("--fit prints a catalog file, which is YAML", where="--format", fix="leave --format out")
+        if output is not None and output.stem != fit:
+            raise InputError(
+                "a catalog file has the name of its workload", where="--output", value=output,
+                fix=f"name it {fit}.yaml",
+            )  # fmt: skip
         emit(_fitted(found, fit, title, source), output, quiet=quiet)
         return
     if title is not None or source is not None:
         raise InputError("--title and --source belong to --fit", where="--fit", fix="name the workload: --fit NAME")
-    summary = summarise(found)
+    summary = _summary(found)
     chosen = format_of(format, output)
     if chosen is Format.json:
         text = summary.model_dump_json(indent=2) + "\n"
@@ -74,11 +78,10 @@ def describe(
     emit(text, output, quiet=quiet)
 
 
-def _read(name: str, columns: str | None, overlays: list[Path] | None) -> Trace | RequestSizes:
-    """The trace of a file, or the request sizes of a catalog workload."""
+def _read(name: str, columns: str | None, overlays: list[Path] | None) -> Trace | Workload:
+    """The trace of a file, or a workload of the catalog."""
     from planner.catalog.catalog import Catalog
     from planner.catalog.schema import Workload
-    from planner.workload.library import sizes_of
     from planner.workload.trace_columns import parse_columns
     from planner.workload.traces import read_trace
 
@@ -87,13 +90,23 @@ def _read(name: str, columns: str | None, overlays: list[Path] | None) -> Trace 
         catalog = Catalog.default(overlays or [])
         known = catalog.names(Workload)
         if name in known:
-            return sizes_of(catalog.workload(name))
+            return catalog.workload(name)
         if Path(name).suffix.lower() not in _TRACE_SUFFIXES and "/" not in name:
             raise UnknownNameError.of("workload", name, known, where="TRACE|NAME")
     return read_trace(name, columns=mapping)
 
 
-def _fitted(found: Trace | RequestSizes, name: str, title: str | None, source: str | None) -> str:
+def _summary(found: Trace | Workload) -> WorkloadSummary:
+    from planner.workload.describe import describe as summarise
+    from planner.workload.library import sizes_of
+    from planner.workload.traces import Trace
+
+    if isinstance(found, Trace):
+        return summarise(found)
+    return summarise(sizes_of(found)).model_copy(update={"arrival_cv2": found.arrival_cv2})
+
+
+def _fitted(found: Trace | Workload, name: str, title: str | None, source: str | None) -> str:
     """The catalog file of a workload fitted to a trace."""
     from planner.workload.fitting import fit_workload, workload_to_yaml
     from planner.workload.traces import Trace

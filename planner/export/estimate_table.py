@@ -24,6 +24,9 @@ def estimate_table(estimate: Estimate, *, width: int = 100) -> str:
         f"{number(estimate.tokens_per_s)} {done} a replica; compute {percent(estimate.compute_utilisation)} and memory "
         f"{percent(estimate.memory_utilisation)} of peak; room for {estimate.resident_tokens:,.0f} KV-cache tokens",
     ]
+    wanted = estimate.batch * estimate.tokens
+    if wanted > estimate.resident_tokens:
+        head.append(f"Does not fit: this step needs {wanted:,} KV-cache tokens")
     titles = ["operator", "time", "share", "bound", "GFLOP", "bytes", "FLOP/byte"]
     rows = [
         [

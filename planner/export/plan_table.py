@@ -61,7 +61,8 @@ def _verdict(plan: Plan) -> str:
         money.append(f"{format_money(plan.cost_usd_per_hour)}/h")
     if plan.cost_usd_per_month is not None:
         money.append(f"${plan.cost_usd_per_month:,.0f}/month")
-    if plan.cost_usd_per_million_tokens is not None:
+    keeps_up = all(p.predicted is not None for p in plan.predicted)
+    if plan.cost_usd_per_million_tokens is not None and keeps_up:
         money.append(f"{_small_money(plan.cost_usd_per_million_tokens)} per million tokens")
     rated = f"{format_power(plan.power_w)} rated"
     figures = [*money, rated] if money else ["no price known", rated]
@@ -143,9 +144,14 @@ def _remarks(plan: Plan, today: datetime.date, width: int) -> list[str]:
 
 def _labels(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
     yield "Latency", _latency(plan)
+    if any(p.unit == "x" for p in plan.predicted):
+        yield (
+            "Slowdown",
+            f"x is against the same request alone on {plan.scenario.get('reference_machine', 'the reference')}",
+        )
     if plan.solver.status != "evaluated":
         yield "Proof", _proof(plan)
-    yield "Binding", "; ".join(f"{_pool_name(p, plan)}: {p.binding}" for p in plan.pools)
+    yield "Binding", "; ".join(f"{_pool_name(p, plan)}: {_binding(p, plan)}" for p in plan.pools)
     yield "Breaks at", _breaking_load(plan)
     for n, alternative in enumerate(plan.alternatives):
         yield "" if n else "Instead", _alternative(alternative, plan)
@@ -193,6 +199,13 @@ def _objective_value(value: float, objective: str) -> str:
     return f"{format_money(value)}/h"
 
 
+def _binding(pool: PoolPlan, plan: Plan) -> str:
+    most_busy = plan.scenario.get("max_utilisation")
+    if pool.binding == "utilisation" and most_busy is not None:
+        return f"the highest utilisation allowed, {percent(most_busy)}"
+    return pool.binding
+
+
 def _pool_name(pool: PoolPlan, plan: Plan) -> str:
     same = sum(p.role == pool.role and p.machine == pool.machine for p in plan.pools) > 1
     name = f"{pool.role} {pool.machine}"
@@ -202,17 +215,19 @@ def _pool_name(pool: PoolPlan, plan: Plan) -> str:
 def _breaking_load(plan: Plan) -> str:
     if plan.headroom >= _HEADROOM_SEARCHED:
         return f"more than {_HEADROOM_SEARCHED:g}x load"
-    text = f"{plan.headroom:.2f}x load, {number(plan.headroom * plan.rate_per_s, 3)} requests/s"
+    text = f"{plan.headroom:.2f}x load, {number(plan.headroom * plan.rate_per_s)} requests/s"
     loaded = [p for p in plan.pools if p.rate_per_s > 0]
-    if not loaded:
+    if plan.solver.status == "evaluated" or not loaded:
         return text
     first = min(loaded, key=lambda p: p.capacity_per_s / p.rate_per_s)
-    return f"{text} ({first.binding} of {_pool_name(first, plan)})" if plan.solver.status != "evaluated" else text
+    # The utilisation allowed is passed before anything breaks.
+    return text if first.binding == "utilisation" else f"{text} ({first.binding}, {_pool_name(first, plan)})"
 
 
 def _alternative(alternative: Alternative, plan: Plan) -> str:
     value = _objective_value(alternative.value, plan.solver.objective)
-    change = f"{100.0 * alternative.relative:+,.0f} %".replace("-0 %", "+0 %")
+    digits = 0 if abs(alternative.relative) >= 0.005 else 2
+    change = f"{100.0 * alternative.relative:+,.{digits}f} %".replace("-0.00 %", "+0.00 %")
     name = "" if alternative.design.startswith("Baseline-") else f" ({alternative.design})"
     return f"{value} ({change}): {alternative.pools}{name}"
 
@@ -247,7 +262,7 @@ def _considered(plan: Plan) -> str:
         return f"every machine of the catalog{only}; {pools}"
     if design.casefold() not in _GENERAL_DESIGNS:
         return f"the machines of design {design} only; {pools}"
-    hint = " (the default two; --machine all looks at all)" if tuple(wanted) == DEFAULT_MACHINES else ""
+    hint = " (--machine all looks at every machine)" if tuple(wanted) == DEFAULT_MACHINES else ""
     return f"{', '.join(wanted)}{hint}{only}; {pools}"
 
 

@@ -186,6 +186,33 @@ def make_layout(machine: Machine, serving: Serving, tp: int, pp: int = 1, ep: in
     )
 
 
+def check_degrees(llm: Llm, layout: Layout) -> None:
+    """Refuse parallel degrees that a model cannot be split by.
+
+    Raises
+    ------
+    ScenarioError
+        `where` is the degree: tensor_parallel or expert_parallel.
+    """
+    tp, ep, heads = layout.tensor_parallel, layout.expert_parallel, llm.attention.n_heads
+    if heads % tp:
+        raise ScenarioError(
+            f"{heads} attention heads of {llm.name} cannot be split {tp} ways",
+            where="tensor_parallel",
+            value=tp,
+            rule="the tensor degree divides the number of attention heads",
+        )
+    if ep > 1 and llm.experts is None:
+        raise ScenarioError(f"{llm.name} has no experts", where="expert_parallel", value=ep, fix="leave it at 1")
+    if tp % ep:
+        raise ScenarioError(
+            "experts are spread over the ranks of the tensor degree",
+            where="expert_parallel",
+            value=ep,
+            rule=f"the expert degree divides the tensor degree, {tp}",
+        )
+
+
 def configurations_of(
     catalog: Catalog, machine: Machine, serving: Serving, books: Sequence[str] = ()
 ) -> tuple[list[Configuration], list[Rejection]]:

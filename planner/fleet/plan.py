@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from planner.catalog.schema import SourceKind
 
@@ -20,7 +20,8 @@ HOURS_PER_MONTH = 730.0
 class Result(BaseModel):
     """Frozen result; `to_records` gives flat dicts for a sheet or a DataFrame."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A result prints all its fields, so its schema requires them all.
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class Prediction(Result):
@@ -186,4 +187,11 @@ class Cluster(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    pools: tuple[PoolInput, ...] = Field(min_length=1)
+    pools: tuple[PoolInput, ...] = Field(json_schema_extra={"minItems": 1})
+
+    @field_validator("pools")
+    @classmethod
+    def _not_empty(cls, pools: tuple[PoolInput, ...]) -> tuple[PoolInput, ...]:
+        if not pools:
+            raise ValueError("a cluster has at least one pool")
+        return pools

@@ -106,6 +106,10 @@ class ClusterModel:
                 return False
         return True
 
+    def prompt_share(self, i: int) -> float:
+        """Share of its time that member `i`, a mixed pool, computes prompts."""
+        return float(self._mixed_states[i].prompt_share[0])
+
     def mean_batch(self, i: int) -> float:
         """Sequences decoding on a lane of member `i`, on average; 0 for prefill."""
         if i in self._decode:

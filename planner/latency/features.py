@@ -7,6 +7,7 @@ costs of a million steps are two matrix products and a maximum.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.catalog.schema import Llm, MultiHeadAttention
 from planner.latency.batch import Batch, Floats
@@ -36,7 +37,7 @@ def features(llm: Llm, batch: Batch, names: tuple[str, ...]) -> Floats:
     n = p + d
     found = np.empty((len(names), *np.broadcast(p, batch.attention_pairs, batch.n_prompts, d, c).shape))
     for i, name in enumerate(names):
-        value: Floats | float
+        value: Floats | NDArray[np.bool_] | float
         if name == STEP:
             value = 1.0
         elif name == TOKENS:
@@ -79,6 +80,6 @@ def pairs_in_window(tokens: Floats, pairs: Floats, window: float) -> Floats:
     A prompt of s tokens has s(s+1)/2 pairs, of which a window w <= s keeps s w - w(w-1)/2. The batch knows its
     total n and pairs a, hence the mean length 2a/n - 1 weighted by tokens: exact for equal prompts.
     """
-    length = 2.0 * pairs / np.maximum(tokens, 1.0) - 1.0
-    kept = tokens * (window - window * (window - 1.0) / (2.0 * np.maximum(length, 1.0)))
-    return np.where(length > window, kept, pairs)
+    reach = 2.0 * pairs - tokens  # tokens x length
+    kept = window * tokens - (0.5 * window * (window - 1.0)) * tokens * (tokens / np.maximum(reach, 1.0))
+    return np.where(reach > window * tokens, kept, pairs)

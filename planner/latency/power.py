@@ -10,7 +10,11 @@ from planner.latency.batch import Floats
 
 
 def accelerator_power_w(
-    compute_utilisation: ArrayLike, memory_utilisation: ArrayLike, tdp_w: float, efficiency: Efficiency, cap: float = 1.0
+    compute_utilisation: ArrayLike,
+    memory_utilisation: ArrayLike,
+    tdp_w: float,
+    efficiency: Efficiency,
+    cap: float = 1.0,
 ) -> Floats:
     """Power of one accelerator in a step.
 

@@ -62,7 +62,7 @@ class ProfileKey:
 
 def _interpolate(x: Floats, xs: Floats, ys: Floats) -> Floats:
     slope = (ys[-1] - ys[-2]) / (xs[-1] - xs[-2]) if len(xs) > 1 else 0.0
-    return np.interp(x, xs, ys) + slope * np.maximum(x - xs[-1], 0.0)
+    return np.asarray(np.interp(x, xs, ys) + slope * np.maximum(x - xs[-1], 0.0))
 
 
 def read_profile(path: str | Path) -> dict[ProfileKey, ProfileLatency]:

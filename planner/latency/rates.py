@@ -118,7 +118,7 @@ def rates_of(llm: Llm, accelerator: Accelerator, efficiency: Efficiency, layout:
 
 
 def _gemm_rate(precision: str, accelerator: Accelerator, efficiency: Efficiency) -> GemmRate:
-    table: dict[str, float] = dict(efficiency.gemm)
+    table: dict[str, float] = {str(name): value for name, value in efficiency.gemm.items()}
     twin = {"fp16": "bf16", "bf16": "fp16"}.get(precision, precision)
     # A precision that the runtime says nothing about reaches as little as the worst of those it does.
     reached = table.get(precision, table.get(twin, min(table.values())))

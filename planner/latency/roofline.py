@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.catalog import parameters
 from planner.catalog.schema import Accelerator, Llm, Machine, Runtime
@@ -142,13 +143,13 @@ class RooflineLatency:
         )  # fmt: skip
         shape = np.broadcast(*fields)
         if shape.size <= CHUNK:
-            return self._host_and_device_s(batch)[2]
+            return self._device_and_step_s(batch)[1]
         flat = [f if f.ndim == 0 else np.broadcast_to(f, shape.shape).reshape(-1) for f in fields]
         found = np.empty(shape.size)
         for start in range(0, found.size, CHUNK):
             part = slice(start, start + CHUNK)
             chunk = Batch(*(f if f.ndim == 0 else f[part] for f in flat))
-            found[part] = self._host_and_device_s(chunk)[2]
+            found[part] = self._device_and_step_s(chunk)[1]
         return found.reshape(shape.shape)
 
     def operators(self, batch: Batch) -> list[OperatorCost]:
@@ -172,7 +173,7 @@ class RooflineLatency:
                     time_s = np.minimum(time_s, self._sum(self._direct, batch))
                 time_s = time_s + self._slow_s(tokens)
             costs.append(OperatorCost(name, "network", time_s, zero, zero, zero, zero))
-        host_s, busy_s, time_s = self._host_and_device_s(batch)
+        busy_s, time_s = self._device_and_step_s(batch)
         overhead_s = time_s / self._factor(batch.prompt_tokens > 0) - busy_s
         costs.append(OperatorCost("overhead", "overhead", overhead_s, zero, zero, zero, zero))
         return costs
@@ -186,8 +187,8 @@ class RooflineLatency:
 
     # -- times of a step from its features ----------------------------------------------------------------------
 
-    def _host_and_device_s(self, batch: Batch) -> tuple[Floats, Floats, Floats]:
-        """Host time, device time, and the step's: device (at least the floor of layers with prompts) and host."""
+    def _device_and_step_s(self, batch: Batch) -> tuple[Floats, Floats]:
+        """Time of the device, and of the step: device, at least the floor of layers with prompts, and host."""
         x = features(self.llm, batch, self._names)
         rows = np.dot(self._rows, x) if x.ndim <= 2 else np.tensordot(self._rows, x, axes=1)
         host_s, busy_s = rows[0], rows[1]
@@ -205,18 +206,18 @@ class RooflineLatency:
             total_s = total_s + self._efficiency.pipeline_bubble * busy_s
         if not self._prefill_factor == self._decode_factor == 1.0:
             total_s = self._factor(x[self._prefills] > 0) * total_s
-        return host_s, busy_s, total_s
+        return busy_s, total_s
 
     def _sum(self, coefficients: dict[str, float], batch: Batch) -> Floats:
         values = features(self.llm, batch, tuple(coefficients))
-        return np.tensordot(np.array(list(coefficients.values())), values, axes=1)  # type: ignore[no-any-return]
+        return np.tensordot(np.array(list(coefficients.values())), values, axes=1)
 
     def _slow_s(self, tokens: Floats) -> Floats:
         """Extra time of all-reduces in steps beyond the size at which this runtime's collective slows down."""
         limit = self._efficiency.slow_collective_tokens or 0.0
         return np.where(tokens > limit, tokens, 0.0) * self._slow_s_per_token
 
-    def _factor(self, prefills: Floats) -> Floats:
+    def _factor(self, prefills: Floats | NDArray[np.bool_]) -> Floats:
         return np.where(prefills, self._prefill_factor, self._decode_factor)
 
     # -- set-up ------------------------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.latency.batch import Floats
 from planner.serving.erlang import WaitTail
 from planner.serving.requests import Lane, Traffic
 
+_REST = np.array([1.0, 3.0, 5.0]) / 6.0  # of the running step that an arrival waits for: midpoints of thirds
 _STATES = 256  # states summed exactly; larger pools are summed over a window of as many points
 
 
@@ -31,7 +33,8 @@ class Upstream:
     transfer_s: Floats
 
 
-LateCurve = Callable[[Floats], Floats]
+# Share of requests that are late, from the step time [s] and whether a step was running when they arrived.
+LateCurve = Callable[[Floats, NDArray[np.bool_]], Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,9 @@ class DecodeState:
     Attributes
     ----------
     batch, probability, step_s : ndarray, shape (k, s)
-        Requests a lane, the probability of finding them, and the step time of the batch then joined [s].
+        Requests a lane, the probability of finding them, and the step time that the arrival then sees [s].
+    running : ndarray of bool, shape (k, s)
+        Whether the lane that the arrival joins is in the middle of a step.
     memory_full : ndarray, shape (k,)
         Probability that no KV memory is free, so that the arrival waits; 1 where the pool is unstable.
     """
@@ -49,11 +54,12 @@ class DecodeState:
     batch: Floats
     probability: Floats
     step_s: Floats
+    running: NDArray[np.bool_]
     memory_full: Floats
 
     def share(self, late: LateCurve) -> Floats:
         """Share of requests that are late, shape (k,); waiting for memory counts as late."""
-        return (self.probability * late(self.step_s)).sum(axis=1) + self.memory_full
+        return (self.probability * late(self.step_s, self.running)).sum(axis=1) + self.memory_full
 
     def mean_batch(self) -> Floats:
         """Mean sequences decoding on a lane while memory is free, shape (k,)."""
@@ -65,14 +71,19 @@ class DecodeQueue:
 
     Notes
     -----
-    With join-shortest-queue the n requests present are spread evenly, and each of them proceeds at the pace of
-    a batch of ceil(n/k). That is generalised processor sharing, whose stationary law does not depend on the law
-    of output lengths (Kelly 1979):
+    With join-shortest-queue the n requests present are spread evenly: lanes hold floor(n/k) or one more, and a
+    request sees on average the batch
 
-        pi(n) ~ prod_{i<=n} lambda E[g] tbt(ceil(i/k)) / i,                                            (1)
+        b(x) = (m^2 + f (2m + 1)) / x,  x = n/k, m = floor(x), f = x - m.                              (1)
 
-    g decode steps a request, tbt the step time at the mean context E[L+1] + E[g^2]/(2 E[g]), both weighted by g.
-    Beyond the batch that memory allows, requests wait and the total pace stays constant. Arrivals see (1)
+    If all proceed at the pace of that batch this is generalised processor sharing, whose stationary law does not
+    depend on the law of output lengths (Kelly 1979):
+
+        pi(n) ~ prod_{i<=n} lambda E[g] tbt(b(i/k)) / i,                                               (2)
+
+    g decode steps a request, tbt the step time at the mean context that a decode step sees. A request that joins a
+    running step first waits for its end: half a step, which is long beside an answer of few tokens.
+    Beyond the batch that memory allows, requests wait and the total pace stays constant. Arrivals see (2)
     (PASTA). Burstier arrivals widen it by the peakedness z = (1 + c_a^2)/2: pi^(1/z).
 
     References
@@ -89,15 +100,24 @@ class DecodeQueue:
         # Step time over the batch, dense enough to interpolate; log-sums of it are what (1) needs.
         self._batch = np.unique(np.concatenate([np.arange(0.0, min(top, 64.0) + 1), np.linspace(0.0, top, 129)]))
         self._tbt_s = lane.decode_time_s(np.maximum(self._batch, 1.0), traffic.decode_context_tokens)
-        log_tbt = np.log(self._tbt_s)
+        # Pace over the requests a lane x, and its integral, for pools of too many requests to count one by one.
+        fine = np.arange(0.0, min(top, 64.0) * 8 + 1) / 8
+        self._x = np.unique(np.concatenate([fine, np.linspace(0.0, top, 129)]))
+        log_tbt = np.log(self.step_time_s(self._seen(self._x)))
         self._log_tbt = np.append(log_tbt, log_tbt[-1])
-        steps = np.diff(self._batch)
+        steps = np.diff(self._x)
         self._log_integral = np.concatenate([[0.0], np.cumsum((log_tbt[1:] + log_tbt[:-1]) / 2.0 * steps)])
         self._spacing = np.append(steps, 1.0)
 
     def step_time_s(self, batch: Floats) -> Floats:
         """Time of a decode step at a batch per lane [s]."""
         return np.interp(batch, self._batch, self._tbt_s)
+
+    def _seen(self, x: Floats) -> Floats:
+        """Batch that a request sees with `x` requests a lane: (1), at least itself and at most what memory allows."""
+        whole = np.floor(x)
+        seen = (whole**2 + (x - whole) * (2.0 * whole + 1.0)) / np.maximum(x, 1e-12)
+        return np.minimum(np.maximum(seen, 1.0), self.most_resident)
 
     def stable_rate_per_s(self, n_lanes: Floats) -> Floats:
         """Rate at which every lane always runs the largest batch that memory allows [requests/s]."""
@@ -123,26 +143,41 @@ class DecodeQueue:
         several = g > 0
         total = weight[several].sum()
         if total <= 0:
-            return lambda step_s: np.zeros_like(step_s)
-        threshold = limit_s[several] - transfer_s[several] / g[several]
-        order = np.argsort(threshold)
-        threshold, cumulative = threshold[order], np.cumsum(weight[several][order]) / total
-        below = np.concatenate([[0.0], cumulative])
-        return lambda step_s: below[np.searchsorted(threshold, step_s, side="left")]
+            return lambda step_s, running: np.zeros_like(step_s)
+        g, weight, allowed = g[several], weight[several] / total, (limit_s * g - transfer_s)[several]
+
+        def late(waits: Floats) -> Callable[[Floats], Floats]:
+            # A gap is late where step > (limit g - transfer) / (g + rest of the running step).
+            threshold = (allowed / (g + waits[:, None])).ravel()
+            order = np.argsort(threshold)
+            share = np.broadcast_to(weight / waits.size, (waits.size, g.size)).ravel()
+            below = np.concatenate([[0.0], np.cumsum(share[order])])
+            threshold = threshold[order]
+            return lambda step_s: below[np.searchsorted(threshold, step_s, side="left")]
+
+        joining, alone = late(_REST), late(np.zeros(1))
+        return lambda step_s, running: np.where(running, joining(step_s), alone(step_s))
 
     def late_e2e(self, limit_s: Floats, upstream: Upstream) -> LateCurve:
         """Share of requests whose end-to-end latency misses its limit, as a function of the step time."""
-        slack = limit_s - upstream.prefill_s - upstream.transfer_s
+        g = self._traffic.decode_steps
+        slack = limit_s - upstream.prefill_s - np.where(g > 0, upstream.transfer_s, 0.0)
         grid = np.unique(np.concatenate([self._tbt_s, np.linspace(self._tbt_s[0], self._tbt_s[-1], 33)]))
-        late = upstream.wait.exceeds(slack - np.outer(grid, self._traffic.decode_steps)) @ self._traffic.weight
-        return lambda step_s: np.interp(step_s, grid, late)
+        joining, alone = (
+            upstream.wait.exceeds(slack - np.outer(grid, g + rest)) @ self._traffic.weight
+            for rest in (np.where(g > 0, 0.5, 0.0), 0.0)
+        )
+        return lambda step_s, running: np.where(
+            running, np.interp(step_s, grid, joining), np.interp(step_s, grid, alone)
+        )
 
     def state(self, rate_per_s: Floats, n_lanes: Floats) -> DecodeState:
         """What arrivals find at each of k rates on each of k numbers of lanes; arguments of shape (k,)."""
         states, probability, full = self._states(rate_per_s, n_lanes)
-        # An arrival joins the shortest lane, and is itself part of the batch it meets.
-        joined = np.minimum(np.floor(states / n_lanes[:, None]) + 1.0, self.most_resident)
-        return DecodeState(states / n_lanes[:, None], probability, self.step_time_s(joined), full)
+        lanes = n_lanes[:, None]
+        # An arrival is itself part of the batch it sees.
+        step_s = self.step_time_s(self._seen((states + 1.0) / lanes))
+        return DecodeState(states / lanes, probability, step_s, states >= lanes, full)
 
     def _states(self, rate_per_s: Floats, n_lanes: Floats) -> tuple[Floats, Floats, Floats]:
         """States (k, s), their probabilities (k, s), and the probability (k,) of finding the memory full."""
@@ -176,24 +211,22 @@ class DecodeQueue:
 
     def _exact_log_weight(self, load: Floats, lanes: Floats) -> Floats:
         i = np.arange(1.0, _STATES)
-        batch = np.minimum(np.ceil(i / lanes[:, None]), self.most_resident)
-        steps = np.log(load[:, None] * self.step_time_s(batch) / i)
+        steps = np.log(load[:, None] * self.step_time_s(self._seen(i / lanes[:, None])) / i)
         return np.concatenate([np.zeros((lanes.size, 1)), np.cumsum(steps, axis=1)], axis=1)
 
     def _smooth_log_weight(self, states: Floats, load: Floats, lanes: Floats) -> Floats:
-        """Logarithm of (1) for many requests: the sum as an integral, the factorial by Stirling."""
+        """Logarithm of (2) for many requests: the sum as an integral, the factorial by Stirling."""
         n = np.maximum(states, 1.0)
-        # Step times at ceil(i/k) exceed those at i/k by half a sequence on average.
-        shift = (1.0 - 1.0 / lanes[:, None]) / 2.0
-        x = np.minimum(n / lanes[:, None] + shift, self.most_resident)
-        integral = self._integral_of_log_tbt(x) - self._integral_of_log_tbt(shift)
+        # The sum over 1..n is the integral from 1/2 to n + 1/2 (midpoint rule).
+        x = np.minimum((n + 0.5) / lanes[:, None], self.most_resident)
+        integral = self._integral_of_log_tbt(x) - self._integral_of_log_tbt(0.5 / lanes[:, None])
         factorial = n * np.log(n) - n + 0.5 * np.log(2.0 * np.pi * n) + 1.0 / (12.0 * n)
         return n * np.log(load[:, None]) + lanes[:, None] * integral - factorial
 
-    def _integral_of_log_tbt(self, batch: Floats) -> Floats:
-        """int_0^batch log tbt; quadratic between grid points, for it is multiplied by the number of lanes."""
-        at = np.clip(np.searchsorted(self._batch, batch, side="right") - 1, 0, self._batch.size - 1)
-        dx = batch - self._batch[at]
+    def _integral_of_log_tbt(self, x: Floats) -> Floats:
+        """int_0^x log tbt(b(x)); quadratic between grid points, for it is multiplied by the number of lanes."""
+        at = np.clip(np.searchsorted(self._x, x, side="right") - 1, 0, self._x.size - 1)
+        dx = x - self._x[at]
         slope = (self._log_tbt[at + 1] - self._log_tbt[at]) / self._spacing[at]
         return self._log_integral[at] + dx * (self._log_tbt[at] + 0.5 * dx * slope)
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from planner.latency.batch import Floats
 
-_RECURSION_LIMIT = 192  # above this many servers the integral form is as exact and much quicker
+_RECURSION_LIMIT = 12  # above this many servers the integral form is as exact (1e-13) and much quicker
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
@@ -38,20 +38,25 @@ def erlang_c(n_servers: ArrayLike, offered_load: ArrayLike) -> Floats:
     .. [1] Cooper, Introduction to Queueing Theory, 2nd ed., 1981, eq. 3.4-3.6.
     .. [2] Jagerman, Bell System Technical Journal 53(3), 1974, for (2).
     """
-    k, a = np.broadcast_arrays(np.asarray(n_servers, dtype=float), np.asarray(offered_load, dtype=float))
-    shape = k.shape
-    k, a = k.ravel(), np.maximum(a.ravel(), 0.0)
-    blocking = np.zeros(k.shape)
-    stable = a < k
-    few = stable & (k <= _RECURSION_LIMIT)
-    if few.any():
-        blocking[few] = _blocking_recursion(k[few], a[few])
-    many = stable & (k > _RECURSION_LIMIT) & (a > 0.2 * k)  # below that nobody waits: C < 1e-80
-    if many.any():
-        blocking[many] = _blocking_integral(k[many], a[many])
+    k, a = np.broadcast_arrays(np.asarray(n_servers, dtype=float), np.maximum(np.asarray(offered_load, dtype=float), 0.0))
+    blocking = erlang_b(k, a)
     with np.errstate(divide="ignore", invalid="ignore"):
         waiting = blocking / (1.0 - a / k * (1.0 - blocking))
-    return np.where(stable, waiting, 1.0).reshape(shape)
+    return np.where(a < k, waiting, 1.0)
+
+
+def erlang_b(n_servers: ArrayLike, offered_load: ArrayLike) -> Floats:
+    """Probability that all k servers are busy where nobody waits, M/M/k/k; arguments as in `erlang_c`."""
+    k, a = np.broadcast_arrays(np.asarray(n_servers, dtype=float), np.maximum(np.asarray(offered_load, dtype=float), 0.0))
+    shape, k, a = k.shape, k.ravel(), a.ravel()
+    blocking = np.zeros(k.shape)
+    few = k <= _RECURSION_LIMIT
+    if few.any():
+        blocking[few] = _blocking_recursion(k[few], a[few])
+    many = ~few & (a > 0)
+    if many.any():
+        blocking[many] = _blocking_integral(k[many], a[many])
+    return blocking.reshape(shape)
 
 
 def _blocking_recursion(k: Floats, a: Floats) -> Floats:
@@ -63,8 +68,8 @@ def _blocking_recursion(k: Floats, a: Floats) -> Floats:
 
 
 def _blocking_integral(k: Floats, a: Floats) -> Floats:
-    # The exponent k ln(1+u) - a u peaks at u0 = k/a - 1 and has curvature a^2/k there; 12 widths hold it all.
-    peak = k / a - 1.0
+    # The exponent k ln(1+u) - a u peaks at u0 = k/a - 1, or at 0, and has curvature a^2/k there; 12 widths hold it.
+    peak = np.maximum(k / a - 1.0, 0.0)
     width = np.sqrt(k) / a
     lo, hi = np.maximum(peak - 12.0 * width, 0.0), peak + 14.0 * width
     u = lo[:, None] + (hi - lo)[:, None] * (_NODES + 1.0) / 2.0

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.latency.batch import Floats, mixed_batch
+from planner.serving.cells import cells
 from planner.serving.erlang import WaitTail, ggk_wait
 from planner.serving.requests import Lane, Traffic
 
 _RESIDUAL = np.array([1.0, 3.0, 5.0]) / 6.0  # where in a running step an arrival falls: midpoints of thirds
 _HERMITE_X = np.array([-2.8569700138728056, -1.3556261799742659, 0.0, 1.3556261799742659, 2.8569700138728056])
 _HERMITE_W = np.array([0.011257411327720688, 0.2220759220056126, 0.5333333333333333, 0.2220759220056126, 0.011257411327720688])  # fmt: skip
-_FEW_PROMPTS = 18  # prompt steps met by one request that are summed exactly
 _PROMPT_CELLS = 128  # classes of prompts over which TTFT is summed
 _GAP_CELLS = 24  # classes of output length over which TBT percentiles are summed
+_RATE_NODES = 48  # batches at which (1) is solved
+_RATE_STEPS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +32,13 @@ class MixedState:
         Requests that the lane then serves [requests/s].
     decode_step_s, prompt_step_s, prompt_step_cv2 : ndarray
         Time of a step without prompts; mean [s] and variability of one with a prompt.
-    tbt_s : ndarray
-        Mean time between tokens [s].
-    prompt_chance : ndarray
-        Chance q that a token's step carries a prompt.
     prompt_share : ndarray
         Share r of time in steps that carry a prompt.
+    behind, per_step, breeding : ndarray
+        Prompts waiting on the lane when a request begins to decode; prompts that each further step without one
+        brings; prompts that each of these brings while it is computed.
+    tbt_cv : ndarray
+        Spread of the mean TBT that the fluctuating batch alone causes, relative.
     """
 
     batch: Floats
@@ -44,9 +46,21 @@ class MixedState:
     decode_step_s: Floats
     prompt_step_s: Floats
     prompt_step_cv2: Floats
-    tbt_s: Floats
-    prompt_chance: Floats
     prompt_share: Floats
+    behind: Floats
+    per_step: Floats
+    breeding: Floats
+    tbt_cv: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Prompts:
+    """Prompts that a decoding request meets: see `MixedState`."""
+
+    share: Floats
+    behind: Floats
+    per_step: Floats
+    breeding: Floats
 
 
 class MixedQueue:
@@ -54,19 +68,33 @@ class MixedQueue:
 
     Notes
     -----
-    Per lane, l requests/s arrive. A step that carries a prompt takes T_p (the decoding sequences ride along);
-    prompts take the share r = l E[T_p]. Steps run at (1-r)/t_d(B) + l a second, and mean TBT is its inverse;
-    B = l E[g] TBT closes the loop, which gives l as a function of B:
+    Per lane l requests/s arrive. A step that carries a prompt takes T_p (the decoding sequences ride along) in
+    place of t_d; prompts take the share r = l E[T_p] of time. A request of g decode steps meets X prompts, so it
+    decodes for g t_d + X (T_p - t_d), and by Little's law
 
-        l = (B/t_d) / (E[g] + B (E[T_p]/t_d - 1))                                                      (1)
+        B = l E[g t_d + X (T_p - t_d)]                                                                 (1)
 
-    Each of a request's g decode steps carries a prompt with chance q = l TBT, so its mean TBT is
-    t_d + (T_p - t_d) X/g with X ~ Binomial(g, q): short answers have the widest spread. The wait of a prompt is
-    that of G/G/k at load r, plus the rest of the running step.
+    sequences decode on a lane, which gives l as a function of B. X grows like a busy period: prompts arrive while
+    prompts are computed. It follows the generalised Poisson law [1]_, the total progeny of
 
-    Join-shortest-queue sends a prompt to a lane with fewer sequences than the mean: with x = B + r requests a
-    lane it meets floor(x) of them, about x - (1 - 1/k)/2. Decoding sequences therefore see prompts at the share
-    s = (x - (1 - 1/k)/2) / x of the average rate, which scales l and r in TBT, q and (1).
+        theta = N + g a                                                                                (2)
+
+    prompts, of which each brings h more, on average theta/(1 - h) with variance theta/(1 - h)^3, and no more than g.
+    Requests go to the lane with fewest prompt tokens left to compute and, among those with none, fewest sequences.
+    A lane that computes a prompt gets another one only while all lanes do, which has the probability
+    C = r^(sqrt(2(k+1)) - 1) [2]_:
+
+        a = s l (1 - C) t_d/(1 - r),  h = C - a,  N = C (1 + W/T_p)                                    (3)
+
+    N are the prompts that arrive behind a request's own while it waits W and is computed. With one lane C = r: all
+    of the usual M/G/1 busy period. s <= 1 says how much shorter than the mean the joined lane is: with x = B + r
+    requests a lane it has about x - (1 - 1/k)/2. The wait of a prompt is that of G/G/k at load r, plus the rest of
+    the running step.
+
+    References
+    ----------
+    .. [1] Consul and Jain, A generalization of the Poisson distribution, Technometrics 15(4), 1973.
+    .. [2] Sakasegawa, An approximation formula L_q = a rho^b/(1-rho), Ann. Inst. Statist. Math. 29, 1977.
     """
 
     def __init__(self, lane: Lane, traffic: Traffic) -> None:
@@ -90,11 +118,17 @@ class MixedQueue:
         self._slope = (high_s - low_s) / spread if spread > 1e-12 else low_s / alone_low
         self._offset = low_s - self._slope * alone_low
         several = np.where(traffic.decode_steps > 0, weight, 0.0)
-        self._gap_cells = _cells(traffic.decode_steps, several, _GAP_CELLS)
+        self._gap_cells = cells(traffic.decode_steps, several, _GAP_CELLS)
         self._gaps = np.maximum(self._gap_cells.means(traffic.decode_steps), 1.0)
+        order = np.argsort(traffic.decode_steps)
+        self._sorted_g = np.concatenate([[0.0], traffic.decode_steps[order]])
+        self._share_below = np.concatenate([[0.0], np.cumsum(weight[order])])
+        self._steps_below = np.concatenate([[0.0], np.cumsum((weight * traffic.decode_steps)[order])])
         # TTFT and its limits depend on the prompt alone, so it is enough to look at classes of prompts.
-        self._prompt_cells = _cells(traffic.prompt_tokens, weight, _PROMPT_CELLS)
+        self._prompt_cells = cells(traffic.prompt_tokens, weight, _PROMPT_CELLS)
         self._alone_of_cell = self._prompt_cells.means(self.alone_s)
+        self._rate_nodes = np.concatenate([[0.0], np.geomspace(min(0.02, top / 50.0), top, _RATE_NODES)])
+        self._rates: dict[bytes, Floats] = {}
 
     @property
     def largest_batch(self) -> float:
@@ -110,29 +144,85 @@ class MixedQueue:
         """Where a lane settles with `batch` sequences decoding, from (1); both of shape (k,)."""
         overloaded = ~np.isfinite(batch)  # a lane that cannot carry its load is marked by an infinite batch
         batch = np.where(overloaded, self._batch[-1], batch)
-        decode_s = np.interp(batch, self._batch, self._decode_s)
+        rate = self._rate_at(batch, n_lanes)
+        decode_s, prompt_s, cv2 = self._steps_at(batch)
+        prompts = self._prompts(rate, batch, decode_s, prompt_s, cv2, n_lanes)
+        # The batch fluctuates like Poisson, wider where a larger one slows the lane; k lanes share the swings.
+        g = self._traffic.mean_decode_steps
+        above, below = batch * 1.1, batch * 0.9
+        tbt = [self._decode_time_s(rate, x, n_lanes) / g for x in (above, below)]
+        elasticity = np.clip((tbt[0] - tbt[1]) / (tbt[0] + tbt[1]) / 0.1, 0.0, 0.9)
+        tbt_cv = elasticity / np.sqrt(np.maximum(batch * n_lanes * (1.0 - elasticity), 1.0))
+        batch = np.where(overloaded, np.inf, batch)
+        return MixedState(
+            batch, rate, decode_s, prompt_s, cv2,
+            prompts.share, prompts.behind, prompts.per_step, prompts.breeding, tbt_cv,
+        )  # fmt: skip
+
+    def _steps_at(self, batch: Floats) -> tuple[Floats, Floats, Floats]:
+        """Time of a step without and with a prompt [s], and the variability of the latter, at a batch."""
         slope = np.interp(batch, self._batch, self._slope)
         prompt_s = np.interp(batch, self._batch, self._offset) + slope * self._mean_alone_s
-        cv2 = slope**2 * self._var_alone / prompt_s**2
+        return np.interp(batch, self._batch, self._decode_s), prompt_s, slope**2 * self._var_alone / prompt_s**2
+
+    def _prompts(
+        self, rate: Floats, batch: Floats, decode_s: Floats, prompt_s: Floats, cv2: Floats, n_lanes: Floats
+    ) -> _Prompts:
+        """(3), elementwise."""
+        share = np.minimum(rate * prompt_s, 1.0 - 1e-9)
+        all_busy = share ** (np.sqrt(2.0 * (n_lanes + 1.0)) - 1.0)
+        wait = all_busy * (self._traffic.arrival_cv2 + cv2) / (2.0 * n_lanes * (1.0 - share))  # in prompt steps
+        met = _met_share(batch + share, n_lanes)
+        per_step = met * rate * (1.0 - all_busy) / (1.0 - share) * decode_s
+        return _Prompts(share, all_busy * (1.0 + wait), per_step, all_busy - per_step)
+
+    def _decode_time_s(self, rate: Floats, batch: Floats, n_lanes: Floats) -> Floats:
+        """E[g t_d + X (T_p - t_d)] [s], elementwise."""
+        decode_s, prompt_s, cv2 = self._steps_at(batch)
+        p = self._prompts(rate, batch, decode_s, prompt_s, cv2, n_lanes)
+        first, slope = p.behind / (1.0 - p.breeding), np.minimum(p.per_step / (1.0 - p.breeding), 1.0 - 1e-9)
+        # Requests shorter than this meet a prompt at every step.
+        short = first / (1.0 - slope)
+        below, steps = (np.interp(short, self._sorted_g, x) for x in (self._share_below, self._steps_below))
         g = self._traffic.mean_decode_steps
-        rate = (batch / decode_s) / (g + batch * (prompt_s / decode_s - 1.0))
-        met = _met_share(batch + np.minimum(rate * prompt_s, 1.0), n_lanes)
-        rate = (batch / decode_s) / (g + met * batch * (prompt_s / decode_s - 1.0))
-        share = np.minimum(rate * prompt_s, 1.0 - 1e-12)
-        tbt = 1.0 / ((1.0 - met * share) / decode_s + met * rate)
-        batch = np.where(overloaded, np.inf, batch)
-        return MixedState(batch, rate, decode_s, prompt_s, cv2, tbt, np.minimum(met * rate * tbt, 1.0), share)
+        met = steps + first * (1.0 - below) + slope * (g - steps)
+        return g * decode_s + np.minimum(met, g) * np.maximum(prompt_s - decode_s, 0.0)
+
+    def _rate_at(self, batch: Floats, n_lanes: Floats) -> Floats:
+        """Rate of a lane with `batch` sequences decoding [requests/s]; both of shape (k,)."""
+        nodes, rates = self._rate_nodes, self._rate_table(n_lanes)
+        at = np.clip(np.searchsorted(nodes, batch, side="right") - 1, 0, nodes.size - 2)
+        part = (batch - nodes[at]) / (nodes[at + 1] - nodes[at])
+        rows = np.arange(rates.shape[0])
+        return rates[rows, at] + part * (rates[rows, at + 1] - rates[rows, at])
+
+    def _rate_table(self, n_lanes: Floats) -> Floats:
+        """Rates that solve (1) at each batch of `_rate_nodes`, shape (k, b)."""
+        key = n_lanes.tobytes()
+        if key not in self._rates:
+            batch = np.broadcast_to(self._rate_nodes[1:], (n_lanes.size, _RATE_NODES))
+            lanes = n_lanes[:, None]
+            decode_s, prompt_s, _ = self._steps_at(batch)
+            # Without prompts behind it and with every later prompt met: B/t_d = l (g + B (T_p/t_d - 1)).
+            hi = np.minimum(
+                batch / decode_s / (self._traffic.mean_decode_steps), (1.0 - 1e-9) / prompt_s
+            )
+            lo = np.zeros_like(hi)
+            f_lo, f_hi = -batch, hi * self._decode_time_s(hi, batch, lanes) - batch
+            for _ in range(_RATE_STEPS):  # Illinois
+                x = np.where(f_hi > f_lo, hi - f_hi * (hi - lo) / np.maximum(f_hi - f_lo, 1e-300), lo)
+                f = x * self._decode_time_s(x, batch, lanes) - batch
+                up = f > 0
+                f_lo, f_hi = np.where(up, f_lo * 0.5, f), np.where(up, f, f_hi * 0.5)
+                lo, hi = np.where(up, lo, x), np.where(up, x, hi)
+            self._rates[key] = np.concatenate([np.zeros((n_lanes.size, 1)), np.maximum.accumulate(lo, axis=1)], axis=1)
+        return self._rates[key]
 
     def batch_at(self, rate_per_s: Floats, n_lanes: Floats) -> Floats:
         """Sequences decoding on a lane when the pool gets `rate_per_s` [requests/s]; infinite where it cannot."""
         rate = np.asarray(rate_per_s, dtype=float) / n_lanes
-        lo, hi = np.zeros_like(rate), np.full_like(rate, max(self.most_resident, 1e-9))
-        possible = self.state(hi, n_lanes).rate_per_s >= rate
-        for _ in range(48):
-            middle = (lo + hi) / 2.0
-            enough = self.state(middle, n_lanes).rate_per_s >= rate
-            lo, hi = np.where(enough, lo, middle), np.where(enough, middle, hi)
-        return np.where(possible, hi, np.inf)
+        rows = zip(rate, self._rate_table(n_lanes), strict=True)
+        return np.array([np.interp(x, row, self._rate_nodes, right=np.inf) for x, row in rows])
 
     def wait(self, state: MixedState, n_lanes: Floats) -> WaitTail:
         """Queueing delay of a prompt behind other prompts, on a pool of `n_lanes`."""
@@ -154,29 +244,37 @@ class MixedQueue:
         """Share of requests (with several tokens) whose mean TBT exceeds the limit of their point, shape (k,)."""
         if self._gaps.size == 0:
             return np.zeros(state.batch.shape)
-        limit = self._gap_cells.means(limit_s)
-        g, d, p = self._gaps, state.decode_step_s[:, None], state.prompt_step_s[:, None]
-        q = np.minimum(state.prompt_chance, 1.0)[:, None]
-        # Few expected prompts: sum the binomial exactly. Many: the whole compound is close to normal.
-        mean, variance = g * q, g * q * (1.0 - q)
-        x = np.arange(0.0, _FEW_PROMPTS)
-        log_pmf = _log_binomial(x, g[:, None], q[..., None])
-        centre = d[..., None] + (p - d)[..., None] * x / g[:, None]
-        sd = np.sqrt(x * state.prompt_step_cv2[:, None, None]) * p[..., None] / g[:, None] + 1e-12
-        few = (np.exp(log_pmf) * _normal_tail((limit[:, None] - centre) / sd)).sum(axis=-1)
-        few = few + np.maximum(1.0 - np.exp(log_pmf).sum(axis=-1), 0.0)
-        spread = np.sqrt(variance * (p - d) ** 2 + mean * state.prompt_step_cv2[:, None] * p**2) / g + 1e-12
-        many = _normal_tail((limit - (d + (p - d) * q)) / spread)
-        return np.where(mean > _FEW_PROMPTS / 3.0, many, few) @ self._gap_cells.share
+        limit = self._gap_cells.means(limit_s)[:, None]
+        g = self._gaps[:, None]
+        d, p, cv2, spread, behind, per_step, breeding = (
+            x[:, None, None]
+            for x in (
+                state.decode_step_s, state.prompt_step_s, state.prompt_step_cv2, state.tbt_cv,
+                state.behind, state.per_step, state.breeding,
+            )
+        )  # fmt: skip
+        probability = _generalised_poisson(behind + g * per_step, breeding)
+        met = np.minimum(_PROMPTS_MET, g)
+        centre = d + (p - d) * met / g
+        sd = np.sqrt(met * cv2 * p**2 / g**2 + (spread * centre) ** 2) + 1e-12
+        return (probability * _normal_tail((limit - centre) / sd)).sum(axis=-1) @ self._gap_cells.share
 
     def exceeds_e2e(self, limit_s: Floats, state: MixedState, n_lanes: Floats) -> Floats:
         """Share of requests whose end-to-end latency exceeds the limit of their point, shape (k,)."""
         wait = self.wait(state, n_lanes)
         wait = WaitTail(wait.probability[:, None], wait.decay_per_s[:, None])
         g = self._traffic.decode_steps
-        d, p, q = state.decode_step_s[:, None], state.prompt_step_s[:, None], state.prompt_chance[:, None]
-        mean = g * (d + (p - d) * q)
-        sd = np.sqrt(g * q * ((1.0 - q) * (p - d) ** 2 + state.prompt_step_cv2[:, None] * p**2))
+        d, p, cv2, spread, behind, per_step, breeding = (
+            x[:, None]
+            for x in (
+                state.decode_step_s, state.prompt_step_s, state.prompt_step_cv2, state.tbt_cv,
+                state.behind, state.per_step, state.breeding,
+            )
+        )  # fmt: skip
+        met = np.minimum((behind + g * per_step) / (1.0 - breeding), g)
+        mean = g * d + (p - d) * met
+        variance = met * ((p - d) ** 2 / (1.0 - breeding) ** 2 + cv2 * p**2) + (spread * mean) ** 2
+        sd = np.sqrt(np.minimum(variance, (g * (p - d)) ** 2))
         slack = limit_s - self._own_step_s(state, self.alone_s) - 0.5 * d - mean
         late = np.zeros(state.batch.shape)
         for node, share in zip(_HERMITE_X, _HERMITE_W, strict=True):
@@ -206,55 +304,28 @@ def _two_sizes(prompt: Floats, weight: Floats) -> tuple[float, float]:
     return low, high
 
 
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """Points of the traffic gathered into classes.
-
-    Attributes
-    ----------
-    order, starts : ndarray of int
-        Points in order, and where each class starts among them.
-    weight : ndarray
-        Weight of the points, in that order.
-    share : ndarray, shape (c,)
-        Share of each class; sums to 1.
-    """
-
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    weight: Floats
-    share: Floats
-
-    def means(self, values: Floats) -> Floats:
-        """Mean of `values` (one a point) in each class."""
-        if not self.order.size:
-            return np.zeros(0)
-        return np.add.reduceat(self.weight * values[self.order], self.starts) / np.add.reduceat(self.weight, self.starts)
+def _log_factorial(x: Floats) -> Floats:
+    """log x! for real x >= 0, to 1e-6: Stirling's series at x + 3."""
+    y = x + 3.0
+    series = (y + 0.5) * np.log(y) - y + 0.5 * np.log(2.0 * np.pi) + 1.0 / (12.0 * y) - 1.0 / (360.0 * y**3)
+    return series - np.log((x + 1.0) * (x + 2.0) * (x + 3.0))
 
 
-def _cells(values: Floats, weight: Floats, n_cells: int) -> _Cells:
-    """Points of positive weight in `n_cells` classes of like value, smaller towards the top, where limits bind."""
-    chosen = np.flatnonzero(weight > 0)
-    order = chosen[np.argsort(values[chosen], kind="stable")]
-    if not order.size:
-        return _Cells(order, order, np.zeros(0), np.zeros(0))
-    at = 1.0 - (1.0 - np.linspace(0.0, 1.0, n_cells, endpoint=False)) ** 1.5
-    starts = np.unique((at * order.size).astype(np.int64))
-    ordered = weight[order]
-    share = np.add.reduceat(ordered, starts)
-    return _Cells(order, starts, ordered, share / share.sum())
+# Numbers of prompts met that stand for the whole distribution, and how many each stands for.
+_PROMPTS_MET = np.concatenate([np.arange(0.0, 12.0), np.rint(12.5 * 1.17 ** np.arange(0.0, 26.0))])
+_PROMPTS_SPAN = np.gradient(_PROMPTS_MET)
+_PROMPTS_LOG_FACTORIAL = _log_factorial(_PROMPTS_MET)
 
 
-_LOG_FACTORIAL = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1.0, 26.0)))])
-
-
-def _log_binomial(x: Floats, n: Floats, q: Floats) -> Floats:
-    """log P(X = x), X ~ Binomial(n, q), for real n >= 1: falling factorials, -inf beyond n."""
-    q = np.clip(q, 1e-15, 1.0 - 1e-15)
-    terms = np.maximum(n - np.arange(0.0, x.size - 1), 1e-300)
-    falling = np.concatenate([np.zeros((*n.shape[:-1], 1)), np.cumsum(np.log(terms), axis=-1)], axis=-1)
-    log_pmf = falling - _LOG_FACTORIAL[: x.size] + x * np.log(q) + np.maximum(n - x, 0.0) * np.log1p(-q)
-    return np.where(x <= n, log_pmf, -np.inf)
+def _generalised_poisson(theta: Floats, h: Floats) -> Floats:
+    """Probabilities of `_PROMPTS_MET` under theta (theta + x h)^(x-1) exp(-theta - x h) / x!, on the last axis."""
+    theta = np.maximum(theta, 1e-300)
+    total = theta + _PROMPTS_MET * h
+    possible = total > 0  # not for many when h < 0
+    total = np.where(possible, total, 1.0)
+    log_pmf = np.log(theta) + (_PROMPTS_MET - 1.0) * np.log(total) - total - _PROMPTS_LOG_FACTORIAL
+    mass = np.where(possible, np.exp(log_pmf) * _PROMPTS_SPAN, 0.0)
+    return mass / mass.sum(axis=-1, keepdims=True)
 
 
 def _normal_tail(z: Floats) -> Floats:

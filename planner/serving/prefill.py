@@ -1,94 +1,168 @@
-"""A pool that only computes prompts: G/G/k with join-shortest-queue, and small prompts batched."""
+"""A pool that only computes prompts: G/G/k with join-shortest-queue, prompts that wait together batched."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from planner.latency.batch import Batch, Floats
-from planner.serving.erlang import WaitTail, ggk_wait
+from planner.serving.cells import cells
+from planner.serving.erlang import WaitTail, erlang_b
 from planner.serving.requests import Lane, Traffic
+
+_LANES = np.array([1.0, 3.0, 12.0, 48.0])  # numbers of lanes at which waiting is tabulated; beyond, little changes
+_QUEUES = 14  # short queues at which waiting is tabulated
+_BATCHES = 9  # batch sizes at which step times are tabulated
+_FULL_STEPS = np.geomspace(0.2, 2000.0, 24)  # full steps before one's own at which waiting is tabulated
+_CELLS = 96  # classes of prompts
+_SCAN, _STATES = 24, 48  # states at which the queue is first scanned, and then summed
+_NEGLIGIBLE = 16.0  # e-folds below the most likely queue length that are left out
+_TYPICAL_LOAD = 0.7  # at which the arrivals during a step of a single prompt are counted
+_STEPS_PACKED = 256  # full steps looked at to learn how many prompts fit
+_GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True, eq=False)
 class Slack:
-    """Time that a limit leaves for waiting.
+    """Share of requests that miss a limit, by what they find on arrival.
 
     Attributes
     ----------
-    missed : float
-        Share of requests that take longer than their limit without any wait.
-    slack_s, weight : ndarray, shape (c,)
-        Slack of the others, gathered into cells of like slack [s], and their shares.
+    idle : float
+        On an idle lane.
+    queue : ndarray, shape (lanes, v)
+        By number of lanes and queue length (the grids of `PrefillQueue`), where every lane is busy.
     """
 
-    missed: float
-    slack_s: Floats
-    weight: Floats
+    idle: float
+    queue: Floats
 
-    def exceeded_by(self, wait: WaitTail) -> Floats:
-        """sum_i w_i P(W > slack_i), shape (k,)."""
-        tail = np.exp(-wait.decay_per_s[..., None] * self.slack_s) @ self.weight
-        return self.missed + wait.probability * tail
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What an arrival finds, at each of k operating points.
+
+    Attributes
+    ----------
+    busy : ndarray, shape (k,)
+        Probability that no lane is idle; 1 where the pool is unstable.
+    length, probability : ndarray, shape (k, s)
+        Queue lengths then, in the unit of `PrefillQueue`, and their distribution.
+    """
+
+    busy: Floats
+    length: Floats
+    probability: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Delays:
+    """What an arrival that finds every lane busy goes through, by queue length; arrays of shape (v,).
+
+    It waits `certain_s`, then a random time with P(> t) = max(0, 1 - t/scale_s)^power, then for its own step, which
+    it shares with `companions` prompts.
+    """
+
+    certain_s: Floats
+    scale_s: Floats
+    power: Floats
+    companions: Floats
 
 
 class PrefillQueue:
     """Prompts of one traffic on any number of like lanes.
 
-    Small prompts are computed several to a step. How many settles by itself under load; here each batch size b
-    up to the token budget is a queue of batches, arriving at rate/b and served in the time of one prompt with
-    b - 1 average companions, and the delay is that of the best b.
+    Notes
+    -----
+    A lane that ends a step computes the waiting prompts in the next one, first come first served, as far as they fit
+    the token budget: of w waiting, b(w) = E[min(w, N)], where N is the number that fits. That takes T(b). On average
+    half of a batch arrives before the next step begins, so that with n prompts in the pool, x = n/k a lane, and no
+    lane idle
+
+        x = w + b(w)/2.                                                                                 (1)
+
+    The number of prompts in the pool is a birth-death process with the ratios lambda T(1)/n up to n = k and
+    rho(x) = lambda T(b)/(k b) beyond. That gives the probability that all lanes are busy; without batching it is
+    Erlang's C. Of the queue found then, less variable service makes it shorter: its ratios are
+
+        r = 1/(1 + (1/rho - 1)/z),  z = (c_a^2 + c_s^2)/2                                               (2)
+
+    and their mirror image where rho > 1; c_s^2 is the variance of one prompt's part of a step over (T/b)^2. An
+    arrival waits for the rest of a running step, the full steps before its own, and its own with all prompts in it.
+    For one lane and N = 1 the mean wait is that of Pollaczek and Khinchine.
+
+    A request joins the lane with fewest prompt tokens. While one prompt a lane is in work that is the shortest of k,
+    and the rest of its step is so much shorter. Where lanes run batches it is the lane whose step began last.
+
+    References
+    ----------
+    .. [1] Whitt, Approximations for the GI/G/m queue, Production and Operations Management 2(2), 1993, for (2).
+    .. [2] Inoue, Queueing analysis of GPU-based inference servers with dynamic batching, Performance Evaluation 147,
+       2021, for batches that form by themselves.
     """
 
     def __init__(self, lane: Lane, traffic: Traffic) -> None:
-        self._traffic = traffic
-        prompt, weight = traffic.prompt_tokens, traffic.weight
-        mean_prompt = float(weight @ prompt)
-        pairs = prompt * (prompt + 1.0) / 2.0
-        mean_pairs = float(weight @ pairs)
-        sizes = [1]
-        while 2 * sizes[-1] * mean_prompt <= lane.token_budget:
-            sizes.append(2 * sizes[-1])
-        self._batch_sizes = sizes
-        none = np.zeros_like(prompt)
-        self._service_s = [
-            lane.step.step_time_s(
-                Batch(prompt + (b - 1) * mean_prompt, pairs + (b - 1) * mean_pairs, none + b, none, none)
-            )
-            for b in sizes
-        ]
+        self._lane, self._traffic = lane, traffic
+        self._cells = cells(traffic.prompt_tokens, traffic.weight, _CELLS)
+        self._mean_prompt = float(traffic.weight @ traffic.prompt_tokens)
+        self._mean_pairs = float(traffic.weight @ _pairs(traffic.prompt_tokens))
+        self.alone_s: Floats = lane.prefill_time_s(traffic.prompt_tokens)  # TTFT of each point on an idle lane
+        full = full_steps(traffic, float(lane.token_budget))
+        self.largest_batch = float(full.n_prompts.mean())
+        several = self.largest_batch > 1.0 + 1e-9
+        self._batch = np.geomspace(1.0, self.largest_batch, _BATCHES) if several else np.ones(1)
+        # Step times by batch size: of each class of prompts, and on average.
+        self._own_s = self._service_s(self._batch - 1.0, within_budget=True)
+        share = self._cells.share
+        any_s = self._service_s(self._batch - 1.0, within_budget=False)
+        self._step_s = any_s @ share
+        variance = ((any_s - self._step_s[:, None]) ** 2) @ share
+        if several:
+            # Full steps are what they are; smaller ones differ the less from average prompts put together.
+            excess = float(lane.step.step_time_s(full).mean()) / self._step_s[-1] - 1.0
+            self._step_s = self._step_s * (1.0 + excess * (self._batch - 1.0) / (self.largest_batch - 1.0))
+        self._step_cv2 = self._batch * variance / self._step_s**2
+        self._next_prompt_s = (self._step_s[-1] - self._step_s[0]) / (self.largest_batch - 1.0) if several else 0.0
+        part_s = self._step_s / self._batch
+        # Queues that a step may start from, whom it takes of them, and prompts a lane halfway through it.
+        most = int(full.n_prompts.max())
+        self._fits = np.concatenate([[0.0], np.cumsum([(full.n_prompts >= j).mean() for j in range(1, most + 1)])])
+        short = np.linspace(1.0, 1.5 * most, _QUEUES) if most > 1 else np.ones(1)
+        self._queue = np.concatenate([short, short[-1] + self.largest_batch * _FULL_STEPS])
+        self._taken = self._fit(self._queue)
+        self._full_from = float(short[-1] + self.largest_batch / 2.0)
+        self._length = self._queue + self._taken / 2.0
+        log_part_s = np.interp(self._taken, self._batch, np.log(part_s))
+        z = np.maximum((traffic.arrival_cv2 + variance / part_s**2) / 2.0, 0.02)
+        self._log_part_s, self._peakedness = log_part_s, np.interp(self._taken, self._batch, z)
 
-    @property
-    def alone_s(self) -> Floats:
-        """TTFT of each point on an idle lane [s]."""
-        return self._service_s[0]
+    def _fit(self, queue: Floats) -> Floats:
+        """Prompts that a step takes of a queue: E[min(w, N)]."""
+        return np.interp(queue, np.arange(float(self._fits.size)), self._fits)
 
-    @cached_property
-    def _moments(self) -> list[tuple[float, float]]:
-        moments = []
-        for service in self._service_s:
-            mean = float(self._traffic.weight @ service)
-            variance = float(self._traffic.weight @ (service - mean) ** 2)
-            moments.append((mean, variance / mean**2))
-        return moments
+    def _service_s(self, companions: Floats, within_budget: bool) -> Floats:
+        """Step time of each class of prompts with average companions, perhaps no more than the budget allows [s]."""
+        prompt = self._cells.means(self._traffic.prompt_tokens)
+        pairs = self._cells.means(_pairs(self._traffic.prompt_tokens))
+        room = np.maximum(self._lane.token_budget - prompt, 0.0) / self._mean_prompt
+        others = np.minimum(companions[:, None], room if within_budget else np.inf)
+        none = np.zeros_like(others)
+        tokens, pairs = prompt + others * self._mean_prompt, pairs + others * self._mean_pairs
+        return self._lane.step.step_time_s(Batch(tokens, pairs, 1.0 + others, none, none))
 
     def seconds_per_request(self) -> float:
-        """Machine time a request costs at the best batch size [s]."""
-        return min(mean / b for b, (mean, _) in zip(self._batch_sizes, self._moments, strict=True))
+        """Machine time a request costs where there is always a queue to batch from [s]."""
+        return float(self._step_s[-1] / self._batch[-1])
 
     def stable_rate_per_s(self, n_lanes: Floats) -> Floats:
         """Rate at which the lanes are busy all the time [requests/s]."""
         return n_lanes / self.seconds_per_request()
 
-    def _waits(self, rate_per_s: Floats, n_lanes: Floats) -> list[WaitTail]:
-        """Queueing delay of each batch size; attributes of shape (k,)."""
-        b = np.array(self._batch_sizes, dtype=float)[:, None]
-        mean, cv2 = (np.array(column)[:, None] for column in zip(*self._moments, strict=True))
-        all_sizes = ggk_wait(rate_per_s / b, n_lanes, mean, cv2, self._traffic.arrival_cv2)
-        return [WaitTail(p, d) for p, d in zip(all_sizes.probability, all_sizes.decay_per_s, strict=True)]
+    def utilisation(self, rate_per_s: Floats, n_lanes: Floats) -> Floats:
+        """Rate over the largest that the lanes sustain."""
+        return rate_per_s / self.stable_rate_per_s(n_lanes)
 
     def exceeds(self, limit_s: Floats, rate_per_s: Floats, n_lanes: Floats) -> Floats:
         """Share of requests whose TTFT exceeds the limit of their point.
@@ -96,57 +170,187 @@ class PrefillQueue:
         Parameters
         ----------
         limit_s : ndarray, shape (n,)
-            Limit of each point of the traffic [s].
+            Limit of each point of the traffic, of which the prompt alone decides [s].
         rate_per_s, n_lanes : ndarray, shape (k,)
             Arrivals at the pool [requests/s] and its lanes.
 
         Returns
         -------
         ndarray, shape (k,)
-
-        Notes
-        -----
-        P(TTFT > limit) = sum_i w_i P(W > limit_i - S_i)                                               (1)
         """
         return self.share(self.slacks(limit_s), rate_per_s, n_lanes)
 
-    def slacks(self, limit_s: Floats) -> list[Slack]:
-        """What the limits leave for waiting at each batch size: the part of `exceeds` that no rate changes."""
-        return [_slack(limit_s - service, self._traffic.weight) for service in self._service_s]
+    def slacks(self, limit_s: Floats) -> Slack:
+        """The part of `exceeds` that no rate changes."""
+        weight = self._traffic.weight
+        idle = float(weight[self.alone_s > limit_s].sum())
+        limit = self._cells.means(limit_s)
+        queue = np.stack([self._late(limit, delays) for delays in self._delays])
+        return Slack(idle, np.maximum(queue, idle))
 
-    def share(self, slacks: Sequence[Slack], rate_per_s: Floats, n_lanes: Floats) -> Floats:
-        """`exceeds`, from the slacks of the limits."""
-        waits = self._waits(rate_per_s, n_lanes)
-        return np.minimum.reduce([slack.exceeded_by(wait) for slack, wait in zip(slacks, waits, strict=True)])
+    def _late(self, limit_s: Floats, delays: _Delays) -> Floats:
+        """Share of requests late at each queue length, shape (v,)."""
+        at = np.interp(delays.companions, self._batch - 1.0, np.arange(self._batch.size, dtype=float))
+        low = np.minimum(at.astype(np.int64), self._batch.size - 1)
+        high = np.minimum(low + 1, self._batch.size - 1)
+        own_s = self._own_s[low] + (at - low)[:, None] * (self._own_s[high] - self._own_s[low])
+        over = (limit_s - own_s - delays.certain_s[:, None]) / delays.scale_s[:, None]
+        return (np.clip(1.0 - over, 0.0, 1.0) ** delays.power[:, None]) @ self._cells.share
+
+    def share(self, slack: Slack, rate_per_s: Floats, n_lanes: Floats) -> Floats:
+        """`exceeds`, from the slacks of the limit."""
+        found = self._found(rate_per_s, n_lanes)
+        return (1.0 - found.busy) * slack.idle + found.busy * self._expected(slack.queue, found, n_lanes)
 
     def wait(self, rate_per_s: Floats, n_lanes: Floats) -> WaitTail:
-        """Queueing delay at the batch size that waits least, for what comes after prefill."""
-        waits = self._waits(rate_per_s, n_lanes)
-        if len(waits) == 1:
-            return waits[0]
-        mean = np.array([w.probability / np.maximum(w.decay_per_s, 1e-12) for w in waits])
-        best = mean.argmin(axis=0)
-        pick = np.arange(best.size)
-        return WaitTail(
-            np.array([w.probability for w in waits])[best, pick], np.array([w.decay_per_s for w in waits])[best, pick]
-        )
+        """What queueing adds to the time alone, for what comes after prefill: its probability and mean."""
+        found = self._found(rate_per_s, n_lanes)
+        added = np.stack(
+            [
+                d.certain_s + d.scale_s / (d.power + 1.0)
+                + np.interp(d.companions, self._batch - 1.0, self._step_s) - self._step_s[0]
+                for d in self._delays
+            ]
+        )  # fmt: skip
+        mean = self._expected(added, found, n_lanes)
+        return WaitTail(found.busy, np.where(found.busy < 1.0, 1.0 / np.maximum(mean, 1e-12), 0.0))
 
-    def utilisation(self, rate_per_s: Floats, n_lanes: Floats) -> Floats:
-        """Share of time a lane is busy."""
-        return rate_per_s / self.stable_rate_per_s(n_lanes)
+    def _expected(self, table: Floats, found: _Found, n_lanes: Floats) -> Floats:
+        """Mean over the queue lengths found of a table by number of lanes and queue length, shape (k,)."""
+        at = np.interp(np.log(n_lanes), np.log(_LANES), np.arange(float(_LANES.size)))
+        low = np.minimum(at.astype(np.int64), _LANES.size - 2)
+        rows = table[low] + (at - low)[:, None] * (table[low + 1] - table[low])
+        position = np.interp(found.length, self._length, np.arange(float(self._length.size)))
+        left = np.minimum(position.astype(np.int64), self._length.size - 2)
+        part = position - left
+        k = np.arange(n_lanes.size)[:, None]
+        return (found.probability * ((1.0 - part) * rows[k, left] + part * rows[k, left + 1])).sum(axis=1)
+
+    @cached_property
+    def _delays(self) -> list[_Delays]:
+        return [self._delays_of(lanes) for lanes in _LANES.tolist()]
+
+    def _delays_of(self, lanes: float) -> _Delays:
+        batch, length = self._taken, self._length
+        step_s, cv2 = (np.interp(batch, self._batch, y) for y in (self._step_s, self._step_cv2))
+        # Prompts waiting on the lane joined: of many lanes some have one less than others, if prompts are alike.
+        alike = np.maximum(1.0 - np.sqrt(cv2), 0.0)
+        ahead = np.maximum(length - batch - alike * (1.0 - 1.0 / lanes) / 2.0, 0.0)
+        ahead = np.where(np.arange(ahead.size) == 0, 0.0, ahead)
+        n = self.largest_batch
+        steps = np.maximum((ahead + 1.0 - self._fit(ahead + 1.0)) / n, (ahead - (n - 1.0) / 2.0) / n)
+        # The rest of a step in work when a lane is chosen: its equilibrium residual, of the shortest of k.
+        rest_s = step_s * (1.0 + cv2) / 2.0
+        alone_cv = np.sqrt(self._step_cv2[0])
+        if alone_cv > 1e-9:
+            rest_s = rest_s * (1.0 - (1.0 - self._shortest_of(lanes)) * np.minimum(np.sqrt(cv2) / alone_cv, 1.0))
+        began_last = step_s * (1.0 - 1.0 / lanes) / 2.0 * np.clip(batch - 1.0, 0.0, 1.0)
+        rest_s = rest_s * (1.0 - began_last / step_s)
+        # Uniform for steps of one length, nearly exponential for very different ones: right in its second moment.
+        varied = np.minimum(cv2, 0.9)
+        power = (1.0 + 5.0 * varied) / (1.0 - varied)
+        # Those that wait on the lane share its next step, and so do those that arrive during the rest of this one,
+        # the more the longer it is. With many lanes later arrivals go elsewhere and batches are equal.
+        waiting = self._fit(1.0 + ahead)
+        later = np.where(batch > 1.0 + 1e-9, 1.0, _TYPICAL_LOAD) * batch * (1.0 + cv2) / 2.0
+        later_s = (self._fit(1.0 + ahead + later) - waiting) * self._next_prompt_s / lanes
+        own = np.maximum(waiting / lanes + batch * (1.0 - 1.0 / lanes), 1.0)
+        return _Delays(steps * self._step_s[-1] + began_last, (rest_s + later_s) * (power + 1.0), power, own - 1.0)
+
+    def _shortest_of(self, lanes: float) -> float:
+        """Mean length of the shortest of k steps in work over that of any, one prompt each."""
+        order = np.argsort(self.alone_s)
+        service = self.alone_s[order]
+        by_time = self._traffic.weight[order] * service
+        longer = np.cumsum(by_time[::-1])[::-1] / by_time.sum()
+        steps = np.diff(service, prepend=0.0)
+        return float(steps @ longer**lanes) / float(steps @ longer)
+
+    def _found(self, rate_per_s: Floats, n_lanes: Floats) -> _Found:
+        """What arrivals find at each of k rates on each of k numbers of lanes; arguments of shape (k,)."""
+        k, log_rate = n_lanes[:, None], np.log(np.maximum(rate_per_s, 1e-300) / n_lanes)[:, None]
+
+        def log_ratios(waiting: Floats) -> tuple[Floats, Floats]:
+            """log rho and log r of (2) with so many prompts beyond the k in work."""
+            length = 1.0 + waiting / k
+            log_rho = log_rate + np.interp(length, self._length, self._log_part_s)
+            z = np.interp(length, self._length, self._peakedness)
+            gap = np.log1p(np.expm1(np.minimum(np.abs(log_rho), 50.0)) / z)
+            return log_rho, np.copysign(gap, log_rho)
+
+        # Queue lengths that matter: scan as far as the queue can be, then look closely at the likely ones.
+        scan = self._farthest(log_rate, k) * (np.arange(_SCAN + 1.0) / _SCAN) ** 2
+        log_w = _cumulative(log_ratios(_middle(scan))[1], np.diff(scan, axis=1))
+        likely = log_w > log_w.max(axis=1, keepdims=True) - _NEGLIGIBLE
+        first = np.maximum(likely.argmax(axis=1) - 1, 0)[:, None]
+        last = np.minimum(_SCAN + 1 - likely[:, ::-1].argmax(axis=1), _SCAN)[:, None]
+        lo, hi = np.take_along_axis(scan, first, axis=1), np.take_along_axis(scan, last, axis=1)
+        stride = np.maximum((hi - lo) / _STATES, 1.0)
+        lo = np.where(stride > 1.0, np.floor(lo), 0.0 if np.all(stride > 1.0) else np.maximum(np.floor(hi) - _STATES, 0.0))
+        waiting = lo + stride * np.arange(_STATES + 1.0)
+        log_rho, log_r = log_ratios(_middle(waiting))
+        # Each state stands for `stride` of them, the first for those up to half a stride above it.
+        span = np.concatenate([(stride + 1.0) / 2.0, np.broadcast_to(stride, (k.size, _STATES))], axis=1)
+        log_w = _cumulative(log_r, stride)
+        probability = span * np.exp(log_w - log_w.max(axis=1, keepdims=True))
+        probability = probability / probability.sum(axis=1, keepdims=True)
+        # All lanes are busy: the weight of those states against Erlang's of fewer prompts, in which none is idle 1/B - 1.
+        log_w = _cumulative(log_rho, stride)
+        top = log_w.max(axis=1)
+        beyond = np.exp(log_w[:, -1] - top) / np.maximum(-np.expm1(log_rho[:, -1]), 1e-9)
+        log_busy = top + np.log((span * np.exp(log_w - top[:, None])).sum(axis=1) + beyond)
+        with np.errstate(divide="ignore", over="ignore"):
+            others = 1.0 / erlang_b(n_lanes, rate_per_s * self._step_s[0]) - 1.0
+            busy = 1.0 / (1.0 + others * np.exp(-log_busy))
+        stable = log_rate[:, 0] + self._log_part_s[-1] < -1e-9
+        length = np.where(stable[:, None], 1.0 + waiting / k, self._length[-1])
+        return _Found(np.where(stable, np.where(lo[:, 0] > 0, 1.0, busy), 1.0), length, probability)
+
+    def _farthest(self, log_rate: Floats, k: Floats) -> Floats:
+        """Waiting prompts beyond which there are never more, shape (k, 1)."""
+
+        def dies_out_in(log_rho: Floats, z: float) -> Floats:
+            return _NEGLIGIBLE * (1.0 + z / np.maximum(-np.expm1(log_rho), 1e-6))
+
+        batched = k * self._full_from + dies_out_in(log_rate + self._log_part_s[-1], self._peakedness.max())
+        one = log_rate + self._log_part_s[0]
+        return np.where(one < 0, np.minimum(batched, dies_out_in(one, float(self._peakedness[0]))), batched)
 
 
-def _slack(slack_s: Floats, weight: Floats, n_cells: int = 192) -> Slack:
-    late = slack_s < 0
-    return Slack(float(weight[late].sum()), *_gather(slack_s[~late], weight[~late], n_cells))
+def _pairs(prompt_tokens: Floats) -> Floats:
+    return prompt_tokens * (prompt_tokens + 1.0) / 2.0
 
 
-def _gather(values: Floats, weight: Floats, n_cells: int) -> tuple[Floats, Floats]:
-    if values.size <= n_cells:
-        return values, weight
-    order = np.argsort(values, kind="stable")
-    values, weight = values[order], weight[order]
-    # Cells get finer towards small slacks, which is where requests miss their limit.
-    at = np.unique((np.linspace(0.0, 1.0, n_cells, endpoint=False) ** 2 * values.size).astype(int))
-    share = np.add.reduceat(weight, at)
-    return np.add.reduceat(weight * values, at) / np.where(share > 0, share, 1.0), share
+def _middle(x: Floats) -> Floats:
+    # Of the states above x[i] up to x[i + 1].
+    return (x[:, 1:] + x[:, :-1] + 1.0) / 2.0
+
+
+def _cumulative(log_ratio: Floats, steps: Floats) -> Floats:
+    """Logarithms of products of ratios, each taken `steps` times, from 1 on."""
+    return np.concatenate([np.zeros((log_ratio.shape[0], 1)), np.cumsum(log_ratio * steps, axis=1)], axis=1)
+
+
+@lru_cache(maxsize=16)
+def full_steps(traffic: Traffic, token_budget: float) -> Batch:
+    """Steps as they follow each other where there is always a queue: first come first served, within the budget.
+
+    A deterministic sequence of prompts drawn from the traffic is packed; a prompt beyond the budget goes alone.
+    """
+    prompt, weight = traffic.prompt_tokens, traffic.weight
+    packed = int(np.clip(_STEPS_PACKED * token_budget / float(weight @ prompt), _STEPS_PACKED, 32 * _STEPS_PACKED))
+    order = np.argsort(prompt)
+    at = np.searchsorted(np.cumsum(weight[order]), np.mod((np.arange(packed) + 0.5) * _GOLDEN, 1.0))
+    sizes = prompt[order][np.minimum(at, prompt.size - 1)]
+    ends = np.cumsum(sizes)
+    starts, done = [], 0
+    while done < packed:
+        starts.append(done)
+        before = ends[done - 1] if done else 0.0
+        done = max(int(np.searchsorted(ends, before + token_budget, side="right")), done + 1)
+    # The last step may lack prompts.
+    cut = starts[-1] if len(starts) > 1 else packed
+    begin = np.array(starts[: max(len(starts) - 1, 1)])
+    tokens, pairs = (np.add.reduceat(y[:cut], begin) for y in (sizes, _pairs(sizes)))
+    none = np.zeros_like(tokens)
+    return Batch(tokens, pairs, np.diff(begin, append=cut).astype(float), none, none)

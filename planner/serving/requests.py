@@ -145,7 +145,11 @@ class Limit:
 
 def reference_latencies(lane: Lane, traffic: Traffic) -> dict[str, Floats]:
     """TTFT, mean TBT and E2E of each point served alone on `lane` [s]: what slowdowns are measured against."""
-    prompt, g = traffic.prompt_tokens, traffic.decode_steps
+    return latencies_alone(lane, traffic.prompt_tokens, traffic.decode_steps)
+
+
+def latencies_alone(lane: Lane, prompt: Floats, g: Floats) -> dict[str, Floats]:
+    """TTFT, mean TBT and E2E [s] of requests of `prompt` tokens and `g` decode steps, each alone on `lane`."""
     ttft = lane.prefill_time_s(prompt)
     tbt = lane.decode_time_s(np.ones_like(prompt), prompt + 1.0 + g / 2.0)
     return {"ttft": ttft, "tbt": tbt, "e2e": ttft + g * tbt}

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from planner.errors import ScenarioError
 from planner.workload.sizes import RequestSizes
+from planner.workload.traces import Trace
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
+_AT_ONCE = 1_000_000  # drawn together, which bounds what is needed beside the result
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +24,14 @@ class Requests:
     Attributes
     ----------
     arrival_s : ndarray, shape (n,)
-        Not falling [s].
+        Not negative and not falling; requests may come at the same time [s].
     prompt_tokens, output_tokens : ndarray of int, shape (n,)
         At least 1 [tokens].
+
+    Raises
+    ------
+    ScenarioError
+        No requests, arrays of different shapes, or a value that breaks these rules; `where` names the first request.
     """
 
     arrival_s: Floats
@@ -33,15 +40,77 @@ class Requests:
 
     def __post_init__(self) -> None:
         if not self.arrival_s.shape == self.prompt_tokens.shape == self.output_tokens.shape:
-            raise ScenarioError("arrivals, prompts and outputs differ in number", where="requests")
-        if self.arrival_s.size and (self.arrival_s[0] < 0 or np.any(np.diff(self.arrival_s) < 0)):
-            first = int(np.argmax(np.diff(self.arrival_s, prepend=0.0) < 0))
             raise ScenarioError(
-                "arrivals must not fall", where=f"request {first}", value=float(self.arrival_s[first]), fix="sort them"
-            )
+                "arrivals, prompts and outputs differ in number", where="requests",
+                value=f"{self.arrival_s.shape}, {self.prompt_tokens.shape}, {self.output_tokens.shape}",
+            )  # fmt: skip
+        if not self.arrival_s.size:
+            raise ScenarioError("there are no requests", where="requests", rule="at least one")
+        _refuse(~np.isfinite(self.arrival_s), self.arrival_s, "the arrival is not a time", "a number of seconds")
+        _refuse(self.arrival_s < 0, self.arrival_s, "the arrival is negative", "at least 0 s", "shift all to start at 0")
+        falls = np.zeros(self.arrival_s.size, dtype=bool)
+        falls[1:] = self.arrival_s[1:] < self.arrival_s[:-1]
+        _refuse(falls, self.arrival_s, "the arrival is before the one above it", "arrivals do not fall", "sort them")
+        for name, tokens in (("prompt", self.prompt_tokens), ("output", self.output_tokens)):
+            _refuse(tokens < 1, tokens, f"the {name} has no tokens", "at least 1 token")
 
     def __len__(self) -> int:
         return int(self.arrival_s.size)
+
+    @property
+    def rate_per_s(self) -> float:
+        """Mean arrivals over the whole [requests/s]; infinite if all came at once."""
+        span = float(self.arrival_s[-1] - self.arrival_s[0])
+        return (len(self) - 1) / span if span > 0 else float("inf")
+
+
+def _refuse(bad: NDArray[np.bool_], values: NDArray[np.generic], what: str, rule: str, fix: str | None = None) -> None:
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ScenarioError(what, where=f"request {first}", value=values[first].item(), rule=rule, fix=fix)
+
+
+def requests_of(arrival_s: ArrayLike, prompt_tokens: ArrayLike, output_tokens: ArrayLike) -> Requests:
+    """Requests from any arrays of numbers; tokens are rounded."""
+    tokens = (np.rint(np.asarray(x, dtype=float)) for x in (prompt_tokens, output_tokens))
+    prompt, output = (np.where(np.isfinite(x) & (x < 2**31), x, 0).astype(np.int32) for x in tokens)
+    return Requests(np.asarray(arrival_s, dtype=float), prompt, output)
+
+
+def replay(trace: Trace, *, rate_per_s: float | None = None, repeat: int = 1) -> Requests:
+    """The requests of a trace with its own timestamps, or rescaled in time to a rate.
+
+    Parameters
+    ----------
+    trace : Trace
+    rate_per_s : float, optional
+        Mean rate to stretch or squeeze the timestamps to: silences and bursts stay, longer or shorter [requests/s].
+    repeat : int
+        How many times the trace is played, one after the other, a mean gap apart.
+
+    Raises
+    ------
+    ScenarioError
+        A trace without timestamps; to rescale, one without duration.
+    """
+    if trace.arrival_s is None:
+        raise ScenarioError(
+            "the trace has no timestamps to replay", where=str(trace.path),
+            fix="draw arrivals at a rate, with the sizes of the trace",
+        )  # fmt: skip
+    if repeat < 1:
+        raise ScenarioError("a trace is played at least once", where="repeat", value=repeat)
+    arrival = np.asarray(trace.arrival_s, dtype=float)
+    if rate_per_s is not None or repeat > 1:
+        own = trace.rate_per_s
+        if not own:
+            raise ScenarioError("all requests of the trace came at once", where=str(trace.path), rule="some duration")
+        if rate_per_s is not None:
+            arrival = arrival * (own / rate_per_s)
+            own = rate_per_s
+        period = arrival[-1] - arrival[0] + 1.0 / own
+        arrival = np.concatenate([arrival + k * period for k in range(repeat)])
+    return requests_of(arrival, np.tile(trace.prompt_tokens, repeat), np.tile(trace.output_tokens, repeat))
 
 
 def draw_requests(
@@ -56,19 +125,38 @@ def draw_requests(
         Mean arrivals [requests/s].
     n_requests : int
     arrival_cv2 : float
-        Squared coefficient of variation of the gaps; 1 is Poisson.
+        Squared coefficient of variation of the gaps; 1 is Poisson, 0 is even.
     seed : int
         The same seed gives the same requests.
     """
+    if not rate_per_s > 0 or not np.isfinite(rate_per_s):
+        raise ScenarioError("requests come at a positive rate", where="rate", value=rate_per_s)
+    if not arrival_cv2 >= 0 or not np.isfinite(arrival_cv2):
+        raise ScenarioError("variability cannot be negative", where="arrival_cv2", value=arrival_cv2)
     rng = np.random.default_rng(seed)
-    gaps = rng.gamma(1.0 / arrival_cv2, arrival_cv2 / rate_per_s, n_requests)
-    return Requests(np.cumsum(gaps), *_draw_sizes(sizes, n_requests, rng))
+    arrival = np.empty(n_requests)
+    last = 0.0
+    for start in range(0, n_requests, _AT_ONCE):
+        part = arrival[start : start + _AT_ONCE]
+        if arrival_cv2 == 0:
+            part[:] = 1.0 / rate_per_s
+        else:
+            part[:] = rng.gamma(1.0 / arrival_cv2, arrival_cv2 / rate_per_s, part.size)
+        np.cumsum(part, out=part)
+        part += last
+        last = float(part[-1])
+    return Requests(arrival, *_draw_sizes(sizes, n_requests, rng))
 
 
 def draw_requests_at_rates(
     sizes: RequestSizes, rates_per_s: Sequence[float], period_s: float, *, seed: int = 0
 ) -> Requests:
     """Draw Poisson requests whose rate is constant over each period of `period_s` seconds."""
+    if not period_s > 0:
+        raise ScenarioError("periods last some time", where="period", value=period_s)
+    for rate in rates_per_s:
+        if not rate >= 0 or not np.isfinite(rate):
+            raise ScenarioError("a rate cannot be negative", where="rates", value=rate)
     rng = np.random.default_rng(seed)
     times = [
         np.sort(rng.uniform(i * period_s, (i + 1) * period_s, rng.poisson(rate * period_s)))
@@ -79,8 +167,13 @@ def draw_requests_at_rates(
 
 
 def _draw_sizes(sizes: RequestSizes, n: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    at = np.searchsorted(np.cumsum(sizes.weight), rng.uniform(0.0, 1.0 - 1e-12, n), side="right")
-    at = np.minimum(at, sizes.n_points - 1)
-    prompt = np.maximum(np.rint(sizes.prompt_tokens), 1).astype(np.int64)
-    output = np.maximum(np.rint(sizes.output_tokens), 1).astype(np.int64)
-    return prompt[at], output[at]
+    cumulative = np.cumsum(sizes.weight)
+    prompt = np.maximum(np.rint(sizes.prompt_tokens), 1).astype(np.int32)
+    output = np.maximum(np.rint(sizes.output_tokens), 1).astype(np.int32)
+    drawn = np.empty((2, n), dtype=np.int32)
+    for start in range(0, n, _AT_ONCE):
+        part = slice(start, min(start + _AT_ONCE, n))
+        uniform = rng.random(part.stop - part.start)
+        at = np.minimum(np.searchsorted(cumulative, uniform, side="right"), sizes.n_points - 1)
+        drawn[0, part], drawn[1, part] = prompt[at], output[at]
+    return drawn[0], drawn[1]

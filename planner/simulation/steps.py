@@ -56,10 +56,11 @@ class StepTable:
             at, beyond = divmod(tokens, self.prompt_stride)
             low = self.prompt_s[at]
             alone = low + (self.prompt_s[at + 1] - low) * beyond / self.prompt_stride
-        if n_prompts == 1:
-            return alone
-        shared = tokens * (tokens + 1.0) / 2.0 - pairs
-        return max(alone - self.pair_s * shared, 0.5 * alone) + self.extra_prompt_s * (n_prompts - 1)
+        # Chunks attend to what was computed before them; prompts in one step do not attend to each other.
+        extra = self.pair_s * (pairs - tokens * (tokens + 1.0) / 2.0)
+        if extra < 0.0:
+            extra = max(extra, -0.5 * alone)
+        return alone + extra + self.extra_prompt_s * (n_prompts - 1)
 
     def mixed_s(self, prefill_s: float, batch: int, context_tokens: float) -> float:
         """Time of a step of prompts that take `prefill_s` alone, with `batch` sequences decoding along [s]."""

@@ -61,7 +61,8 @@ def read_measurements(
         table = read_table(text, shown).only(where)
         name = format or next((n for n, reader in _TABLES.items() if reader.matches(table)), None)
         if name is None:
-            raise table.missing(["phase", "batch", "tokens", "latency_ms"])
+            missing = [n for n in ("phase", "batch", "tokens") if table.column(n) is None]
+            raise table.missing(missing if table.latency_column("latency") else [*missing, "latency_ms"])
         return _TABLES[name].read(table)  # type: ignore[no-any-return,attr-defined]
     if where:
         raise TraceError("rows can be chosen by column in CSV files only", where=shown, fix="leave out --where")

@@ -52,9 +52,10 @@ def read(report: Any, path: str) -> Measurements:
             fix="calibrate from runs on one kind of accelerator",
         )
     first = serving[0] if serving else None
-    rate, concurrency, unlimited = _load(report)
+    _, concurrency, unlimited = _load(report)
     ttft = _seconds(aggregate, "time_to_first_token", path)
-    tpot_name = next((n for n in ("time_per_output_token", "inter_token_latency") if dig(aggregate, "latency", n)), None)
+    tpot_names = ("time_per_output_token", "inter_token_latency")
+    tpot_name = next((n for n in tpot_names if dig(aggregate, "latency", n)), None)
     tpot = _seconds(aggregate, tpot_name, path) if tpot_name else None
     throughput = dig(aggregate, "throughput", "requests_per_sec") or next(
         (v for n in ("request_rate", "requests_rate") if (v := dig(aggregate, "throughput", n, "mean"))), None
@@ -80,7 +81,7 @@ def read(report: Any, path: str) -> Measurements:
         output_tokens=need(aggregate, path, "requests", "output_length", "mean"),
         held_concurrency=maybe(concurrency, "concurrency", path),
         throughput_per_s=maybe(throughput, "throughput", path),
-        unlimited_rate=unlimited and rate is None,
+        unlimited_rate=unlimited,
         n_failed=float(dig(aggregate, "requests", "failures") or 0),
         ttft_s=ttft,
         tpot_s=tpot,
@@ -109,14 +110,15 @@ def _engines(report: Any, path: str) -> list[_Engine]:
 
 
 def _load(report: Any) -> tuple[float | None, float | None, bool]:
-    """Return the request rate, the concurrency and whether neither limits the load."""
+    """Return the request rate, the concurrency, and whether the rate is unlimited."""
     standard = dig(report, "scenario", "load", "standardized") or {}
     args = dig(report, "scenario", "load", "args") or {}
     rate = standard.get("rate_qps", args.get("request_rate"))
     concurrency = standard.get("concurrency", args.get("max_concurrency"))
-    rate = None if is_infinite(rate) else rate
+    unlimited = is_infinite(rate)
+    rate = None if unlimited else rate
     concurrency = None if is_infinite(concurrency) else concurrency
-    return rate, concurrency, rate is None
+    return rate, concurrency, unlimited or (rate is None and concurrency is None)
 
 
 def _model(report: Any) -> str | None:

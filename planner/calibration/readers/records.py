@@ -72,8 +72,8 @@ def serving_run(
     Notes
     -----
     A run with an unlimited request rate or with failures measures saturation. Its TTFT is the wait in a queue and
-    is not used as a latency; its TPOT is used where the tool held the concurrency. In any other run without a held
-    concurrency, Little's law gives it: N = X (TTFT + (m - 1) TPOT).
+    is no latency of the server; its TPOT is used where the tool held the concurrency. In any other run without a
+    held concurrency, Little's law gives it: N = X (TTFT + (m - 1) TPOT).
     """
     notes: list[str] = []
     saturated = unlimited_rate or n_failed > 0
@@ -90,7 +90,7 @@ def serving_run(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         concurrency=None if concurrency is None else max(concurrency / replicas, 1.0),
-        ttft_s=ttft_s,
+        ttft_s=None if n_failed else ttft_s,  # of the survivors only: says nothing about the others' wait
         tpot_s=tpot_s,
         saturated=saturated,
         disaggregated=disaggregated,

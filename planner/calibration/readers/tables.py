@@ -151,7 +151,9 @@ def read_table(text: str, path: str) -> Table:
             continue
         if len(fields) != len(columns):
             raise TraceError(
-                f"{len(fields)} fields in a row of {len(columns)} columns", where=f"{path}:{line}", value=",".join(fields)
+                f"{len(fields)} fields in a row of {len(columns)} columns",
+                where=f"{path}:{line}",
+                value=",".join(fields),
             )
         rows.append((line, dict(zip(columns, fields, strict=True))))
     if not rows:

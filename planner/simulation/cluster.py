@@ -1,0 +1,203 @@
+"""Simulate a planned cluster, and report percentiles beside its objectives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from planner.errors import ScenarioError
+from planner.fleet.candidate import Requirement
+from planner.fleet.prediction import Member, Route
+from planner.latency.transfer import synchronisation_scale
+from planner.serving.requests import Lane
+from planner.simulation.arrivals import Requests, draw_requests
+from planner.simulation.energy import PoolPower
+from planner.simulation.engine import simulate_requests
+from planner.simulation.outcome import Outcome
+from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire, check_cluster
+from planner.simulation.steps import StepTable, tabulate
+from planner.simulation.summary import Simulated, summarise
+from planner.workload.sizes import RequestSizes
+
+__all__ = ["ClusterSimulation", "Simulated"]
+
+_SAY_EVERY_S = 1.0
+
+
+class ClusterSimulation:
+    """A planned cluster, ready to run.
+
+    Parameters
+    ----------
+    members, routes : as `ClusterModel` takes them
+    need : Requirement
+    sizes : RequestSizes
+        Sizes to draw requests from, before any compression.
+    reference : Lane or None
+        What slowdowns are measured against, if any objective is one.
+    power : PoolPower or None
+        How to compute power; `planner.simulation.energy.pool_power` makes one.
+
+    Raises
+    ------
+    ScenarioError
+        No machines, a pool of none on some route, or a slowdown without a reference.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        routes: Sequence[Route],
+        need: Requirement,
+        sizes: RequestSizes,
+        reference: Lane | None = None,
+        power: PoolPower | None = None,
+    ) -> None:
+        self.members, self.routes, self.need, self.sizes = list(members), list(routes), need, sizes
+        self.reference, self.power = reference, power
+        if reference is None and any(limit.objective.slowdown is not None for limit in need.limits):
+            raise ScenarioError("a slowdown needs a reference to be measured against", where="reference")
+        self.n_machines = sum(member.count for member in self.members)
+        self._ways: list[Way] = [(route.first, route.second, route.rate_per_s) for route in self.routes]
+        self._lanes_by_largest: dict[int, list[LaneSpec]] = {}
+        check_cluster(self._lanes(1), self._ways)
+        self._wires = {
+            (i, j): self._wire(i, j)
+            for route in self.routes
+            if route.second is not None
+            for i in (route.first, route.second)
+            for j in (route.first, route.second)
+        }
+
+    def _lanes(self, longest_prompt: int) -> list[LaneSpec]:
+        """Lanes whose step times are tabulated for prompts of at least this length."""
+        for largest, known in self._lanes_by_largest.items():
+            if largest >= longest_prompt:
+                return known
+        largest = max(longest_prompt, int(self.sizes.prompt_tokens.max()) + 1)
+        lanes: list[LaneSpec] = []
+        tables: dict[int, StepTable] = {}
+        machine = nic = 0
+        for pool, member in enumerate(self.members):
+            layout, lane = member.configuration.layout, member.configuration.lane
+            if id(lane) not in tables and member.count:
+                tokens = max(largest, lane.token_budget) + 1
+                context = self.need.traffic.decode_context_tokens
+                tables[id(lane)] = tabulate(lane.step, lane.max_batch + 1, tokens, context)
+            for _ in range(member.count):
+                for _ in range(layout.replicas):
+                    lanes += [
+                        LaneSpec(
+                            member.role,  # type: ignore[arg-type]
+                            pool, machine, tables[id(lane)], lane.kv_tokens, lane.max_batch, lane.token_budget, nic,
+                        )
+                    ] * layout.pipeline_parallel  # fmt: skip
+                    nic += 1  # a replica has its own share of the machine's NICs
+                machine += 1
+        self._lanes_by_largest[largest] = lanes
+        return lanes
+
+    def _wire(self, first: int, second: int) -> Wire:
+        sender, receiver = self.members[first].configuration, self.members[second].configuration
+        costs = self.need.kv_transfer
+        nic = min(c.machine.network.nic_bandwidth_bytes_per_s for c in (sender, receiver))
+        return Wire(
+            bytes_per_token=sender.kv_bytes_per_token,
+            bandwidth_bytes_per_s=min(sender.replica_network_bytes_per_s, receiver.replica_network_bytes_per_s),
+            latency_s=max(sender.fabric.latency_s, receiver.fabric.latency_s),
+            setup_s=costs.setup_s,
+            synchronisation_s=costs.synchronisation_s * synchronisation_scale(nic, costs),
+            overlapped=costs.overlapped,
+            n_layers=self.need.n_layers,
+        )
+
+    def run(
+        self,
+        requests: Requests,
+        *,
+        policy: Policy | None = None,
+        failures: Sequence[Failure] = (),
+        seed: int = 0,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Outcome:
+        """Simulate given requests, such as those of a trace.
+
+        Raises
+        ------
+        ScenarioError
+            A failure of a machine that does not exist or is down, or that leaves a pool empty.
+        """
+        return simulate_requests(
+            self._lanes(int(requests.prompt_tokens.max())), self._ways, self._wires, requests,
+            policy=policy or Policy(), failures=failures, seed=seed, progress=progress,
+        )  # fmt: skip
+
+    def simulate(
+        self,
+        *,
+        n_requests: int = 100_000,
+        seeds: Sequence[int] = (1, 2, 3),
+        load: float = 1.0,
+        policy: Policy | None = None,
+        failures: Sequence[Failure] = (),
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Simulated:
+        """Simulate the planned traffic with several seeds.
+
+        Parameters
+        ----------
+        n_requests : int
+            Of each run.
+        seeds : sequence of int
+            One run each.
+        load : float
+            Multiple of the planned rate.
+        policy : Policy, optional
+        failures : sequence of Failure
+        progress : callable
+            Called with a line about once a second: how far it is, and an estimate of the time left.
+
+        Returns
+        -------
+        Simulated
+            After Ctrl-C of what was simulated until then, marked `interrupted`.
+        """
+        rate = sum(route.rate_per_s for route in self.routes) * load
+        outcomes: list[Outcome] = []
+        clock = _Clock(n_requests, len(seeds), progress)
+        for seed in seeds:
+            requests = draw_requests(
+                self.sizes, rate, n_requests, arrival_cv2=self.need.traffic.arrival_cv2, seed=seed
+            )
+            tell = clock.of_seed(seed, len(outcomes))
+            outcomes.append(self.run(requests, policy=policy, failures=failures, seed=seed, progress=tell))
+            if outcomes[-1].interrupted:
+                break
+        return self.summarise(outcomes)
+
+    def summarise(self, outcomes: Sequence[Outcome]) -> Simulated:
+        """Percentiles of several runs, warm-up removed, and whether the objectives are met."""
+        return summarise(outcomes, self.members, self.need, self.reference, self.power)
+
+
+class _Clock:
+    """How long a simulation still takes, from how long it took so far."""
+
+    def __init__(self, n_requests: int, n_runs: int, say: Callable[[str], None]) -> None:
+        self._n, self._runs, self._say = n_requests, n_runs, say
+        self._start = time.monotonic()
+        self._said = self._start
+
+    def of_seed(self, seed: int, runs_done: int) -> Callable[[int, float], None]:
+        def tell(done: int, now_s: float) -> None:
+            now = time.monotonic()
+            if now - self._said < _SAY_EVERY_S or not done:
+                return
+            self._said = now
+            share = (runs_done * self._n + done) / (self._runs * self._n)
+            left_s = (now - self._start) * (1.0 - share) / share
+            self._say(
+                f"simulating seed {seed}: {done:,} of {self._n:,} requests, {now_s:,.0f} s, about {left_s:,.0f} s left"
+            )
+
+        return tell

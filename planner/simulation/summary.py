@@ -1,0 +1,228 @@
+"""From what happened to every request to what can be said of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.fleet.candidate import Requirement
+from planner.fleet.prediction import Member
+from planner.serving.requests import Lane, Limit, latencies_alone
+from planner.simulation.energy import PoolPower
+from planner.simulation.outcome import Outcome
+from planner.simulation.statistics import (
+    Floats,
+    Interval,
+    ShareInterval,
+    is_growing,
+    mean_interval,
+    percentile_interval,
+    share_interval,
+    warm_up,
+)
+
+PERCENTILES = (50.0, 90.0, 99.0)
+LATENCIES = ("ttft", "tbt", "e2e")
+METRICS = (*LATENCIES, "largest_gap", "queueing", "transfer")
+_FEWEST_AFTER_WARM_UP = 100  # fewer finished requests than this say nothing about a 99th percentile
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """What several runs of one cluster say.
+
+    Attributes
+    ----------
+    outcomes : list of Outcome
+        One a seed.
+    percentiles : dict
+        Interval of each metric and percentile, `("ttft", 99.0)` [s]; also `largest_gap`, the longest time between two
+        tokens of a request, `queueing`, the wait for the prompt to start, and `transfer`, of the KV cache.
+    means : dict
+        Mean of each metric and its interval [s].
+    objectives : list of Interval
+        Value of each objective in its own unit: seconds, or a slowdown.
+    late : list of Interval
+        Share of requests that miss each objective's limit; one that is too large or was cut off misses all.
+    met : list of bool
+        Whether the upper confidence limit of the share that misses is within what the objective allows.
+    busy, prompt_share : list of float
+        Share of time that the lanes of each pool were busy, and that they computed prompts.
+    batch : list of float
+        Sequences decoding on a lane of each pool, on average over time.
+    memory_used : list of float
+        Mean share of each pool's KV memory that was reserved.
+    power_w : list of float or None
+        Mean power of each pool [W]; None where the simulation was not told how to compute it.
+    stable : bool
+        Whether latencies had stopped growing.
+    enough : bool
+        Whether enough requests were left after the warm-up to say anything.
+    n_requests : int
+        Arrived in all; `n_counted` of them finished and after the warm-up.
+    n_counted : int
+    n_too_large : int
+        Requests that the cluster can never hold.
+    n_overflowed, n_restarted, n_waited_for_memory : int
+    simulated_s : float
+        Time over which the pools were observed, all runs together [s].
+    interrupted : bool
+        Whether any run was cut short.
+    """
+
+    outcomes: list[Outcome]
+    percentiles: dict[tuple[str, float], Interval]
+    means: dict[str, Interval]
+    objectives: list[Interval]
+    late: list[Interval]
+    met: list[bool]
+    busy: list[float]
+    prompt_share: list[float]
+    batch: list[float]
+    memory_used: list[float]
+    power_w: list[float] | None
+    stable: bool
+    enough: bool
+    n_requests: int
+    n_counted: int
+    n_too_large: int
+    n_overflowed: int
+    n_restarted: int
+    n_waited_for_memory: int
+    simulated_s: float
+    interrupted: bool
+
+
+def summarise(
+    outcomes: Sequence[Outcome],
+    members: Sequence[Member],
+    need: Requirement,
+    reference: Lane | None,
+    power: PoolPower | None = None,
+) -> Simulated:
+    """Percentiles of several runs, warm-up removed, and whether the objectives are met."""
+    starts = [_start(outcome) for outcome in outcomes]
+    percentiles: dict[tuple[str, float], Interval] = {}
+    means: dict[str, Interval] = {}
+    # One metric at a time: ten million requests take 80 MB each.
+    for metric in METRICS:
+        runs = [_finite(values_of(outcome, metric)[start:]) for outcome, start in zip(outcomes, starts, strict=True)]
+        means[metric] = mean_interval(runs)
+        for p in PERCENTILES:
+            percentiles[metric, p] = percentile_interval(runs, p)
+    objectives, late = _objectives(outcomes, starts, need.limits, reference)
+    counted = sum(int(np.isfinite(values_of(o, "e2e")[s:]).sum()) for o, s in zip(outcomes, starts, strict=True))
+    stable = not any(is_growing(_finite(values_of(o, metric))) for o in outcomes for metric in ("ttft", "e2e"))
+    enough = counted >= _FEWEST_AFTER_WARM_UP
+    interrupted = any(o.interrupted for o in outcomes)
+    observed = [max(o.horizon_s, 1e-12) for o in outcomes]
+    pools = range(len(members))
+
+    def over_time(integral: str, i: int) -> float:
+        """Mean of an integral over time and lanes."""
+        total = sum(float(getattr(o, integral)[i]) for o in outcomes)
+        return total / sum(t * float(o.pool_lanes[i]) for t, o in zip(observed, outcomes, strict=True))
+
+    return Simulated(
+        outcomes=list(outcomes), percentiles=percentiles, means=means, objectives=objectives, late=list(late),
+        met=[share.high <= limit.allowed and stable and enough for share, limit in zip(late, need.limits, strict=True)],
+        busy=[over_time("pool_busy_s", i) for i in pools],
+        prompt_share=[over_time("pool_prompt_s", i) for i in pools],
+        batch=[over_time("pool_batch_s", i) for i in pools],
+        memory_used=[over_time("pool_kv_token_s", i) / members[i].configuration.lane.kv_tokens for i in pools],
+        power_w=[power(members[i], outcomes, i) for i in pools] if power else None,
+        stable=stable, enough=enough, n_requests=sum(o.n_arrived for o in outcomes), n_counted=counted,
+        n_too_large=sum(int(o.too_large.size) for o in outcomes),
+        n_overflowed=sum(o.n_overflowed for o in outcomes), n_restarted=sum(o.n_restarted for o in outcomes),
+        n_waited_for_memory=sum(o.n_waited_for_memory for o in outcomes),
+        simulated_s=sum(o.horizon_s for o in outcomes), interrupted=interrupted,
+    )  # fmt: skip
+
+
+def values_of(outcome: Outcome, metric: str) -> Floats:
+    """One metric of each request that arrived [s]; NaN for what a request has none of.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    metric : str
+        `ttft`; `tbt`, mean time between the tokens of a request, NaN for one of a single token; `e2e`; `largest_gap`;
+        `queueing`, from arrival to the start of the prompt; `transfer`, of the KV cache, NaN for requests that
+        decoded where their prompt was computed.
+    """
+    n = outcome.n_arrived
+    arrival, finish = outcome.requests.arrival_s[:n], outcome.finish_s[:n]
+    if metric == "ttft":
+        return _only(outcome.first_token_s[:n] - arrival, np.isfinite(finish))
+    if metric == "e2e":
+        return finish - arrival
+    if metric == "queueing":
+        return _only(outcome.prefill_start_s[:n] - arrival, np.isfinite(finish))
+    gaps = outcome.requests.output_tokens[:n] - 1
+    if metric == "tbt":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(gaps > 0, (finish - outcome.first_token_s[:n]) / gaps, np.nan)
+    values = outcome.largest_gap_s[:n] if metric == "largest_gap" else outcome.transfer_s[:n]
+    return _only(values.astype(float), np.isfinite(finish) & (values > 0))
+
+
+def _only(values: Floats, where: np.ndarray) -> Floats:
+    return np.where(where, values, np.nan)
+
+
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
+def _start(outcome: Outcome) -> int:
+    """First request after the warm-up: that of TTFT or of TBT, whichever is later.
+
+    The rule is applied to the latencies of the requests that finished, in order of arrival.
+    """
+    starts = [0]
+    for metric in ("ttft", "tbt"):
+        values = values_of(outcome, metric)
+        finite = np.flatnonzero(np.isfinite(values))
+        dropped = warm_up(values[finite])
+        if dropped:
+            starts.append(int(finite[dropped]))
+    return max(starts)
+
+
+def _objectives(
+    outcomes: Sequence[Outcome], starts: Sequence[int], limits: Sequence[Limit], reference: Lane | None
+) -> tuple[list[Interval], list[ShareInterval]]:
+    found, late = [], []
+    for limit in limits:
+        values = [_in_unit(o, limit, reference, s) for o, s in zip(outcomes, starts, strict=True)]
+        missing = [_never(o, s) for o, s in zip(outcomes, starts, strict=True)]
+        found.append(percentile_interval([_finite(v) for v in values], limit.objective.percentile))
+        counts = [np.isfinite(v) | m for v, m in zip(values, missing, strict=True)]
+        late.append(
+            share_interval([((v > limit.value) | m)[c] for v, m, c in zip(values, missing, counts, strict=True)])
+        )
+    return found, late
+
+
+def _never(outcome: Outcome, start: int) -> np.ndarray:
+    """Requests after the warm-up that the cluster can never serve."""
+    never = np.zeros(outcome.n_arrived, dtype=bool)
+    never[outcome.too_large] = True
+    return never[start:]
+
+
+def _in_unit(outcome: Outcome, limit: Limit, reference: Lane | None, start: int) -> Floats:
+    """Values of an objective's metric over its unit: 1 s, or the latency of the same request alone."""
+    metric = limit.objective.metric
+    values = values_of(outcome, metric)[start:]
+    if limit.objective.limit_s is not None:
+        return values
+    assert reference is not None
+    n = outcome.n_arrived
+    # Sizes repeat: each is looked up once.
+    sizes = outcome.requests.prompt_tokens[start:n].astype(np.int64) << 32 | outcome.requests.output_tokens[start:n]
+    each, where = np.unique(sizes, return_inverse=True)
+    prompt, steps = (each >> 32).astype(float), (each & 0xFFFFFFFF) - 1.0
+    return values / latencies_alone(reference, prompt, steps)[metric][where]

@@ -1,0 +1,65 @@
+"""`planner estimate`: one step, operator by operator."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.estimation import Estimate, estimate
+
+Planner = Callable[..., Any]
+
+
+def test_the_table_says_what_bounds_the_step(planner: Planner) -> None:
+    expected = estimate(batch=32, tokens=2048, tensor_parallel=4)
+    shown = planner("estimate", "--batch", "32", "--tokens", "2048", "--tensor-parallel", "4").out
+    assert "llama-3.1-70b (bf16, vllm-2026) on dgx-h100, 2 x TP4: decode step, 32 sequences" in shown
+    assert f"mostly {expected.bound}-bound" in shown
+    rows = {line.split()[0]: line for line in shown.splitlines() if line.startswith("  ")}
+    assert {row.name for row in expected.breakdown} <= set(rows)
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_json_and_csv_hold_the_estimate(planner: Planner, tmp_path: Path) -> None:
+    expected = estimate(phase="prefill", tokens=512, machine="dgx-a100")
+    arguments = ["estimate", "--phase", "prefill", "--tokens", "512", "--machine", "dgx-a100"]
+    assert Estimate.model_validate_json(planner(*arguments, "--format", "json").out) == expected
+    planner(*arguments, "--output", tmp_path / "e.csv", "--quiet")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "e.csv").read_text())))
+    assert sum(float(r["operator_time_s"]) for r in rows) == pytest.approx(expected.latency_s)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch", "0"], "--batch: must be a whole number of at least 1"),
+        (["--tokens", "-1"], "--tokens: must be a whole number of at least 1"),
+        (["--tensor-parallel", "0"], "--tensor-parallel: must be a whole number of at least 1"),
+        (["--tensor-parallel", "3"], "--tensor-parallel: 64 attention heads"),
+        (["--tensor-parallel", "16"], "dgx-h100: 1 x TP16 needs 16 accelerators"),
+        (["--expert-parallel", "2"], "--expert-parallel: llama-3.1-70b has no experts"),
+        (["--precision", "fp17"], "--precision: unknown precision 'fp17'"),
+        (["--kv-precision", "fp17"], "--kv-precision: unknown precision 'fp17'"),
+        (["--model", "lama-2-7b"], "--model: unknown model 'lama-2-7b'"),
+        (["--machine", "dgx-h10"], "--machine: unknown machine 'dgx-h10'"),
+        (["--runtime", "vlm"], "--runtime: unknown runtime 'vlm'"),
+    ],
+)
+def test_bad_input_names_the_option(planner: Planner, arguments: list[str], message: str) -> None:
+    assert planner("estimate", *arguments, code=2).err.startswith(f"error: {message}")
+
+
+def test_a_model_that_does_not_fit_is_refused_with_both_byte_counts(planner: Planner) -> None:
+    shown = planner("estimate", "--model", "llama-2-70b", "--machine", "8x-rtx-2080-ti", code=3)
+    assert "does not fit 8 x rtx-2080-ti" in shown.err
+    assert "has 88,000,000,000 bytes" in shown.err
+
+
+def test_a_batch_beyond_the_kv_cache_is_marked(planner: Planner) -> None:
+    assert "Does not fit" in planner("estimate", "--batch", "100000").out
+    assert "Does not fit" not in planner("estimate").out

@@ -1,0 +1,42 @@
+"""`planner schema`, and the schema in docs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner import api
+from planner.cli.schema import NAMES
+from planner.fleet.plan import PLAN_SCHEMA_VERSION, Plan
+
+Planner = Callable[..., Any]
+IN_DOCS = Path(__file__).resolve().parents[2] / "docs" / "plan.schema.json"
+
+
+@pytest.mark.skipif(not IN_DOCS.parent.is_dir(), reason="no docs beside these tests")
+def test_the_schema_in_docs_is_current(planner: Planner) -> None:
+    assert IN_DOCS.read_text() == planner("schema", "plan").out, "planner schema plan --output docs/plan.schema.json"
+
+
+@pytest.mark.parametrize("name", [*NAMES, "machines", "workloads"])
+def test_each_schema_names_its_dialect_and_fields(planner: Planner, name: str) -> None:
+    schema = json.loads(planner("schema", name).out)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert schema["properties"]
+
+
+def test_the_schema_of_a_plan_has_every_field_that_a_plan_prints(planner: Planner) -> None:
+    schema = json.loads(planner("schema").out)
+    printed = json.loads(api.optimize(slo="ttft=1s").model_dump_json())
+    assert set(printed) == set(schema["properties"]) == set(schema["required"]) == set(Plan.model_fields)
+    assert schema["properties"]["schema_version"]["default"] == printed["schema_version"] == PLAN_SCHEMA_VERSION
+    for field, definition in (("pools", "PoolPlan"), ("predicted", "Prediction"), ("prices", "PriceUsed")):
+        assert set(printed[field][0]) == set(schema["$defs"][definition]["properties"])
+
+
+def test_an_unknown_schema_gets_near_misses(planner: Planner) -> None:
+    assert "did you mean: plan?" in planner("schema", "plann", code=2).err

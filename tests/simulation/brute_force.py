@@ -1,0 +1,269 @@
+"""A cluster simulated one decode iteration at a time: slow, short, and written without a look at the engine.
+
+Nothing is aggregated and no load is counted up or down: what a lane holds, owes or has promised is summed up afresh
+from its requests whenever it is asked for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from planner.simulation.arrivals import Requests
+from planner.simulation.specification import LaneSpec, Policy, Wire
+
+# Time of a step [s] from prompt tokens, query-key pairs, prompts that end, decoding sequences, their context tokens.
+StepTime = Callable[[float, float, int, int, float], float]
+
+
+@dataclass(eq=False)
+class Job:
+    """A request and where it stands."""
+
+    number: int
+    prompt: int
+    output: int
+    prompt_lane: int = -1
+    decode_lane: int = -1  # -1: none
+    computed: int = 0  # prompt tokens
+    tokens_out: int = 0
+    holds_prompt: bool = False  # KV memory on its prompt lane
+    holds_decode: bool = False  # KV memory for all of it on its decode lane
+    computing_since: float = float("nan")
+    first_token: float = float("nan")
+    prompt_done: float = float("nan")
+    arrived: float = float("nan")  # of its KV cache
+    last_token: float = float("nan")
+    finish: float = float("nan")
+    largest_gap: float = 0.0
+
+
+@dataclass(eq=False)
+class BruteLane:
+    """A lane and who is on it."""
+
+    spec: LaneSpec
+    step_time: StepTime
+    queue: list[Job] = field(default_factory=list)
+    ending: list[Job] = field(default_factory=list)  # prompts that end with the running step
+    decoding: list[Job] = field(default_factory=list)
+    stepping: list[Job] = field(default_factory=list)  # those of them that get a token in the running step
+    joining: list[Job] = field(default_factory=list)
+    waiting: list[Job] = field(default_factory=list)
+    running: bool = False
+    pauses: int = 0
+
+
+def step_through(
+    lanes: Sequence[LaneSpec],
+    step_times: Sequence[StepTime],
+    ways: Sequence[tuple[int, int | None, float]],
+    way_of: Sequence[int],
+    wires: dict[tuple[int, int], Wire],
+    requests: Requests,
+    policy: Policy,
+) -> list[Job]:
+    """Every request, served. `step_times` is one for each lane, `way_of` the index of each request's way."""
+    cluster = [BruteLane(spec, time) for spec, time in zip(lanes, step_times, strict=True)]
+    jobs = [
+        Job(r, int(p), int(g))
+        for r, (p, g) in enumerate(zip(requests.prompt_tokens, requests.output_tokens, strict=True))
+    ]
+    live: list[Job] = []
+    egress: dict[int, float] = {}
+    ingress: dict[int, float] = {}
+    turns: dict[int, int] = {}
+    events: list[tuple[float, int, str, int, Job | None]] = []
+    serial = 0
+
+    def at(time: float, what: str, lane: int, job: Job | None = None) -> None:
+        nonlocal serial
+        serial += 1
+        heapq.heappush(events, (time, serial, what, lane, job))
+
+    # -- what lanes hold and owe, summed up from their requests ----------------------------------------------------
+
+    def held(i: int) -> int:
+        tokens = 0
+        for job in live:
+            if job.prompt_lane == i and job.holds_prompt:
+                tokens += job.prompt + (job.output if job.decode_lane in (-1, i) else 0)
+            if job.decode_lane == i and job.prompt_lane != i and job.holds_decode:
+                tokens += job.prompt + job.output
+        return tokens
+
+    def members(i: int) -> int:
+        here = [j for j in live if j.prompt_lane == i and j.holds_prompt and j.decode_lane in (-1, i)]
+        return len(here) + sum(j.decode_lane == i and j.prompt_lane != i and j.holds_decode for j in live)
+
+    def pending(i: int) -> int:
+        if policy.routing == "least_loaded":
+            unfinished = [j for j in live if j.decode_lane == i and j.prompt_lane in (-1, i)]
+            away = [j for j in live if j.decode_lane == i and j.prompt_lane not in (-1, i)]
+            prompts = [j for j in live if j.prompt_lane == i and j.decode_lane != i and j.prompt_done != j.prompt_done]
+            return len({j.number for j in unfinished + prompts}) + len(away)
+        tokens = sum(j.prompt for j in live if j.prompt_lane == i and j.prompt_done != j.prompt_done)
+        return tokens + sum(j.decode_lane == i for j in live)
+
+    def promised(i: int) -> int:
+        tokens = 0
+        for j in live:
+            if j.decode_lane == i:
+                tokens += j.prompt + j.output
+            elif j.prompt_lane == i and j.arrived != j.arrived:
+                tokens += j.prompt + (j.output if j.decode_lane == -1 else 0)
+        return tokens
+
+    def pick(pool: int, load: Callable[[int], int]) -> int:
+        ids = [i for i, lane in enumerate(cluster) if lane.spec.pool == pool]
+        if policy.routing == "round_robin":
+            turns[pool] = turns.get(pool, 0) + 1
+            return ids[(turns[pool] - 1) % len(ids)]
+        return min(ids, key=load)
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def start(i: int, now: float) -> None:
+        lane = cluster[i]
+        lane.decoding += lane.joining
+        lane.joining = []
+        limit = lane.spec.token_budget
+        if policy.chunk_tokens is not None:
+            limit = max(policy.chunk_tokens - len(lane.decoding), 1)
+        tokens, pairs = 0, 0.0
+        starved = bool(lane.decoding) and lane.pauses >= policy.max_pauses
+        while lane.queue and not starved:
+            job = lane.queue[0]
+            left = job.prompt - job.computed
+            if tokens >= limit or (tokens and policy.chunk_tokens is None and tokens + left > limit):
+                break
+            if not job.holds_prompt:
+                stays = job.decode_lane in (-1, i)
+                need = job.prompt + (job.output if stays else 0)
+                if held(i) + need > lane.spec.kv_tokens or (stays and members(i) >= lane.spec.max_batch):
+                    break
+                job.holds_prompt = True
+                job.computing_since = now
+            part = left if policy.chunk_tokens is None else min(left, limit - tokens)
+            pairs += sum(job.computed + k for k in range(1, part + 1))
+            tokens += part
+            job.computed += part
+            if job.computed == job.prompt:
+                lane.ending.append(lane.queue.pop(0))
+        lane.stepping = list(lane.decoding)
+        if not tokens and not lane.decoding:
+            lane.running = False
+            return
+        if policy.shared_budget and tokens and lane.decoding and tokens + len(lane.decoding) > lane.spec.token_budget:
+            lane.stepping = []
+            lane.pauses += 1
+        else:
+            lane.pauses = 0
+        lane.running = True
+        context = sum(job.prompt + job.tokens_out for job in lane.stepping)
+        n_ending = max(len(lane.ending), 1) if tokens else 0
+        at(now + lane.step_time(tokens, pairs, n_ending, len(lane.stepping), context), "step", i)
+
+    def finish(i: int, now: float) -> None:
+        lane = cluster[i]
+        for job in lane.stepping:
+            job.tokens_out += 1
+            job.largest_gap = max(job.largest_gap, now - job.last_token)
+            job.last_token = now
+        ending, lane.ending = lane.ending, []
+        for job in ending:
+            job.first_token = job.last_token = job.prompt_done = now
+            job.tokens_out = 1
+            if job.output == 1:
+                done(job, now)
+                release(i, now)
+            elif job.decode_lane == i:
+                lane.joining.append(job)
+            else:
+                target = cluster[job.decode_lane]
+                target.waiting.append(job)
+                if len(target.waiting) == 1:
+                    release(job.decode_lane, now)
+        for job in sorted((j for j in lane.stepping if j.tokens_out == j.output), key=lambda j: j.number):
+            lane.decoding.remove(job)
+            done(job, now)
+            release(i, now)
+        start(i, now)
+
+    def done(job: Job, now: float) -> None:
+        job.finish = now
+        live.remove(job)
+
+    def release(i: int, now: float) -> None:
+        """Send what waits for memory on lane `i` and now fits."""
+        lane = cluster[i]
+        while lane.waiting:
+            job = lane.waiting[0]
+            if held(i) + job.prompt + job.output > lane.spec.kv_tokens or members(i) >= lane.spec.max_batch:
+                return
+            lane.waiting.pop(0)
+            job.holds_decode = True
+            send(job, now)
+
+    def send(job: Job, now: float) -> None:
+        source, target = cluster[job.prompt_lane].spec, cluster[job.decode_lane].spec
+        wire = wires[source.pool, target.pool]
+        on_wire = job.prompt * wire.bytes_per_token / wire.bandwidth_bytes_per_s
+        alone = now + wire.setup_s + wire.latency_s + on_wire
+        begins = now
+        if wire.overlapped and job.prompt_done == now:
+            computing = now - job.computing_since
+            hidden = computing * (1 - 1 / wire.n_layers)
+            left = max(on_wire - hidden, on_wire / wire.n_layers)
+            behind = now + wire.synchronisation_s + wire.latency_s + left
+            if behind < alone:
+                alone, begins = behind, job.computing_since
+        if policy.contention:
+            out = source.machine if source.nic is None else ("replica", source.nic)
+            into = target.machine if target.nic is None else ("replica", target.nic)
+            begins = max(begins, egress.get(out, 0.0), ingress.get(into, 0.0))
+            egress[out] = ingress[into] = begins + on_wire
+            alone = max(alone, begins + on_wire + wire.latency_s)
+        at(alone, "arrive", job.decode_lane, job)
+
+    def arrive(job: Job, j: int, now: float) -> None:
+        i = job.prompt_lane
+        job.holds_prompt = False
+        job.arrived = now
+        job.prompt_lane = -1
+        cluster[j].joining.append(job)
+        if not cluster[j].running:
+            start(j, now)
+        release(i, now)
+        if not cluster[i].running and cluster[i].queue:
+            start(i, now)
+
+    def come(job: Job, now: float) -> None:
+        first, second, _ = ways[way_of[job.number]]
+        i = pick(first, pending)
+        if job.output > 1 and second is not None:
+            job.decode_lane = pick(second, promised if policy.decode_routing == "memory" else pending)
+        elif job.output > 1:
+            job.decode_lane = i
+        job.prompt_lane = i
+        live.append(job)
+        cluster[i].queue.append(job)
+        if not cluster[i].running:
+            start(i, now)
+
+    for job, now in zip(jobs, requests.arrival_s.tolist(), strict=True):
+        while events and events[0][0] <= now:
+            _run(events, finish, arrive)
+        come(job, now)
+    while events:
+        _run(events, finish, arrive)
+    return jobs
+
+
+def _run(events: list, finish: Callable[[int, float], None], arrive: Callable[[Job, int, float], None]) -> None:
+    now, _, what, lane, job = heapq.heappop(events)
+    if what == "step":
+        finish(lane, now)
+    else:
+        arrive(job, lane, now)

@@ -1,0 +1,130 @@
+"""The installed distribution: whole, current, and the one that the tests exercise."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import planner
+from planner.catalog.catalog import Catalog
+from planner.catalog.schema import BY_FOLDER
+
+DISTRIBUTION = "splitwise-planner"
+# Import name -> distribution, where they differ.
+DISTRIBUTION_OF = {"ruamel": "ruamel.yaml"}
+# Extra -> rooms that may use what it brings, where it is installed.
+OPTIONAL = {"gpu": ("measurement", "cli")}
+
+
+@pytest.fixture(scope="module")
+def installed() -> importlib.metadata.Distribution:
+    """The distribution as installed from a wheel; nothing to test where the sources are used in place."""
+    try:
+        distribution = importlib.metadata.distribution(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{DISTRIBUTION} is not installed: these tests run on the sources")
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        pytest.skip(f"{DISTRIBUTION} is installed in editable mode: these tests run on the sources")
+    return distribution
+
+
+@pytest.fixture(scope="module")
+def project(repository: Path) -> dict[str, Any]:
+    return tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]  # type: ignore[no-any-return]
+
+
+def test_the_tests_exercise_the_installed_package(installed: importlib.metadata.Distribution, repository: Path) -> None:
+    tested = Path(planner.__file__).resolve()
+    assert tested.parent != repository / "planner", "the folder `planner` of the repository hides the installed package"
+    assert tested == Path(str(installed.locate_file("planner/__init__.py"))).resolve()
+
+
+def test_the_installed_files_are_those_of_the_repository(
+    installed: importlib.metadata.Distribution, repository: Path
+) -> None:
+    """None is missing, none is stale and none has come in that is not in the repository."""
+    ours = {f"planner/{p}": repository / "planner" / p for p in _files(repository / "planner")}
+    ours |= {f"planner/hardware_catalog/{p}": repository / "hardware_catalog" / p
+             for p in _files(repository / "hardware_catalog")}  # fmt: skip
+    theirs = {str(f): Path(str(f.locate())) for f in installed.files or [] if f.parts[0] == "planner"}
+    theirs = {name: path for name, path in theirs.items() if "__pycache__" not in name}
+    assert sorted(theirs) == sorted(ours)
+    stale = [name for name, path in ours.items() if theirs[name].read_bytes() != path.read_bytes()]
+    assert not stale, "install again: pip install ."
+
+
+def _files(folder: Path) -> list[str]:
+    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    return [p.as_posix() for p in paths if "__pycache__" not in p.parts and p.suffix != ".pyc"]
+
+
+def test_version(installed: importlib.metadata.Distribution) -> None:
+    assert installed.version == planner.__version__
+
+
+def test_the_command_is_a_function(installed: importlib.metadata.Distribution) -> None:
+    (command,) = (e for e in installed.entry_points if e.group == "console_scripts")
+    assert (command.name, command.value) == ("planner", "planner.cli.main:run")
+    assert callable(command.load())
+
+
+def test_the_catalog_that_ships_is_whole(repository: Path) -> None:
+    catalog = Catalog()
+    for folder, kind in BY_FOLDER.items():
+        root = repository / ("planner/catalog/builtin" if folder in ("models", "workloads") else "hardware_catalog")
+        files = sorted(p.stem for p in (root / folder).glob("*.yaml"))
+        assert files
+        assert catalog.names(kind) == files
+
+
+def test_it_works_away_from_the_repository(shell: Any, tmp_path: Path) -> None:
+    names = shell("planner catalog list machines --format csv", cwd=tmp_path).stdout
+    assert "dgx-h100" in names
+    where = shell('python -c "import planner; print(planner.__file__)"', cwd=tmp_path).stdout
+    assert Path(where.strip()).resolve() == Path(planner.__file__).resolve()
+
+
+def test_dependencies_are_those_that_the_package_imports(repository: Path, project: dict[str, Any]) -> None:
+    declared = _names(project["dependencies"])
+    optional = {
+        (room, name)
+        for extra, rooms in OPTIONAL.items()
+        for name in _names(project["optional-dependencies"][extra])
+        for room in rooms
+    }
+    imported = {(room, DISTRIBUTION_OF.get(name, name)) for room, name in _third_party_imports(repository / "planner")}
+    imported = {name for _, name in imported - optional}
+    # The C parser is loaded by ruamel.yaml itself.
+    assert declared - {"ruamel.yaml.clib"} == imported
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=; ]", requirement)[0] for requirement in requirements}
+
+
+def _third_party_imports(folder: Path) -> set[tuple[str, str]]:
+    """Room and name of every import that is neither the standard library's nor our own."""
+    found: set[tuple[str, str]] = set()
+    for path in folder.rglob("*.py"):
+        room = path.relative_to(folder).parts[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {(room, alias.name.split(".")[0]) for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add((room, node.module.split(".")[0]))
+    return {(room, name) for room, name in found if name not in sys.stdlib_module_names and name != "planner"}
+
+
+def test_every_dependency_has_a_lower_bound(project: dict[str, Any]) -> None:
+    extras = [d for extra in project["optional-dependencies"].values() for d in extra]
+    for requirement in [*project["dependencies"], *extras]:
+        assert ">=" in requirement or requirement.startswith(DISTRIBUTION), requirement
