@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import table_iv
 from closed_loop import closed_loop_times_s
 from measurements import Run, Step, kernel_steps, serving_runs, splitwise_steps
 from numpy.typing import NDArray
@@ -269,34 +270,6 @@ def power_section(catalog: Catalog) -> str:
     )
 
 
-def table_iv_section(catalog: Catalog) -> str:
-    """Table IV of the Splitwise paper beside the model."""
-    runtime = catalog.runtime("splitwise-2023")
-    printed = {  # P50 of the traces: prompt, output tokens; TTFT, TBT [ms], E2E [ms] on A100 and H100
-        "coding": (1500, 13, {"dgx-a100": (185, 52, 856), "dgx-h100": (95, 31, 493)}),
-        "conversation": (1020, 129, {"dgx-a100": (155, 40, 4957), "dgx-h100": (84, 28, 3387)}),
-    }
-    rows: list[Row] = []
-    for trace, (prompt, output, by_machine) in printed.items():
-        for machine, (ttft, tbt, e2e) in by_machine.items():
-            step = roofline_of(catalog, runtime, Step("", "llama-2-70b", machine, 8, "fp16", "", 1, 1, 1.0))
-            first = float(step.step_time_s(prefill_batch(prompt))) * 1e3
-            between = float(step.step_time_s(decode_batch(1, prompt + output / 2))) * 1e3
-            whole = first + (output - 1) * between
-            pairs = ((ttft, first), (tbt, between), (e2e, whole))
-            rows.append((trace, machine, *(f"{x:.0f}" for pair in pairs for x in pair)))
-    return "\n".join(
-        [
-            "## Table IV of the Splitwise paper\n",
-            "Llama2-70B alone on eight GPUs, milliseconds, printed (P50 over the trace) and modelled at the median "
-            "request. The 52 ms of coding on A100 is probably a misprint: the authors' profile says 45. The printed "
-            "E2E of conversation is not what the other two columns add up to for its median request, which is what "
-            "the model's is.\n",
-            table(("trace", "machine", "TTFT", "model", "TBT", "model", "E2E", "model"), rows),
-        ]
-    )
-
-
 TRUST = """## Where not to trust it
 
 - **Chips with no row here.** AMD, Intel and Google chips, Turing and Volta, and every PCIe card but L40S take values
@@ -326,7 +299,7 @@ def page(catalog: Catalog, refit: bool = True) -> str:
         splitwise_section(catalog, refit),
         kernel_section(catalog, refit),
         serving_section(catalog),
-        table_iv_section(catalog),
+        table_iv.section(catalog),
         power_section(catalog),
         TRUST,
     ]

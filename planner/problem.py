@@ -28,8 +28,10 @@ from planner.fleet.configuration import (
 )
 from planner.fleet.design import Design, parse_design
 from planner.fleet.limits import Limits
+from planner.latency.memory import kv_share_in_windows
 from planner.latency.profile import read_profile
-from planner.scenario import Scenario
+from planner.latency.shortcuts import Shortcuts
+from planner.scenario import Scenario, is_trace_file
 from planner.serving.requests import Lane, Limit, Traffic, reference_latencies
 from planner.workload.library import sizes_of
 from planner.workload.sizes import RequestSizes
@@ -86,15 +88,24 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
     catalog = catalog or Catalog.default(scenario.catalog)
     llm = catalog.llm(scenario.model, where="model")
     runtime = catalog.runtime(scenario.runtime, where="runtime")
-    sizes, arrival_cv2, workload_notes = _traffic(scenario, catalog)
+    sizes, arrival_cv2, cached, workload_notes = _traffic(scenario, catalog)
     notes = list(workload_notes)
     profile = read_profile(scenario.profile) if scenario.profile else None
-    serving = Serving(llm, runtime, scenario.precision, scenario.kv_precision, profile)
+    shortcuts = _shortcuts(scenario, runtime, cached)
+    notes += _shortcut_notes(shortcuts)
+    traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
+    kv_share = kv_share_in_windows(llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
+    serving = Serving(llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share)
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
     limits = _limits(scenario, names)
-    machines, unpriced = _machines(scenario, catalog, design, limits)
-    traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
+    for book in scenario.prices:
+        catalog.price_book(book, where="prices")
+    machines, unpriced = _machines(scenario, catalog, design, limits, serving)
+    considered = {m.name for m in machines} | set(unpriced)
+    idle = sorted(name for name, most in limits.max_machines.items() if most > 0 and name not in considered)
+    if idle:
+        notes.append(f"a stock is given for machines that are not considered: {', '.join(idle)}")
     reference = _reference(scenario, catalog, serving) if any(o.slowdown is not None for o in scenario.slo) else None
     alone = reference_latencies(reference, traffic) if reference else {}
     ones = np.ones_like(traffic.weight)
@@ -151,13 +162,41 @@ def _nothing_fits(problem: Problem, rejected: Sequence[Rejection]) -> PlannerErr
     )
 
 
-def _traffic(scenario: Scenario, catalog: Catalog) -> tuple[RequestSizes, float, list[str]]:
+def _shortcuts(scenario: Scenario, runtime: Runtime, cached: float) -> Shortcuts:
+    def chosen(wanted: float | None, otherwise: float) -> float:
+        return otherwise if wanted is None else wanted
+
+    return Shortcuts(
+        chosen(scenario.prefix_cached, cached),
+        chosen(scenario.tokens_per_step, runtime.tokens_per_step),
+        int(chosen(scenario.draft_tokens, runtime.draft_tokens)),
+    )
+
+
+def _shortcut_notes(shortcuts: Shortcuts) -> list[str]:
+    notes = []
+    if shortcuts.prefix_cached:
+        notes.append(f"{100 * shortcuts.prefix_cached:.3g} % of the tokens of every prompt are taken as cached")
+    if shortcuts.draft_tokens:
+        notes.append(
+            f"each sequence is taken to get {shortcuts.tokens_per_step:.3g} of the {shortcuts.rows} tokens that a decode "
+            "step computes for it"
+        )
+    return notes
+
+
+def _traffic(scenario: Scenario, catalog: Catalog) -> tuple[RequestSizes, float, float, list[str]]:
+    """Sizes, variability of arrivals, share of prompt tokens cached, and notes."""
     name = scenario.workload
-    looks_like_file = Path(name).suffix.lower() in (".csv", ".jsonl", ".json", ".gz", ".txt", ".tsv") or "/" in name
     if name in catalog.names(Workload) and not Path(name).is_file():
+        if scenario.workload_columns:
+            raise ScenarioError(
+                "columns are named of a trace file", where="workload_columns",
+                value=f"{name} is a workload of the catalog", fix="leave them out, or give a file as the workload",
+            )  # fmt: skip
         workload = catalog.workload(name)
-        return sizes_of(workload), scenario.arrival_cv2 or workload.arrival_cv2, []
-    if not looks_like_file and not Path(name).is_file():
+        return sizes_of(workload), scenario.arrival_cv2 or workload.arrival_cv2, workload.prefix_cached, []
+    if not is_trace_file(name) and not Path(name).is_file():
         raise UnknownNameError.of("workload", name, catalog.names(Workload), where="workload")
     from planner.workload.traces import read_trace
 
@@ -168,7 +207,7 @@ def _traffic(scenario: Scenario, catalog: Catalog) -> tuple[RequestSizes, float,
             "sizes are drawn from the trace; its arrivals are replaced by Poisson arrivals at the rate asked for "
             "(--arrival-cv2 makes them burstier)"
         )
-    return trace.sizes(), scenario.arrival_cv2 or 1.0, notes
+    return trace.sizes(), scenario.arrival_cv2 or 1.0, 0.0, notes
 
 
 def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
@@ -196,7 +235,7 @@ def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
 
 
 def _machines(
-    scenario: Scenario, catalog: Catalog, design: Design, limits: Limits
+    scenario: Scenario, catalog: Catalog, design: Design, limits: Limits, serving: Serving
 ) -> tuple[tuple[Machine, ...], tuple[str, ...]]:
     if ALL_MACHINES in scenario.machines:
         names = list(catalog.names(Machine))
@@ -207,28 +246,24 @@ def _machines(
         names += [n for n in design.machines if n not in names]
     machines = [catalog.machine(name, where="machines") for name in sorted(names)]
     machines = [m for m in machines if limits.max_machines.get(m.name, 1) > 0]
-    needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
-    priced = [m for m in machines if not needs_price or catalog.price_of(m.name, scenario.prices) is not None]
-    unpriced = tuple(m.name for m in machines if m not in priced)
-    needs = f"{'the objective cost' if scenario.objective == 'cost' else 'a cost budget'} needs prices"
     if not machines:
         raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
-    if not priced:
-        raise ScenarioError(
-            f"no price book lists {', '.join(unpriced)}",
-            where="machines",
-            rule=needs,
-            fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or use --objective power",
-        )
-    # A machine asked for by name must not disappear silently.
-    if unpriced and ALL_MACHINES not in scenario.machines:
-        raise ScenarioError(
-            f"no price book lists {', '.join(unpriced)}",
-            where="machines",
-            rule=needs,
-            fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or leave it out",
-        )
-    return tuple(priced), unpriced
+    needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
+    unpriced = [m for m in machines if needs_price and catalog.price_of(m.name, scenario.prices) is None]
+    asked_for = ALL_MACHINES not in scenario.machines
+    if unpriced and (asked_for or len(unpriced) == len(machines)):
+        # A machine asked for by name must not disappear silently. If it cannot hold the model, that is what matters.
+        unpriced = [m for m in unpriced if configurations_of(catalog, m, serving)[0]]
+        if unpriced:
+            alone = len(unpriced) == len(machines)
+            raise ScenarioError(
+                f"no price book lists {', '.join(m.name for m in unpriced)}",
+                where="machines",
+                rule=f"{'the objective cost' if scenario.objective == 'cost' else 'a cost budget'} needs prices",
+                fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or "
+                + ("use --objective power" if alone else "leave it out"),
+            )
+    return tuple(m for m in machines if m not in unpriced), tuple(m.name for m in unpriced)
 
 
 def _reference(scenario: Scenario, catalog: Catalog, serving: Serving) -> Lane:

@@ -24,6 +24,7 @@ from planner.fleet.prediction import ClusterModel, Member, Route, binding_of, he
 from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.power import accelerator_power_w, machine_power_w
 from planner.latency.roofline import RooflineLatency
+from planner.latency.shortcuts import as_measured
 from planner.optimization.selection import Simple
 from planner.planning import Solution
 from planner.problem import Problem
@@ -76,7 +77,9 @@ def build_plan(
     model = ClusterModel(members, routes, need)
     predicted = [_prediction(model, limit) for limit in need.limits]
     pools = [_pool(problem, members, routes, model, i, capacities[i], spares[i]) for i in range(len(members))]
-    rate = sum(r.rate_per_s for r in routes)
+    rate = math.fsum(r.rate_per_s for r in routes)
+    if math.isclose(rate, need.rate_per_s, rel_tol=1e-9):  # the flows add up to it but for rounding
+        rate = need.rate_per_s
     costs = [p.cost_usd_per_hour for p in pools]
     cost = None if any(c is None for c in costs) else sum(c for c in costs if c is not None)
     sizes = need.traffic.sizes
@@ -201,8 +204,8 @@ def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: 
     efficiency = problem.runtime.efficiency(c.accelerator)
     cap = c.machine.power_cap.accelerator_fraction if c.machine.power_cap else 1.0
     roofline = (
-        c.lane.step
-        if isinstance(c.lane.step, RooflineLatency)
+        step
+        if isinstance(step := as_measured(c.lane.step), RooflineLatency)
         else RooflineLatency(problem.llm, c.machine, c.accelerator, problem.runtime, c.layout)
     )
     sizes = problem.need.traffic.sizes

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from planner.catalog.loading import Layer, read_layer
-from planner.catalog.quantities import Fraction, PerS, UsdPerHour, Watts
+from planner.catalog.quantities import Fraction, FractionOrZero, PerS, UsdPerHour, Watts
 from planner.catalog.schema import Precision
 from planner.errors import ScenarioError, near_misses
 from planner.workload.objectives import Objective, parse_objectives
 
 DEFAULT_MACHINES = ("dgx-a100", "dgx-h100")
 DEFAULT_OBJECTIVES = ("ttft.p99=1s", "tbt.p99=200ms")
+TRACE_SUFFIXES = (".csv", ".jsonl", ".json", ".gz", ".txt", ".tsv")
 MAX_RATE_PER_S = 1e7  # above this a "request rate" is a slip of the keyboard
 
 
@@ -51,6 +52,15 @@ class Scenario(BaseModel):
     design: str = "auto"
     objective: Literal["cost", "power", "machines", "throughput"] = "cost"
     runtime: str = "vllm-2026"
+    prefix_cached: FractionOrZero | None = Field(
+        default=None, description="Share of prompt tokens whose KV cache is there already; default the workload's, or 0."
+    )
+    tokens_per_step: float | None = Field(
+        default=None, ge=1, description="Tokens a sequence gets from a decode step; default the runtime's."
+    )
+    draft_tokens: int | None = Field(
+        default=None, ge=0, le=64, description="Draft tokens verified a sequence and step; default the runtime's."
+    )
     precision: Precision | None = Field(default=None, description="Of the weights; default as released.")
     kv_precision: Precision | None = None
     reference_machine: str = Field(default="dgx-a100", description="What slowdowns are measured against.")
@@ -76,6 +86,8 @@ class Scenario(BaseModel):
         value = _as_tuple(value)
         if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return parse_objectives(value, where="slo")
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("must be an objective like ttft=1s, or a list of them")
         return value
 
     @field_validator("machines", "workload", mode="after")
@@ -127,6 +139,7 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
         raise ScenarioError(
             "not a scenario", value=type(source).__name__, rule="a Scenario, a dict, or the path of a YAML file"
         )
+    _refuse_twins(overrides)
     for name, value in overrides.items():
         for alias in _ALIASES.get(name, (name,)):
             data.pop(alias, None)
@@ -135,6 +148,7 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
 
 
 def _validated(data: Mapping[str, Any], layer: Layer | None) -> Scenario:
+    _refuse_twins(data, layer)
     try:
         return Scenario.model_validate(data, context={"from_file": layer is not None})
     except ValidationError as error:
@@ -149,14 +163,32 @@ _ALIASES = {
 }
 
 
+def _refuse_twins(data: Mapping[str, Any], layer: Layer | None = None) -> None:
+    """Refuse a field that is given under both of its names."""
+    for short, names in _ALIASES.items():
+        if names[0] == short and all(name in data for name in names):
+            raise ScenarioError(
+                f"{names[0]} and {names[1]} are one field, given twice",
+                where=f"{layer.path}:{layer.line_of((names[1],))}" if layer else names[1],
+                value=f"{data[names[0]]} and {data[names[1]]}",
+                fix="leave one of them out",
+            )
+
+
+def is_trace_file(workload: str) -> bool:
+    """Whether a workload must be the path of a trace, by its look; what does not look like one may still be one."""
+    return Path(workload).suffix.lower() in TRACE_SUFFIXES or "/" in workload
+
+
 def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     def resolve(value: Any) -> Any:
-        path = folder / value if isinstance(value, str) else None
-        return str(path) if path is not None and path.exists() else value
+        return str(folder / value) if isinstance(value, str) and value else value
 
-    for name in ("workload", "profile"):
-        if name in data:
-            data[name] = resolve(data[name])
+    workload = data.get("workload")
+    if isinstance(workload, str) and workload and (is_trace_file(workload) or (folder / workload).is_file()):
+        data["workload"] = resolve(workload)
+    if "profile" in data:
+        data["profile"] = resolve(data["profile"])
     if "catalog" in data:
         overlays = data["catalog"] if isinstance(data["catalog"], (list, tuple)) else [data["catalog"]]
         data["catalog"] = [resolve(v) for v in overlays]
@@ -175,6 +207,8 @@ def _as_scenario_error(error: ValidationError, layer: Layer | None) -> ScenarioE
     if first["type"] == "extra_forbidden":
         suggestions = near_misses(field, [*Scenario.model_fields, *(a for names in _ALIASES.values() for a in names)])
         message = "unknown field"
+    elif first["type"] == "tuple_type":
+        message = "must be text, or a list of texts"
     elif first["type"] == "literal_error":
         suggestions = near_misses(str(value), re.findall(r"'([^']+)'", message))
     line = (layer.line_of(path) or layer.line_of(path[:1]) or 1) if layer else None

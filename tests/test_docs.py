@@ -39,6 +39,14 @@ def test_links_lead_somewhere(page: Path, target: str) -> None:
         assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def test_equations_are_numbered_in_order_and_referred_to_by_numbers_that_exist() -> None:
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    defined = [(int(a), int(b)) for a, b in re.findall(r"^    .*\((\d+)\.(\d+)\)$", text, re.MULTILINE)]
+    assert len(defined) > 20
+    assert defined == sorted(set(defined))
+    assert {(int(a), int(b)) for a, b in re.findall(r"\(([1-9])\.(\d+)\)", text)} == set(defined)
+
+
 def test_modules_that_pages_name_exist() -> None:
     named = {
         (p, m)

@@ -218,10 +218,22 @@ class Runtime(Entry):
     prefill_token_budget: Positive = Field(description="Most prompt tokens batched in one step.")
     max_batch: Positive = Field(description="Most sequences decoding together in one replica.")
     memory_reserve: FractionOrZero = Field(description="Share of accelerator memory kept free.")
+    tokens_per_step: float = Field(
+        default=1.0, ge=1, description="Tokens that a sequence gets from a decode step, drafts accepted included."
+    )
+    draft_tokens: Count = Field(
+        default=0, description="Draft tokens verified a sequence and step: multi-token prediction, speculation."
+    )
     kv_transfer: KvTransferCosts
     defaults: Efficiency
     architectures: dict[str, EfficiencyPatch] = Field(default={}, description="Overrides by architecture.")  # type: ignore[valid-type]
     accelerators: dict[str, EfficiencyPatch] = Field(default={}, description="Overrides by accelerator.")  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _yields_what_it_verifies(self) -> Runtime:
+        if self.tokens_per_step > 1 + self.draft_tokens:
+            raise ValueError(f"tokens_per_step {self.tokens_per_step:g} exceeds 1 + draft_tokens {self.draft_tokens}")
+        return self
 
     def efficiency(self, accelerator: Accelerator) -> Efficiency:
         """Return the efficiencies on `accelerator`: its own, else its architecture's, else the defaults."""
@@ -362,6 +374,9 @@ class Workload(Entry):
     output_tokens: TokenDistribution
     correlation: float = Field(ge=-0.999, le=0.999, description="Of normal scores (Gaussian copula).")
     arrival_cv2: float = Field(default=1.0, gt=0, description="Squared coefficient of variation of gaps; 1 Poisson.")
+    prefix_cached: FractionOrZero = Field(
+        default=0.0, lt=1, description="Share of each prompt's tokens whose KV cache is there already."
+    )
 
 
 ENTRY_TYPES: tuple[type[Entry], ...] = (Accelerator, Machine, Fabric, Runtime, PriceBook, Llm, Workload)

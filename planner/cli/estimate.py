@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from planner.cli.options import (
     CatalogOption,
     Format,
+    DraftOption,
     FormatOption,
     KvPrecisionOption,
     ModelOption,
     OutputOption,
     PrecisionOption,
+    PrefixOption,
     QuietOption,
     RuntimeOption,
+    TokensPerStepOption,
     locating,
+    read_fraction,
 )
-from planner.cli.output import check_output, emit, format_of, text_width
+from planner.cli.output import check_output, emit, format_of, note, text_width
 
 if TYPE_CHECKING:
     from planner.estimation import Estimate
@@ -54,6 +59,13 @@ def estimate(
     precision: PrecisionOption = None,
     kv_precision: KvPrecisionOption = None,
     runtime: RuntimeOption = None,
+    prefix_cached: PrefixOption = None,
+    tokens_per_step: TokensPerStepOption = None,
+    draft_tokens: DraftOption = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw the roofline of the step: FILE.svg, .png or .html."),
+    ] = None,
     catalog: CatalogOption = None,
     format: FormatOption = None,
     output: OutputOption = None,
@@ -61,10 +73,19 @@ def estimate(
 ) -> None:
     """Estimate the time of one prefill or decode step of one replica, and say what bounds it."""
     check_output(output)
+    if plot is not None:
+        from planner.export.roofline_plot import check_plot
+
+        check_plot(plot)
+        check_output(plot)
     from planner.catalog.catalog import Catalog
     from planner.estimation import estimate as estimate_step
 
-    options = {"model": model, "runtime": runtime}
+    options: dict[str, Any] = {
+        "model": model, "runtime": runtime, "tokens_per_step": tokens_per_step, "draft_tokens": draft_tokens,
+    }  # fmt: skip
+    if prefix_cached is not None:
+        options["prefix_cached"] = read_fraction(prefix_cached, "--prefix-cached")
     with locating(context):
         result = estimate_step(
             machine=machine,
@@ -79,6 +100,12 @@ def estimate(
             catalog=Catalog.default(catalog or []),
             **{name: value for name, value in options.items() if value is not None},
         )
+    if plot is not None:
+        from planner.export.files import write_whole
+        from planner.export.roofline_plot import roofline_picture
+
+        write_whole(plot, roofline_picture(result, plot.suffix.casefold()))
+        note(f"wrote {plot}", quiet=quiet)
     emit(_text(result, format_of(format, output)), output, quiet=quiet)
 
 

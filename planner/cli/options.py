@@ -68,6 +68,24 @@ ArrivalOption = Annotated[
         "--arrival-cv2", "X", "Squared coefficient of variation of the gaps between arrivals; 1 is Poisson."
     ),
 ]
+PrefixOption = Annotated[
+    str | None,
+    scenario_option(
+        "--prefix-cached", "SHARE", "Of prompt tokens whose KV cache is there already. [default: the workload's, or 0]"
+    ),
+]
+TokensPerStepOption = Annotated[
+    float | None,
+    scenario_option(
+        "--tokens-per-step", "X", "Tokens a sequence gets from a decode step on average. [default: the runtime's, or 1]"
+    ),
+]
+DraftOption = Annotated[
+    int | None,
+    scenario_option(
+        "--draft-tokens", "N", "Draft tokens verified a sequence and decode step. [default: the runtime's, or 0]"
+    ),
+]
 RuntimeOption = Annotated[str | None, scenario_option("--runtime", "NAME", "Serving software. [default: vllm-2026]")]
 PrecisionOption = Annotated[
     str | None,
@@ -118,7 +136,14 @@ def _quantity(dimension: units.Dimension) -> Callable[[str, str], object]:
     return read
 
 
-def _fraction(text: str, where: str) -> object:
+def read_fraction(text: str, where: str) -> float:
+    """Read `36.6 %` or `0.366`.
+
+    Raises
+    ------
+    UnitError
+        Neither; `where` is the option.
+    """
     try:
         return units.parse(text, units.FRACTION)
     except UnitError as error:
@@ -168,6 +193,9 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "machine": ("machines", _as_is),
     "design": ("design", _as_is),
     "objective": ("objective", _as_is),
+    "prefix_cached": ("prefix_cached", read_fraction),
+    "tokens_per_step": ("tokens_per_step", _as_is),
+    "draft_tokens": ("draft_tokens", _as_is),
     "runtime": ("runtime", _as_is),
     "precision": ("precision", _as_is),
     "kv_precision": ("kv_precision", _as_is),
@@ -179,7 +207,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "max_total_machines": ("max_total_machines", _as_is),
     "max_pools": ("max_pools", _as_is),
     "spares": ("spares", _as_is),
-    "max_utilisation": ("max_utilisation", _fraction),
+    "max_utilisation": ("max_utilisation", read_fraction),
     "profile": ("profile", _as_is),
     "catalog": ("catalog", _paths),
     "solver": ("solver", _as_is),

@@ -7,42 +7,58 @@ from planner.export.text import aligned, number, percent, wrapped
 from planner.units import format_data, format_time
 
 
+def what_of(estimate: Estimate) -> str:
+    """The step in words: `decode step, 32 sequences with 1,024 tokens of context`."""
+    if estimate.phase == "decode":
+        return f"decode step, {_of(estimate.batch, 'sequence')} with {estimate.tokens:,} tokens of context"
+    what = f"prefill step, {_of(estimate.batch, 'prompt')} of {estimate.tokens:,} tokens"
+    return what + (f", {percent(estimate.prefix_cached, 1)} of them cached" if estimate.prefix_cached else "")
+
+
 def estimate_table(estimate: Estimate, *, width: int = 100) -> str:
     """Return an estimate as text: the step, what bounds it, and its operators.
 
     FLOP and bytes are those of one accelerator of the replica, over all layers of the step.
     """
-    if estimate.phase == "prefill":
-        what = f"prefill step, {_of(estimate.batch, 'prompt')} of {estimate.tokens:,} tokens"
-        done = "prompt tokens/s"
-    else:
-        what = f"decode step, {_of(estimate.batch, 'sequence')} with {estimate.tokens:,} tokens of context"
-        done = "tokens/s"
+    what = what_of(estimate)
+    done = "prompt tokens/s" if estimate.phase == "prefill" else "tokens/s"
+    drafts = []
+    if estimate.phase == "decode" and estimate.draft_tokens and estimate.time_per_token_s is not None:
+        drafts.append(
+            f"{_of(estimate.draft_tokens, 'draft token')} verified a sequence; at {number(estimate.tokens_per_step)} tokens "
+            f"a step that is {format_time(estimate.time_per_token_s)} a token"
+        )
     head = [
         f"{estimate.model} ({estimate.precision}, {estimate.runtime}) on {estimate.machine}, {estimate.layout}: {what}",
         f"{format_time(estimate.latency_s)}, +/- {percent(estimate.step_time_error)}; mostly {estimate.bound}-bound",
+        *drafts,
         f"{number(estimate.tokens_per_s)} {done} a replica; compute {percent(estimate.compute_utilisation)} and memory "
         f"{percent(estimate.memory_utilisation)} of peak; room for {estimate.resident_tokens:,.0f} KV-cache tokens",
     ]
     wanted = estimate.batch * estimate.tokens
     if wanted > estimate.resident_tokens:
         head.append(f"Does not fit: this step needs {wanted:,} KV-cache tokens")
-    titles = ["operator", "time", "share", "bound", "GFLOP", "bytes", "FLOP/byte"]
+    titles = ["operator", "time", "share", "bound", "achieved", "GFLOP", "bytes", "FLOP/byte"]
     rows = [
         [
             row.name,
             format_time(row.time_s),
             percent(row.share, 1),
             row.bound,
+            "-" if row.achieved_fraction is None else percent(row.achieved_fraction),
             number(row.flop / 1e9, 3) if row.flop else "-",
             format_data(row.bytes) if row.bytes else "-",
             "-" if row.flop_per_byte is None else number(row.flop_per_byte, 3),
         ]
         for row in estimate.breakdown
     ]
-    table = aligned(titles, rows, right=("time", "share", "GFLOP", "bytes", "FLOP/byte"))
+    table = aligned(titles, rows, right=("time", "share", "achieved", "GFLOP", "bytes", "FLOP/byte"))
     lines = [line for text in head for line in wrapped(text, width)]
-    return "\n".join([*lines, "", *table, "", "  GFLOP and bytes of one accelerator, all layers together"]) + "\n"
+    legend = [
+        "  achieved: of peak FLOP/s if bound by compute, of peak memory bandwidth if bound by memory",
+        "  GFLOP and bytes of one accelerator, all layers together",
+    ]
+    return "\n".join([*lines, "", *table, "", *legend]) + "\n"
 
 
 def _of(count: int, noun: str) -> str:

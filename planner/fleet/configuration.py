@@ -13,6 +13,7 @@ from planner.latency.layout import Layout
 from planner.latency.memory import kv_bytes_per_token, memory_fit, require_fit
 from planner.latency.profile import ProfileKey, ProfileLatency
 from planner.latency.roofline import RooflineLatency
+from planner.latency.shortcuts import Shortcuts, shortened
 from planner.serving.requests import Lane
 
 Profile = Mapping[ProfileKey, ProfileLatency]
@@ -91,6 +92,10 @@ class Serving:
         None: as the model's file says.
     profile : mapping or None
         Measured step times to use in place of the roofline.
+    shortcuts : Shortcuts
+        Work that requests are spared.
+    kv_share : float
+        KV cache that a request holds, over what it would hold if no layer had a sliding window.
     """
 
     llm: Llm
@@ -98,6 +103,8 @@ class Serving:
     precision: Precision | None = None
     kv_precision: Precision | None = None
     profile: Profile | None = None
+    shortcuts: Shortcuts = Shortcuts()
+    kv_share: float = 1.0
 
 
 def configure(
@@ -132,9 +139,9 @@ def configure(
         layout=layout,
         lane=Lane(
             step=step,
-            kv_tokens=fit.resident_tokens / layout.pipeline_parallel,
+            kv_tokens=fit.resident_tokens / layout.pipeline_parallel / serving.kv_share,
             max_batch=runtime.max_batch,
-            token_budget=runtime.prefill_token_budget,
+            token_budget=serving.shortcuts.prompt_token_budget(runtime.prefill_token_budget),
         ),
         price=catalog.price_of(machine.name, books),
         kv_bytes_per_token=kv_bytes_per_token(llm, layout),
@@ -240,13 +247,15 @@ def _degrees(n: int) -> list[int]:
 
 def _step_times(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> StepTimes:
     if serving.profile is None:
-        return RooflineLatency(serving.llm, machine, accelerator, serving.runtime, layout)
+        drafts = serving.shortcuts.draft_tokens
+        roofline = RooflineLatency(serving.llm, machine, accelerator, serving.runtime, layout, drafts)
+        return shortened(roofline, serving.shortcuts, serving.llm)
     models = _model_aliases(serving.llm.name)
     hardware = _hardware_aliases(machine, accelerator)
     for key, latency in serving.profile.items():
         same = key.model.casefold().replace("-", "") in models and key.hardware.casefold() in hardware
         if same and key.tensor_parallel == layout.tensor_parallel and layout.pipeline_parallel == 1:
-            return latency
+            return shortened(latency, serving.shortcuts, serving.llm, rows=serving.shortcuts.rows)
     known = sorted({f"{k.model} on {k.hardware} TP{k.tensor_parallel}" for k in serving.profile})
     raise CatalogError(
         f"the step-time profile has no rows for {serving.llm.name} on {machine.name} at TP{layout.tensor_parallel}",

@@ -88,11 +88,7 @@ class ClusterModel:
     def utilisation(self, i: int) -> float:
         """Rate of member `i` over the rate at which it would be busy all the time."""
         member, rate = self._members[i], float(self._rates[i][0])
-        if i in self._mixed:
-            queue = self._mixed[i]
-            top = queue.state(np.array([queue.most_resident]), member.n_lanes)
-            return rate / float(top.rate_per_s[0] * member.n_lanes[0])
-        queue_of = self._prefill.get(i) or self._decode[i]
+        queue_of = self._prefill.get(i) or self._decode.get(i) or self._mixed[i]
         return rate / max(float(queue_of.stable_rate_per_s(member.n_lanes)[0]), 1e-300)
 
     def is_stable(self) -> bool:
@@ -102,8 +98,10 @@ class ClusterModel:
                 return False
             if i in self._decode and self._decode_states[i].memory_full[0] > MEMORY_FULL_ALLOWED:
                 return False
-            if i in self._mixed and not self._mixed_states[i].batch[0] <= self._mixed[i].largest_batch * (1 + 1e-6):
-                return False
+            if i in self._mixed:
+                state = self._mixed_states[i]
+                if not (np.isfinite(state.batch[0]) and state.memory_full[0] <= MEMORY_FULL_ALLOWED):
+                    return False
         return True
 
     def prompt_share(self, i: int) -> float:

@@ -13,8 +13,8 @@ from planner.catalog.schema import Llm, MultiHeadAttention
 from planner.latency.batch import Batch, Floats
 
 STEP = "step"  # 1
-TOKENS = "tokens"  # n = prompt tokens + decoding sequences
-LOGITS = "logits"  # rows of the LM head: prompts that end, and decoding sequences
+TOKENS = "tokens"  # n = prompt tokens + tokens of decoding sequences
+LOGITS = "logits"  # rows of the LM head: prompts that end, and tokens of decoding sequences
 PROMPT_TOKENS = "prompt_tokens"
 PAIRS = "pairs"  # query-key pairs of prompts
 WINDOW_PAIRS = "window_pairs"  # of them, inside the sliding window
@@ -26,15 +26,19 @@ PREFILLS = "prefills"  # 1 in steps with prompts, else 0
 DECODING = "decoding"  # 1 in steps with decoding sequences, else 0
 MIXED = "mixed"  # 1 in steps with both, else 0
 
-def features(llm: Llm, batch: Batch, names: tuple[str, ...]) -> Floats:
+
+def features(llm: Llm, batch: Batch, names: tuple[str, ...], rows: int = 1) -> Floats:
     """Values of the features `names`, shape (number of names, *shape of the batch).
+
+    Each decoding sequence takes part with `rows` tokens: the next one, and the draft tokens to verify.
 
     Notes
     -----
     Experts touched by n tokens of which each picks k of E: E (1 - (1 - k/E)^n).
     """
     p, d, c = batch.prompt_tokens, batch.decode_sequences, batch.context_tokens
-    n = p + d
+    decoded = d if rows == 1 else rows * d
+    n = p + decoded
     found = np.empty((len(names), *np.broadcast(p, batch.attention_pairs, batch.n_prompts, d, c).shape))
     for i, name in enumerate(names):
         value: Floats | NDArray[np.bool_] | float
@@ -43,7 +47,7 @@ def features(llm: Llm, batch: Batch, names: tuple[str, ...]) -> Floats:
         elif name == TOKENS:
             value = n
         elif name == LOGITS:
-            value = batch.n_prompts + d
+            value = batch.n_prompts + decoded
         elif name == PROMPT_TOKENS:
             value = p
         elif name == PAIRS:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from planner.catalog.schema import PRECISION_BYTES, Accelerator, LatentAttention, Llm, Runtime
 from planner.errors import DoesNotFitError
 from planner.latency.layout import Layout
@@ -23,7 +26,7 @@ class MemoryFit:
     kv_bytes_per_token : float
         KV cache of one token on one accelerator [bytes].
     resident_tokens : float
-        Tokens of KV cache that one *replica* holds; 0 or less when the model does not fit.
+        Tokens of KV cache that one *replica* holds, each in every layer; 0 or less when the model does not fit.
     """
 
     capacity_bytes: float
@@ -61,6 +64,44 @@ def kv_bytes_per_token(llm: Llm, layout: Layout) -> float:
     """
     whole = layout.model_copy(update={"tensor_parallel": 1})
     return kv_bytes_per_token_layer(llm, whole) * llm.n_layers
+
+
+def kv_share_in_windows(
+    llm: Llm, prompt_tokens: ArrayLike, decode_steps: ArrayLike = 0.0, weight: ArrayLike = 1.0
+) -> float:
+    """KV cache that decoding sequences hold, over what they would hold without sliding windows.
+
+    Parameters
+    ----------
+    llm : Llm
+    prompt_tokens, decode_steps, weight : float or array_like, shape (n,)
+        Tokens a sequence begins with and decode steps it takes [tokens]; how many such sequences there are.
+
+    Returns
+    -------
+    float
+        1 for a model without windows.
+
+    Notes
+    -----
+    Of s tokens a layer with a window w keeps min(s, w), so that with a share f of such layers a sequence holds as much
+    as s - f max(s - w, 0) tokens in full. A sequence of L tokens and g steps is found at s = L + U g, U uniform, and
+    with probability proportional to g:
+
+    share = 1 - f E[max(s - w, 0)] / E[s],  int max(s - w, 0) ds = max(s - w, 0)^2 / 2               (2)
+    """
+    attention = llm.attention
+    if isinstance(attention, LatentAttention) or attention.window_tokens is None:
+        return 1.0
+    w = float(attention.window_tokens)
+    start, g, weight = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (prompt_tokens, decode_steps, weight)))
+    if float((weight * g).sum()) > 0:
+        beyond = (np.maximum(start + g - w, 0.0) ** 2 - np.maximum(start - w, 0.0) ** 2) / 2.0
+        whole = g * (start + g / 2.0)
+    else:
+        beyond, whole = np.maximum(start - w, 0.0), start
+    windowed = attention.n_window_layers / llm.n_layers
+    return 1.0 - windowed * float((weight * beyond).sum()) / float((weight * whole).sum())
 
 
 def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:

@@ -61,15 +61,15 @@ class Operator:
     peak_flop_per_s: float
 
 
-def operators_of(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency) -> list[Operator]:
-    """Operators of one step, in the order they run."""
+def operators_of(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency, rows: int = 1) -> list[Operator]:
+    """Operators of one step, in the order they run; decoding sequences take part with `rows` tokens each."""
     dense = matrices(llm, layout)
     streaming = efficiency.weight_streaming * rates.bandwidth_bytes_per_s
     found = [_product(m, rates, efficiency.gemm_half_tokens, streaming) for m in dense]
     if llm.experts:
         found.append(_experts(llm, layout, rates.expert_gemm, efficiency, streaming))
     found.append(_prefill_attention(llm, layout, rates, efficiency, streaming))
-    found.append(_decode_attention(llm, layout, rates, efficiency))
+    found.append(_decode_attention(llm, layout, rates, efficiency, rows))
     found.append(_elementwise(llm, dense, rates, streaming))
     if rates.gemm.precision in QUANTISED or rates.expert_gemm.precision in QUANTISED:
         found.append(_quantise(llm, layout, dense, rates, streaming))
@@ -169,8 +169,8 @@ def _prefill_attention(llm: Llm, layout: Layout, rates: Rates, efficiency: Effic
     )
 
 
-def _decode_attention(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency) -> Operator:
-    """Reads the KV cache of every context token once a step.
+def _decode_attention(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency, rows: int) -> Operator:
+    """Reads the KV cache of every context token once a step, whatever the number of its queries.
 
     FLOP: 4 H d a context token; latent attention runs on the latents themselves, 2 H (2 r_kv + d_rope)
     (DeepSeek-V2, arXiv 2405.04434, section 2.1.2: the expansions are absorbed into query and output products).
@@ -181,7 +181,7 @@ def _decode_attention(llm: Llm, layout: Layout, rates: Rates, efficiency: Effici
         per_token = 2.0 * heads * (2 * attention.kv_lora_rank + attention.qk_rope_head_dim)
     else:
         per_token = 4.0 * heads * attention.head_dim
-    flop = _split(llm, CONTEXT, WINDOW_CONTEXT, per_token)
+    flop = _split(llm, CONTEXT, WINDOW_CONTEXT, rows * per_token)
     traffic = _split(llm, CONTEXT, WINDOW_CONTEXT, kv_bytes_per_token_layer(llm, layout))
     return Operator(
         name="attention-decode",

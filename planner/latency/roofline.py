@@ -39,7 +39,7 @@ from planner.latency.layout import Layout
 from planner.latency.operators import ACTIVATION_BYTES, Operator, operators_of
 from planner.latency.rates import Rates, link_bytes_per_s, rates_of
 
-__all__ = ["OperatorCost", "RooflineLatency"]
+__all__ = ["OperatorCost", "Roof", "RooflineLatency"]
 
 CHUNK = 8192  # steps computed together: their features and costs then stay in the processor's cache
 
@@ -58,6 +58,8 @@ class OperatorCost:
         Elapsed time, and what compute alone and memory alone would take [s].
     flop, bytes : ndarray
         Work [FLOP] and memory traffic [bytes].
+    peak_flop_per_s : float
+        Peak that the work is done at; 0 where there is none.
     """
 
     name: str
@@ -67,6 +69,24 @@ class OperatorCost:
     memory_time_s: Floats
     flop: Floats
     bytes: Floats
+    peak_flop_per_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Roof:
+    """A limit of one accelerator, and how much of it the runtime reaches.
+
+    Attributes
+    ----------
+    name : str
+        `memory` [bytes/s], or the precision of matrix products [FLOP/s].
+    peak, achieved : float
+        By the datasheet, and with many tokens under this runtime.
+    """
+
+    name: str
+    peak: float
+    achieved: float
 
 
 class RooflineLatency:
@@ -76,6 +96,8 @@ class RooflineLatency:
     ----------
     llm, machine, accelerator, runtime : catalog entries
     layout : Layout
+    draft_tokens : int
+        Draft tokens that a decode step verifies for each sequence beside its next token.
 
     Raises
     ------
@@ -83,8 +105,17 @@ class RooflineLatency:
         The accelerator cannot compute in the layout's precision, or ranks have no link between them.
     """
 
-    def __init__(self, llm: Llm, machine: Machine, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> None:
+    def __init__(
+        self,
+        llm: Llm,
+        machine: Machine,
+        accelerator: Accelerator,
+        runtime: Runtime,
+        layout: Layout,
+        draft_tokens: int = 0,
+    ) -> None:
         self.llm = llm
+        self._tokens_per_sequence = 1 + draft_tokens
         self.layout = layout
         self._efficiency = efficiency = runtime.efficiency(accelerator)
         self._rates: Rates = rates_of(llm, accelerator, efficiency, layout)
@@ -96,7 +127,9 @@ class RooflineLatency:
         self._prefill_factor = cap.prefill_time_factor if cap else 1.0
         self._decode_factor = cap.decode_time_factor if cap else 1.0
 
-        self._operators: list[Operator] = operators_of(llm, layout, self._rates, efficiency)
+        self._operators: list[Operator] = operators_of(
+            llm, layout, self._rates, efficiency, self._tokens_per_sequence
+        )
         self._network = self._network_rows()
         self._direct = self._direct_all_reduce()
         self._slow_s_per_token = self._slow_part()
@@ -164,8 +197,8 @@ class RooflineLatency:
                 zero + self._sum(row, batch) for row in (o.compute_s, o.memory_s, o.launches, o.flop, o.bytes)
             )
             time_s = np.maximum(compute_s, memory_s) + self._efficiency.kernel_launch_s * launches
-            costs.append(OperatorCost(o.name, "roofline", time_s, compute_s, memory_s, flop, traffic))
-        tokens = batch.prompt_tokens + batch.decode_sequences
+            costs.append(OperatorCost(o.name, "roofline", time_s, compute_s, memory_s, flop, traffic, o.peak_flop_per_s))
+        tokens = batch.prompt_tokens + self._tokens_per_sequence * batch.decode_sequences
         for name, row in self._network.items():
             time_s = zero + self._sum(row, batch)
             if name == "all-reduce":
@@ -185,11 +218,19 @@ class RooflineLatency:
         traffic = sum((self._sum(o.bytes, batch) for o in self._operators), np.float64(0.0))
         return peak_s / time_s, traffic / (time_s * self._rates.bandwidth_bytes_per_s)
 
+    def roofs(self) -> list[Roof]:
+        """The memory roof, and the compute roof of each precision that products are computed in, highest first."""
+        bandwidth = self._rates.bandwidth_bytes_per_s
+        used = [self._rates.head_gemm, self._rates.gemm, *([self._rates.expert_gemm] if self.llm.experts else [])]
+        compute = [Roof(r.precision, r.peak_flop_per_s, r.flop_per_s) for r in {r.precision: r for r in used}.values()]
+        compute.sort(key=lambda roof: -roof.peak)
+        return [Roof("memory", bandwidth, self._efficiency.weight_streaming * bandwidth), *compute]
+
     # -- times of a step from its features ----------------------------------------------------------------------
 
     def _device_and_step_s(self, batch: Batch) -> tuple[Floats, Floats]:
         """Time of the device, and of the step: device, at least the floor of layers with prompts, and host."""
-        x = features(self.llm, batch, self._names)
+        x = features(self.llm, batch, self._names, self._tokens_per_sequence)
         rows = np.dot(self._rows, x) if x.ndim <= 2 else np.tensordot(self._rows, x, axes=1)
         host_s, busy_s = rows[0], rows[1]
         if len(rows) > 2:
@@ -209,7 +250,7 @@ class RooflineLatency:
         return busy_s, total_s
 
     def _sum(self, coefficients: dict[str, float], batch: Batch) -> Floats:
-        values = features(self.llm, batch, tuple(coefficients))
+        values = features(self.llm, batch, tuple(coefficients), self._tokens_per_sequence)
         return np.tensordot(np.array(list(coefficients.values())), values, axes=1)
 
     def _slow_s(self, tokens: Floats) -> Floats:

@@ -33,7 +33,8 @@ class Cells:
         """Mean of `values` (one a point) in each class."""
         if not self.order.size:
             return np.zeros(0)
-        return np.add.reduceat(self.weight * values[self.order], self.starts) / np.add.reduceat(self.weight, self.starts)
+        sums = np.add.reduceat(self.weight * values[self.order], self.starts)
+        return sums / np.add.reduceat(self.weight, self.starts)
 
 
 def cells(values: Floats, weight: Floats, n_cells: int) -> Cells:

@@ -93,10 +93,9 @@ class DecodeQueue:
     """
 
     def __init__(self, lane: Lane, traffic: Traffic) -> None:
-        self._traffic = traffic
-        self.most_resident = lane.resident_sequences(traffic)
+        self._traffic, self._lane = traffic, lane
         self._peakedness = (1.0 + traffic.arrival_cv2) / 2.0
-        top = max(self.most_resident, 1.0)
+        top = max(float(lane.resident_sequences(traffic)), 1.0)  # of one lane alone, where it is largest
         # Step time over the batch, dense enough to interpolate; log-sums of it are what (1) needs.
         self._batch = np.unique(np.concatenate([np.arange(0.0, min(top, 64.0) + 1), np.linspace(0.0, top, 129)]))
         self._tbt_s = lane.decode_time_s(np.maximum(self._batch, 1.0), traffic.decode_context_tokens)
@@ -114,17 +113,19 @@ class DecodeQueue:
         return np.interp(batch, self._batch, self._tbt_s)
 
     def _seen(self, x: Floats) -> Floats:
-        """Batch that a request sees with `x` requests a lane: (1), at least itself and at most what memory allows."""
+        """Batch that a request sees with `x` requests a lane: (1), at least itself."""
         whole = np.floor(x)
-        seen = (whole**2 + (x - whole) * (2.0 * whole + 1.0)) / np.maximum(x, 1e-12)
-        return np.minimum(np.maximum(seen, 1.0), self.most_resident)
+        return np.maximum((whole**2 + (x - whole) * (2.0 * whole + 1.0)) / np.maximum(x, 1e-12), 1.0)
+
+    def most_resident(self, n_lanes: Floats) -> Floats:
+        """Sequences on each of so many lanes that KV memory and the batch limit allow."""
+        return self._lane.resident_sequences(self._traffic, n_lanes)
 
     def stable_rate_per_s(self, n_lanes: Floats) -> Floats:
         """Rate at which every lane always runs the largest batch that memory allows [requests/s]."""
-        if self.most_resident < 1.0:
-            return np.zeros_like(np.asarray(n_lanes, dtype=float))
-        slots_per_s = self.most_resident / self.step_time_s(np.float64(self.most_resident))
-        return n_lanes * slots_per_s / self._traffic.mean_decode_steps
+        most = self.most_resident(n_lanes)
+        rate = n_lanes * most / self.step_time_s(most) / self._traffic.mean_decode_steps
+        return np.where(most < 1.0, 0.0, rate)
 
     def late_tbt(self, limit_s: Floats, transfer_s: Floats) -> LateCurve:
         """Share of requests whose mean TBT misses its limit, as a function of the step time.
@@ -176,24 +177,25 @@ class DecodeQueue:
         states, probability, full = self._states(rate_per_s, n_lanes)
         lanes = n_lanes[:, None]
         # An arrival is itself part of the batch it sees.
-        step_s = self.step_time_s(self._seen((states + 1.0) / lanes))
+        most = self.most_resident(n_lanes)[:, None]
+        step_s = self.step_time_s(np.minimum(self._seen((states + 1.0) / lanes), np.maximum(most, 1.0)))
         return DecodeState(states / lanes, probability, step_s, states >= lanes, full)
 
     def _states(self, rate_per_s: Floats, n_lanes: Floats) -> tuple[Floats, Floats, Floats]:
         """States (k, s), their probabilities (k, s), and the probability (k,) of finding the memory full."""
         load = np.maximum(rate_per_s * self._traffic.mean_decode_steps, 1e-300)
-        most = np.maximum(np.floor(n_lanes * self.most_resident), 1.0)
+        resident = self.most_resident(n_lanes)
+        most = np.maximum(np.floor(n_lanes * resident), 1.0)
         exact = most < _STATES
         n = np.arange(_STATES, dtype=float)
         if exact.all():
             states, log_weight = np.broadcast_to(n, (most.size, _STATES)), self._exact_log_weight(load, n_lanes)
         else:
-            states = np.where(exact[:, None], n, self._window(load, n_lanes, most))
-            log_weight = np.where(
-                exact[:, None], self._exact_log_weight(load, n_lanes), self._smooth_log_weight(states, load, n_lanes)
-            )
+            states = np.where(exact[:, None], n, self._window(load, n_lanes, most, resident))
+            smooth = self._smooth_log_weight(states, load, n_lanes, resident)
+            log_weight = np.where(exact[:, None], self._exact_log_weight(load, n_lanes), smooth)
         log_weight = np.where(states < most[:, None], log_weight, -np.inf) / self._peakedness
-        ratio = (load * self.step_time_s(np.float64(self.most_resident)) / most) ** (1.0 / self._peakedness)
+        ratio = (load * self.step_time_s(resident) / most) ** (1.0 / self._peakedness)
         # From the memory limit on, the pace is constant: a geometric tail behind the last state below it.
         last = np.maximum((states < most[:, None]).sum(axis=1, keepdims=True) - 1, 0)
         top = log_weight.max(axis=1, keepdims=True)
@@ -201,7 +203,7 @@ class DecodeQueue:
         spacing = np.where(exact, 1.0, np.maximum(states[:, 1] - states[:, 0], 1.0))
         reaches_limit = exact | (states[:, -1] >= most - spacing)
         edge = np.take_along_axis(mass, last, axis=1)[:, 0] * ratio
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             tail = np.where(ratio < 1.0, edge / np.maximum(1.0 - ratio, 1e-12) / spacing, np.inf)
         tail = np.where(reaches_limit, tail, 0.0)
         unstable = ~np.isfinite(tail) | (ratio >= 1.0)
@@ -214,11 +216,11 @@ class DecodeQueue:
         steps = np.log(load[:, None] * self.step_time_s(self._seen(i / lanes[:, None])) / i)
         return np.concatenate([np.zeros((lanes.size, 1)), np.cumsum(steps, axis=1)], axis=1)
 
-    def _smooth_log_weight(self, states: Floats, load: Floats, lanes: Floats) -> Floats:
+    def _smooth_log_weight(self, states: Floats, load: Floats, lanes: Floats, resident: Floats) -> Floats:
         """Logarithm of (2) for many requests: the sum as an integral, the factorial by Stirling."""
         n = np.maximum(states, 1.0)
         # The sum over 1..n is the integral from 1/2 to n + 1/2 (midpoint rule).
-        x = np.minimum((n + 0.5) / lanes[:, None], self.most_resident)
+        x = np.minimum((n + 0.5) / lanes[:, None], resident[:, None])
         integral = self._integral_of_log_tbt(x) - self._integral_of_log_tbt(0.5 / lanes[:, None])
         factorial = n * np.log(n) - n + 0.5 * np.log(2.0 * np.pi * n) + 1.0 / (12.0 * n)
         return n * np.log(load[:, None]) + lanes[:, None] * integral - factorial
@@ -230,12 +232,12 @@ class DecodeQueue:
         slope = (self._log_tbt[at + 1] - self._log_tbt[at]) / self._spacing[at]
         return self._log_integral[at] + dx * (self._log_tbt[at] + 0.5 * dx * slope)
 
-    def _window(self, load: Floats, lanes: Floats, most: Floats) -> Floats:
+    def _window(self, load: Floats, lanes: Floats, most: Floats, resident: Floats) -> Floats:
         """States around the most likely one, nine standard deviations either way."""
         pace = self._batch / self._tbt_s  # sequences a second and lane, rising with the batch
         mode = lanes * np.interp(load / lanes, pace, self._batch)
         mode = np.minimum(mode, most)
-        batch = np.clip(mode / lanes, 1.0, self.most_resident)
+        batch = np.clip(mode / lanes, 1.0, np.maximum(resident, 1.0))
         slope = (self.step_time_s(batch * 1.02) - self.step_time_s(batch * 0.98)) / (0.04 * batch)
         elasticity = np.clip(slope * batch / self.step_time_s(batch), 0.0, 0.97)
         width = 9.0 * np.sqrt(np.maximum(mode, 1.0) * self._peakedness / (1.0 - elasticity))

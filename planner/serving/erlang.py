@@ -38,7 +38,7 @@ def erlang_c(n_servers: ArrayLike, offered_load: ArrayLike) -> Floats:
     .. [1] Cooper, Introduction to Queueing Theory, 2nd ed., 1981, eq. 3.4-3.6.
     .. [2] Jagerman, Bell System Technical Journal 53(3), 1974, for (2).
     """
-    k, a = np.broadcast_arrays(np.asarray(n_servers, dtype=float), np.maximum(np.asarray(offered_load, dtype=float), 0.0))
+    k, a = _as_arrays(n_servers, offered_load)
     blocking = erlang_b(k, a)
     with np.errstate(divide="ignore", invalid="ignore"):
         waiting = blocking / (1.0 - a / k * (1.0 - blocking))
@@ -47,7 +47,7 @@ def erlang_c(n_servers: ArrayLike, offered_load: ArrayLike) -> Floats:
 
 def erlang_b(n_servers: ArrayLike, offered_load: ArrayLike) -> Floats:
     """Probability that all k servers are busy where nobody waits, M/M/k/k; arguments as in `erlang_c`."""
-    k, a = np.broadcast_arrays(np.asarray(n_servers, dtype=float), np.maximum(np.asarray(offered_load, dtype=float), 0.0))
+    k, a = _as_arrays(n_servers, offered_load)
     shape, k, a = k.shape, k.ravel(), a.ravel()
     blocking = np.zeros(k.shape)
     few = k <= _RECURSION_LIMIT
@@ -59,12 +59,20 @@ def erlang_b(n_servers: ArrayLike, offered_load: ArrayLike) -> Floats:
     return blocking.reshape(shape)
 
 
+def _as_arrays(n_servers: ArrayLike, offered_load: ArrayLike) -> tuple[Floats, Floats]:
+    k, a = np.broadcast_arrays(np.asarray(n_servers, dtype=float), np.asarray(offered_load, dtype=float))
+    return k, np.maximum(a, 0.0)
+
+
 def _blocking_recursion(k: Floats, a: Floats) -> Floats:
-    blocking = np.ones(k.shape)
-    for j in range(1, int(k.max()) + 1):
-        step = a * blocking
-        blocking = np.where(j <= k, step / (j + step), blocking)
-    return blocking
+    # 1/B = 1 + k/a (1 + (k-1)/a (1 + ...)), (1) upside down; fewer servers start later.
+    most = int(k.max())
+    with np.errstate(divide="ignore", over="ignore"):
+        factors = np.maximum(k - most + np.arange(1.0, most + 1.0)[:, None], 0.0) / np.maximum(a, 1e-300)
+        inverse = np.ones(k.shape)
+        for factor in factors:
+            inverse = 1.0 + factor * inverse
+    return 1.0 / inverse
 
 
 def _blocking_integral(k: Floats, a: Floats) -> Floats:

@@ -13,10 +13,12 @@ from planner.serving.requests import Lane, Traffic
 
 _RESIDUAL = np.array([1.0, 3.0, 5.0]) / 6.0  # where in a running step an arrival falls: midpoints of thirds
 _HERMITE_X = np.array([-2.8569700138728056, -1.3556261799742659, 0.0, 1.3556261799742659, 2.8569700138728056])
-_HERMITE_W = np.array([0.011257411327720688, 0.2220759220056126, 0.5333333333333333, 0.2220759220056126, 0.011257411327720688])  # fmt: skip
-_PROMPT_CELLS = 128  # classes of prompts over which TTFT is summed
-_GAP_CELLS = 24  # classes of output length over which TBT percentiles are summed
-_RATE_NODES = 48  # batches at which (1) is solved
+_HERMITE_W = np.array(
+    [0.011257411327720688, 0.2220759220056126, 0.5333333333333333, 0.2220759220056126, 0.011257411327720688]
+)
+_PROMPT_CELLS = 96  # classes of prompts over which TTFT is summed
+_GAP_CELLS = 20  # classes of output length over which TBT percentiles are summed
+_BATCHES = 48  # sizes at which step times are tabulated and (1) is solved
 _RATE_STEPS = 9
 
 
@@ -32,6 +34,8 @@ class MixedState:
         Requests that the lane then serves [requests/s].
     decode_step_s, prompt_step_s, prompt_step_cv2 : ndarray
         Time of a step without prompts; mean [s] and variability of one with a prompt.
+    prompt_offset_s, prompt_slope : ndarray
+        A step with a prompt takes offset + slope x the time of that prompt alone.
     prompt_share : ndarray
         Share r of time in steps that carry a prompt.
     behind, per_step, breeding : ndarray
@@ -39,6 +43,8 @@ class MixedState:
         brings; prompts that each of these brings while it is computed.
     tbt_cv : ndarray
         Spread of the mean TBT that the fluctuating batch alone causes, relative.
+    memory_full : ndarray
+        Share of time that no KV memory, or no place in the batch, is free.
     """
 
     batch: Floats
@@ -46,11 +52,14 @@ class MixedState:
     decode_step_s: Floats
     prompt_step_s: Floats
     prompt_step_cv2: Floats
+    prompt_offset_s: Floats
+    prompt_slope: Floats
     prompt_share: Floats
     behind: Floats
     per_step: Floats
     breeding: Floats
     tbt_cv: Floats
+    memory_full: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,24 +108,27 @@ class MixedQueue:
 
     def __init__(self, lane: Lane, traffic: Traffic) -> None:
         self._lane, self._traffic = lane, traffic
-        self.most_resident = lane.resident_sequences(traffic)
         prompt, weight = traffic.prompt_tokens, traffic.weight
         self.alone_s = lane.prefill_time_s(prompt)
         self._mean_alone_s = float(weight @ self.alone_s)
         self._var_alone = float(weight @ (self.alone_s - self._mean_alone_s) ** 2)
-        top = max(self.most_resident, 1.0)
-        self._batch = np.unique(np.concatenate([np.arange(0.0, min(top, 32.0) + 1), np.linspace(0.0, top, 65)]))
+        self._tokens, self._tokens_sd = traffic.resident_tokens()
+        # Sequences on a lane that fill KV memory or the batch limit on average.
+        self.largest_batch = float(np.clip(lane.kv_tokens / self._tokens, 0.0, lane.max_batch))
+        top = max(self.largest_batch, 1.0)
+        self._nodes = np.concatenate([[0.0], np.geomspace(min(0.02, top / 50.0), top, _BATCHES)])
         context = traffic.decode_context_tokens
-        self._decode_s = lane.decode_time_s(np.maximum(self._batch, 1.0), context)
+        decode_s = lane.decode_time_s(np.maximum(self._nodes, 1.0), context)
         # T_p(L, B) = offset(B) + slope(B) S(L): exact at two prompt sizes, near it between.
         small, large = _two_sizes(prompt, weight)
         low_s, high_s = (
-            lane.step.step_time_s(mixed_batch(size, 1.0, self._batch, context)) for size in (small, large)
+            lane.step.step_time_s(mixed_batch(size, 1.0, self._nodes, context)) for size in (small, large)
         )
         alone_low, alone_high = lane.prefill_time_s(np.array([small, large]))
         spread = alone_high - alone_low
-        self._slope = (high_s - low_s) / spread if spread > 1e-12 else low_s / alone_low
-        self._offset = low_s - self._slope * alone_low
+        slope = (high_s - low_s) / spread if spread > 1e-12 else low_s / alone_low
+        self._steps = decode_s, low_s - slope * alone_low, slope
+        self._cv2: Floats = np.asarray(self._var_alone / self._mean_alone_s**2)
         several = np.where(traffic.decode_steps > 0, weight, 0.0)
         self._gap_cells = cells(traffic.decode_steps, several, _GAP_CELLS)
         self._gaps = np.maximum(self._gap_cells.means(traffic.decode_steps), 1.0)
@@ -127,43 +139,49 @@ class MixedQueue:
         # TTFT and its limits depend on the prompt alone, so it is enough to look at classes of prompts.
         self._prompt_cells = cells(traffic.prompt_tokens, weight, _PROMPT_CELLS)
         self._alone_of_cell = self._prompt_cells.means(self.alone_s)
-        self._rate_nodes = np.concatenate([[0.0], np.geomspace(min(0.02, top / 50.0), top, _RATE_NODES)])
-        self._rates: dict[bytes, Floats] = {}
-
-    @property
-    def largest_batch(self) -> float:
-        """Most sequences on a lane that KV memory allows, with room for their number to fluctuate."""
-        # Their number is about Poisson: B + 2.33 sqrt(B) <= most_resident keeps the memory free 99 % of the time.
-        return ((np.sqrt(2.326**2 + 4.0 * max(self.most_resident, 0.0)) - 2.326) / 2.0) ** 2
+        self._known: dict[bytes, tuple[Floats, Floats]] = {}
 
     def stable_rate_per_s(self, n_lanes: Floats) -> Floats:
-        """Rate at which every lane holds the largest batch that memory allows [requests/s]."""
-        return self.state(np.full(n_lanes.shape, self.most_resident), n_lanes).rate_per_s * n_lanes
+        """Rate at which every lane always holds the largest batch [requests/s]."""
+        rates = self._tables(n_lanes)[0]
+        return np.array([np.interp(self.largest_batch, self._nodes, row) for row in rates]) * n_lanes
 
     def state(self, batch: Floats, n_lanes: Floats) -> MixedState:
         """Where a lane settles with `batch` sequences decoding, from (1); both of shape (k,)."""
         overloaded = ~np.isfinite(batch)  # a lane that cannot carry its load is marked by an infinite batch
-        batch = np.where(overloaded, self._batch[-1], batch)
-        rate = self._rate_at(batch, n_lanes)
-        decode_s, prompt_s, cv2 = self._steps_at(batch)
+        batch = np.where(overloaded, self._nodes[-1], batch)
+        at = np.clip(np.searchsorted(self._nodes, batch, side="right") - 1, 0, self._nodes.size - 2)
+        part = (batch - self._nodes[at]) / (self._nodes[at + 1] - self._nodes[at])
+        rates, elasticities = self._tables(n_lanes)
+        rows = np.arange(batch.size)
+        rate, elasticity = (y[rows, at] + part * (y[rows, at + 1] - y[rows, at]) for y in (rates, elasticities))
+        decode_s, offset, slope = (y[at] + part * (y[at + 1] - y[at]) for y in self._steps)
+        prompt_s, cv2 = self._prompt_step(offset, slope)
         prompts = self._prompts(rate, batch, decode_s, prompt_s, cv2, n_lanes)
-        # The batch fluctuates like Poisson, wider where a larger one slows the lane; k lanes share the swings.
-        g = self._traffic.mean_decode_steps
-        above, below = batch * 1.1, batch * 0.9
-        tbt = [self._decode_time_s(rate, x, n_lanes) / g for x in (above, below)]
-        elasticity = np.clip((tbt[0] - tbt[1]) / (tbt[0] + tbt[1]) / 0.1, 0.0, 0.9)
-        tbt_cv = elasticity / np.sqrt(np.maximum(batch * n_lanes * (1.0 - elasticity), 1.0))
+        # The batch fluctuates like Poisson, wider where a larger one slows the lane and where prompts end in clumps
+        # behind each other; k lanes share the swings.
+        clumped = np.maximum(1.0 - prompts.breeding - prompts.per_step, 0.1)
+        swings = batch / (n_lanes * (1.0 - elasticity) * clumped)  # variance of the batch
+        tbt_cv = elasticity * np.minimum(np.sqrt(swings) / np.maximum(batch, 1.0), 1.0)
+        full = self._memory_full(batch, prompts.share, swings)
         batch = np.where(overloaded, np.inf, batch)
         return MixedState(
-            batch, rate, decode_s, prompt_s, cv2,
-            prompts.share, prompts.behind, prompts.per_step, prompts.breeding, tbt_cv,
+            batch, rate, decode_s, prompt_s, cv2, offset, slope,
+            prompts.share, prompts.behind, prompts.per_step, prompts.breeding, tbt_cv, full,
         )  # fmt: skip
 
-    def _steps_at(self, batch: Floats) -> tuple[Floats, Floats, Floats]:
-        """Time of a step without and with a prompt [s], and the variability of the latter, at a batch."""
-        slope = np.interp(batch, self._batch, self._slope)
-        prompt_s = np.interp(batch, self._batch, self._offset) + slope * self._mean_alone_s
-        return np.interp(batch, self._batch, self._decode_s), prompt_s, slope**2 * self._var_alone / prompt_s**2
+    def _memory_full(self, batch: Floats, computing: Floats, variance: Floats) -> Floats:
+        """Chance that a lane has no KV memory or place in the batch for one more, number and sizes varying."""
+        present = batch + computing + 1.0
+        sd = np.sqrt(present * self._tokens_sd**2 + variance * self._tokens**2)
+        memory = _normal_tail((self._lane.kv_tokens - present * self._tokens) / np.maximum(sd, 1e-9))
+        limit = _normal_tail((self._lane.max_batch - present + 0.5) / np.sqrt(np.maximum(variance, 1e-9)))
+        return np.maximum(memory, limit)
+
+    def _prompt_step(self, offset: Floats, slope: Floats) -> tuple[Floats, Floats]:
+        """Mean time of a step with a prompt [s], and its variability."""
+        prompt_s = offset + slope * self._mean_alone_s
+        return prompt_s, slope**2 * self._var_alone / prompt_s**2
 
     def _prompts(
         self, rate: Floats, batch: Floats, decode_s: Floats, prompt_s: Floats, cv2: Floats, n_lanes: Floats
@@ -176,53 +194,54 @@ class MixedQueue:
         per_step = met * rate * (1.0 - all_busy) / (1.0 - share) * decode_s
         return _Prompts(share, all_busy * (1.0 + wait), per_step, all_busy - per_step)
 
-    def _decode_time_s(self, rate: Floats, batch: Floats, n_lanes: Floats) -> Floats:
-        """E[g t_d + X (T_p - t_d)] [s], elementwise."""
-        decode_s, prompt_s, cv2 = self._steps_at(batch)
-        p = self._prompts(rate, batch, decode_s, prompt_s, cv2, n_lanes)
+    def _decode_time_s(self, rate: Floats, batch: Floats, steps: tuple[Floats, Floats], n_lanes: Floats) -> Floats:
+        """E[g t_d + X (T_p - t_d)] [s], elementwise; `steps` are t_d and E[T_p] at the batch."""
+        decode_s, prompt_s = steps
+        p = self._prompts(rate, batch, decode_s, prompt_s, self._cv2, n_lanes)
         first, slope = p.behind / (1.0 - p.breeding), np.minimum(p.per_step / (1.0 - p.breeding), 1.0 - 1e-9)
         # Requests shorter than this meet a prompt at every step.
         short = first / (1.0 - slope)
-        below, steps = (np.interp(short, self._sorted_g, x) for x in (self._share_below, self._steps_below))
+        below, steps_below = (np.interp(short, self._sorted_g, x) for x in (self._share_below, self._steps_below))
         g = self._traffic.mean_decode_steps
-        met = steps + first * (1.0 - below) + slope * (g - steps)
+        met = steps_below + first * (1.0 - below) + slope * (g - steps_below)
         return g * decode_s + np.minimum(met, g) * np.maximum(prompt_s - decode_s, 0.0)
 
-    def _rate_at(self, batch: Floats, n_lanes: Floats) -> Floats:
-        """Rate of a lane with `batch` sequences decoding [requests/s]; both of shape (k,)."""
-        nodes, rates = self._rate_nodes, self._rate_table(n_lanes)
-        at = np.clip(np.searchsorted(nodes, batch, side="right") - 1, 0, nodes.size - 2)
-        part = (batch - nodes[at]) / (nodes[at + 1] - nodes[at])
-        rows = np.arange(rates.shape[0])
-        return rates[rows, at] + part * (rates[rows, at + 1] - rates[rows, at])
-
-    def _rate_table(self, n_lanes: Floats) -> Floats:
-        """Rates that solve (1) at each batch of `_rate_nodes`, shape (k, b)."""
+    def _tables(self, n_lanes: Floats) -> tuple[Floats, Floats]:
+        """Rates of a lane that solve (1) at each batch of the nodes [requests/s], and by how much a larger batch
+        then lengthens decoding (elasticity); both of shape (k, b)."""
         key = n_lanes.tobytes()
-        if key not in self._rates:
-            batch = np.broadcast_to(self._rate_nodes[1:], (n_lanes.size, _RATE_NODES))
-            lanes = n_lanes[:, None]
-            decode_s, prompt_s, _ = self._steps_at(batch)
-            # Without prompts behind it and with every later prompt met: B/t_d = l (g + B (T_p/t_d - 1)).
-            hi = np.minimum(
-                batch / decode_s / (self._traffic.mean_decode_steps), (1.0 - 1e-9) / prompt_s
-            )
-            lo = np.zeros_like(hi)
-            f_lo, f_hi = -batch, hi * self._decode_time_s(hi, batch, lanes) - batch
+        if key not in self._known:
+            batch, lanes = self._nodes[1:], n_lanes[:, None]
+            decode_s, offset, slope = self._steps
+            prompt_s = self._prompt_step(offset, slope)[0]
+            at_node = decode_s[1:], prompt_s[1:]
+            # Without a single prompt met, B = l g t_d; and prompts cannot take all of the time.
+            hi = np.minimum(batch / at_node[0] / self._traffic.mean_decode_steps, (1.0 - 1e-9) / at_node[1])
+            hi = np.broadcast_to(hi, (n_lanes.size, batch.size))
+            lo, f_lo = np.zeros_like(hi), np.broadcast_to(-batch, hi.shape)
+            f_hi = hi * self._decode_time_s(hi, batch, at_node, lanes) - batch
             for _ in range(_RATE_STEPS):  # Illinois
                 x = np.where(f_hi > f_lo, hi - f_hi * (hi - lo) / np.maximum(f_hi - f_lo, 1e-300), lo)
-                f = x * self._decode_time_s(x, batch, lanes) - batch
+                f = x * self._decode_time_s(x, batch, at_node, lanes) - batch
                 up = f > 0
                 f_lo, f_hi = np.where(up, f_lo * 0.5, f), np.where(up, f, f_hi * 0.5)
                 lo, hi = np.where(up, lo, x), np.where(up, x, hi)
-            self._rates[key] = np.concatenate([np.zeros((n_lanes.size, 1)), np.maximum.accumulate(lo, axis=1)], axis=1)
-        return self._rates[key]
+            rate = np.maximum.accumulate(lo, axis=1)
+            more = 1.1 * batch
+            with_more = np.interp(more, self._nodes, decode_s), np.interp(more, self._nodes, prompt_s)
+            now, then = (
+                self._decode_time_s(rate, b, s, lanes) for b, s in ((batch, at_node), (more, with_more))
+            )
+            elasticity = np.clip(np.log(then / now) / np.log(1.1), 0.0, 0.9)
+            none = np.zeros((n_lanes.size, 1))
+            self._known[key] = np.concatenate([none, rate], axis=1), np.concatenate([none, elasticity], axis=1)
+        return self._known[key]
 
     def batch_at(self, rate_per_s: Floats, n_lanes: Floats) -> Floats:
         """Sequences decoding on a lane when the pool gets `rate_per_s` [requests/s]; infinite where it cannot."""
         rate = np.asarray(rate_per_s, dtype=float) / n_lanes
-        rows = zip(rate, self._rate_table(n_lanes), strict=True)
-        return np.array([np.interp(x, row, self._rate_nodes, right=np.inf) for x, row in rows])
+        rows = zip(rate, self._tables(n_lanes)[0], strict=True)
+        return np.array([np.interp(x, row, self._nodes, right=np.inf) for x, row in rows])
 
     def wait(self, state: MixedState, n_lanes: Floats) -> WaitTail:
         """Queueing delay of a prompt behind other prompts, on a pool of `n_lanes`."""
@@ -253,11 +272,18 @@ class MixedQueue:
                 state.behind, state.per_step, state.breeding,
             )
         )  # fmt: skip
-        probability = _generalised_poisson(behind + g * per_step, breeding)
+        theta = behind + g * per_step
+        probability = _generalised_poisson(np.minimum(theta, _MANY * (1.0 - breeding)), breeding)
         met = np.minimum(_PROMPTS_MET, g)
         centre = d + (p - d) * met / g
         sd = np.sqrt(met * cv2 * p**2 / g**2 + (spread * centre) ** 2) + 1e-12
-        return (probability * _normal_tail((limit - centre) / sd)).sum(axis=-1) @ self._gap_cells.share
+        few = (probability * _normal_tail((limit - centre) / sd)).sum(axis=-1)
+        # Of very many prompts the sum is close to a gamma law.
+        mean_met = np.minimum(theta / (1.0 - breeding), g)
+        mean = (p - d) * mean_met / g + 1e-12
+        variance = mean_met * ((p - d) ** 2 / (1.0 - breeding) ** 2 + cv2 * p**2) / g**2 + (spread * (d + mean)) ** 2
+        many = _gamma_tail(limit - d, mean, variance)[..., 0]
+        return np.where(mean_met[..., 0] >= _MANY, many, few) @ self._gap_cells.share
 
     def exceeds_e2e(self, limit_s: Floats, state: MixedState, n_lanes: Floats) -> Floats:
         """Share of requests whose end-to-end latency exceeds the limit of their point, shape (k,)."""
@@ -283,9 +309,7 @@ class MixedQueue:
 
     def _own_step_s(self, state: MixedState, alone_s: Floats) -> Floats:
         """Time of the step that computes prompts which take `alone_s` alone, shape (k, n)."""
-        slope = np.interp(state.batch, self._batch, self._slope)
-        offset = np.interp(state.batch, self._batch, self._offset)
-        return offset[:, None] + slope[:, None] * alone_s
+        return state.prompt_offset_s[:, None] + state.prompt_slope[:, None] * alone_s
 
 
 def _met_share(requests: Floats, n_lanes: Floats) -> Floats:
@@ -312,7 +336,8 @@ def _log_factorial(x: Floats) -> Floats:
 
 
 # Numbers of prompts met that stand for the whole distribution, and how many each stands for.
-_PROMPTS_MET = np.concatenate([np.arange(0.0, 12.0), np.rint(12.5 * 1.17 ** np.arange(0.0, 26.0))])
+_MANY = 32.0  # prompts met on average from which on their sum is taken as gamma distributed
+_PROMPTS_MET = np.concatenate([np.arange(0.0, 10.0), np.rint(10.6 * 1.25 ** np.arange(0.0, 15.0))])
 _PROMPTS_SPAN = np.gradient(_PROMPTS_MET)
 _PROMPTS_LOG_FACTORIAL = _log_factorial(_PROMPTS_MET)
 
@@ -325,7 +350,13 @@ def _generalised_poisson(theta: Floats, h: Floats) -> Floats:
     total = np.where(possible, total, 1.0)
     log_pmf = np.log(theta) + (_PROMPTS_MET - 1.0) * np.log(total) - total - _PROMPTS_LOG_FACTORIAL
     mass = np.where(possible, np.exp(log_pmf) * _PROMPTS_SPAN, 0.0)
-    return mass / mass.sum(axis=-1, keepdims=True)
+    return mass / np.maximum(mass.sum(axis=-1, keepdims=True), 1e-300)
+
+
+def _gamma_tail(y: Floats, mean: Floats, variance: Floats) -> Floats:
+    """P(Y > y), Y gamma distributed (Wilson and Hilferty, PNAS 17, 1931)."""
+    ninth = variance / (9.0 * mean**2)  # 1/(9 shape)
+    return _normal_tail((np.cbrt(np.maximum(y, 0.0) / mean) - 1.0 + ninth) / np.sqrt(np.maximum(ninth, 1e-18)))
 
 
 def _normal_tail(z: Floats) -> Floats:

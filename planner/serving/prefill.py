@@ -17,7 +17,7 @@ _QUEUES = 14  # short queues at which waiting is tabulated
 _BATCHES = 9  # batch sizes at which step times are tabulated
 _FULL_STEPS = np.geomspace(0.2, 2000.0, 24)  # full steps before one's own at which waiting is tabulated
 _CELLS = 96  # classes of prompts
-_SCAN, _STATES = 24, 48  # states at which the queue is first scanned, and then summed
+_SCAN, _STATES = 20, 40  # states at which the queue is first scanned, and then summed
 _NEGLIGIBLE = 16.0  # e-folds below the most likely queue length that are left out
 _TYPICAL_LOAD = 0.7  # at which the arrivals during a step of a single prompt are counted
 _STEPS_PACKED = 256  # full steps looked at to learn how many prompts fit
@@ -101,6 +101,7 @@ class PrefillQueue:
     .. [1] Whitt, Approximations for the GI/G/m queue, Production and Operations Management 2(2), 1993, for (2).
     .. [2] Inoue, Queueing analysis of GPU-based inference servers with dynamic batching, Performance Evaluation 147,
        2021, for batches that form by themselves.
+    .. [3] Kraemer and Langenbach-Belz, Approximate formulae for the delay in the queueing system GI/G/1, ITC 8, 1976.
     """
 
     def __init__(self, lane: Lane, traffic: Traffic) -> None:
@@ -286,7 +287,7 @@ class PrefillQueue:
         last = np.minimum(_SCAN + 1 - likely[:, ::-1].argmax(axis=1), _SCAN)[:, None]
         lo, hi = np.take_along_axis(scan, first, axis=1), np.take_along_axis(scan, last, axis=1)
         stride = np.maximum((hi - lo) / _STATES, 1.0)
-        lo = np.where(stride > 1.0, np.floor(lo), 0.0 if np.all(stride > 1.0) else np.maximum(np.floor(hi) - _STATES, 0.0))
+        lo = np.floor(np.where(stride > 1.0, lo, np.maximum(hi - _STATES, 0.0)))
         waiting = lo + stride * np.arange(_STATES + 1.0)
         log_rho, log_r = log_ratios(_middle(waiting))
         # Each state stands for `stride` of them, the first for those up to half a stride above it.
@@ -294,7 +295,7 @@ class PrefillQueue:
         log_w = _cumulative(log_r, stride)
         probability = span * np.exp(log_w - log_w.max(axis=1, keepdims=True))
         probability = probability / probability.sum(axis=1, keepdims=True)
-        # All lanes are busy: the weight of those states against Erlang's of fewer prompts, in which none is idle 1/B - 1.
+        # All lanes are busy: the weight of these states, against that of fewer prompts by Erlang: 1/B - 1.
         log_w = _cumulative(log_rho, stride)
         top = log_w.max(axis=1)
         beyond = np.exp(log_w[:, -1] - top) / np.maximum(-np.expm1(log_rho[:, -1]), 1e-9)
@@ -302,9 +303,23 @@ class PrefillQueue:
         with np.errstate(divide="ignore", over="ignore"):
             others = 1.0 / erlang_b(n_lanes, rate_per_s * self._step_s[0]) - 1.0
             busy = 1.0 / (1.0 + others * np.exp(-log_busy))
+        busy = self._seen_by_arrivals(busy, np.exp(log_rate[:, 0] + self._log_part_s[0]))
         stable = log_rate[:, 0] + self._log_part_s[-1] < -1e-9
         length = np.where(stable[:, None], 1.0 + waiting / k, self._length[-1])
         return _Found(np.where(stable, np.where(lo[:, 0] > 0, 1.0, busy), 1.0), length, probability)
+
+    def _seen_by_arrivals(self, busy: Floats, load: Floats) -> Floats:
+        """Chance that an arrival finds all lanes busy, from the share of time they are [3]_; equal for Poisson."""
+        arrival = self._traffic.arrival_cv2
+        if abs(arrival - 1.0) < 1e-9:
+            return busy
+        load, service = np.minimum(load, 1.0), self._step_cv2[0]
+        both = load**2 * (4.0 * arrival + service)
+        if arrival > 1.0:
+            factor = 4.0 * load / (arrival + both)
+        else:
+            factor = (1.0 + arrival + load * service) / (1.0 + load * (service - 1.0) + both)
+        return np.clip(busy + (arrival - 1.0) * busy * (1.0 - busy) * factor, 0.0, 1.0)
 
     def _farthest(self, log_rate: Floats, k: Floats) -> Floats:
         """Waiting prompts beyond which there are never more, shape (k, 1)."""

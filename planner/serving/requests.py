@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from planner.latency import StepTimes
 from planner.latency.batch import Floats, decode_batch, prefill_batch
 from planner.workload.objectives import Objective
 from planner.workload.sizes import RequestSizes
+
+_Z99 = 2.326  # standard deviations that a normal variable stays within 99 % of the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,16 +101,34 @@ class Lane:
         """Time of a decode step of `n_sequences`, each with `context_tokens` [s], elementwise."""
         return self.step.step_time_s(decode_batch(n_sequences, context_tokens))
 
-    def resident_sequences(self, traffic: Traffic) -> float:
-        """Sequences that decode together without running out of KV memory 99 % of the time.
+    def resident_sequences(self, traffic: Traffic, n_lanes: ArrayLike = 1.0) -> Floats:
+        """Sequences that may decode together so that KV memory holds them all 99 % of the time.
 
-        n mean + 2.33 sqrt(n) sd <= kv_tokens, and n <= max_batch. May be below 1: then not even one request of
-        this traffic is sure of its place.
+        Parameters
+        ----------
+        traffic : Traffic
+        n_lanes : float or array_like
+            Lanes k of the pool.
+
+        Returns
+        -------
+        ndarray
+            n, same shape as `n_lanes`, at most `max_batch`. May be below 1: then not even one request of this
+            traffic is sure of its place.
+
+        Notes
+        -----
+        n mean + 2.326 sqrt(n) (sqrt(mean^2/k + sd^2) - mean/sqrt(k)) <= kv_tokens                     (1)
+
+        mean and sd are those of `Traffic.resident_tokens`. Besides the sizes, with the variance n sd^2, the number of
+        sequences fluctuates, about like Poisson with k lanes sharing the swings: n mean^2/k. Queues take that into
+        account themselves with a margin of 2.326 sqrt(n/k) mean, so (1) adds what is missing to the margin of both.
         """
         mean, sd = traffic.resident_tokens()
-        z = 2.326 * sd
-        root = (-z + np.sqrt(z * z + 4.0 * mean * max(self.kv_tokens, 0.0))) / (2.0 * mean)
-        return float(min(root * root, self.max_batch))
+        share = mean / np.sqrt(np.asarray(n_lanes, dtype=float))
+        margin = _Z99 * (np.sqrt(share**2 + sd**2) - share)
+        root = (-margin + np.sqrt(margin**2 + 4.0 * mean * max(self.kv_tokens, 0.0))) / (2.0 * mean)
+        return np.minimum(root * root, self.max_batch)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from planner.fleet.prediction import Member
 from planner.latency.batch import Batch, decode_batch, prefill_batch
 from planner.latency.power import accelerator_power_w, machine_power_w
 from planner.latency.roofline import RooflineLatency
+from planner.latency.shortcuts import as_measured
 from planner.simulation.outcome import Outcome
 
 PoolPower = Callable[[Member, Sequence[Outcome], int], float]
@@ -55,7 +56,7 @@ def pool_power(llm: Llm, runtime: Runtime) -> PoolPower:
 
 
 def _roofline(configuration: Configuration, llm: Llm, runtime: Runtime) -> RooflineLatency:
-    step = configuration.lane.step
+    step = as_measured(configuration.lane.step)
     if isinstance(step, RooflineLatency):
         return step
     return RooflineLatency(llm, configuration.machine, configuration.accelerator, runtime, configuration.layout)

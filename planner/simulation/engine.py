@@ -163,6 +163,8 @@ class _Simulation:
                         at_last_arrival = self._integrals(now)
                 else:
                     break
+            if progress is not None:
+                progress(r, now)
         except KeyboardInterrupt:
             interrupted = True
         if not interrupted and (self._prompt_lane or self._decode_lane):
@@ -170,8 +172,6 @@ class _Simulation:
                 f"the simulation stalled at {now:g} s with {len(self._prompt_lane) + len(self._decode_lane)} requests",
                 rule="report this scenario as a bug",
             )
-        if progress is not None:
-            progress(r, now)
         if interrupted or at_last_arrival is None:
             horizon, totals = now, self._integrals(now)
         else:

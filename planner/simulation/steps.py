@@ -106,8 +106,8 @@ def tabulate(step: StepTimes, max_batch: int, largest_step_tokens: int, typical_
         context_s=context_s,
         prompt_s=prompt.tolist(),
         prompt_stride=stride,
-        pair_s=_pair_s(step, two_sizes[1]),
-        extra_prompt_s=_extra_prompt_s(step, two_sizes[0]),
+        pair_s=_pair_s(step, float(two_sizes[1])),
+        extra_prompt_s=_extra_prompt_s(step, float(two_sizes[0])),
         mixed_offset_s=offset.tolist(),
         mixed_slope=np.asarray(slope).tolist(),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.latency.batch import Batch
 from planner.simulation.specification import LaneSpec, Role, Wire
-from planner.simulation.steps import tabulate
+from planner.simulation.steps import StepTable, tabulate
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ def lanes_of(
     kv_tokens: float = 1e9,
     max_batch: int = 256,
     token_budget: int = 2048,
-    longest_prompt: int = 4096,
+    longest_prompt: int = 8192,
     own_nic: bool = False,
 ) -> list[LaneSpec]:
     """Lanes of a pool, whose machines are numbered from `first_machine` on."""
-    table = tabulate(step, max_batch + 1, max(longest_prompt, token_budget) + 1, 1000.0)
+    table = _table(step, max_batch + 1, max(longest_prompt, token_budget) + 1)
     return [
         LaneSpec(
             role, pool, first_machine + m, table, kv_tokens, max_batch, token_budget,
@@ -68,6 +69,11 @@ def lanes_of(
         for m in range(n_machines)
         for n in range(lanes_per_machine)
     ]  # fmt: skip
+
+
+@lru_cache
+def _table(step: AffineSteps, max_batch: int, longest: int) -> StepTable:
+    return tabulate(step, max_batch, longest, 1000.0)
 
 
 WIRE = Wire(
