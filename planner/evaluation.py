@@ -16,7 +16,7 @@ from planner.errors import ScenarioError
 from planner.fleet.candidate import stable_rate_of_one
 from planner.fleet.configuration import Configuration, check_degrees, configurations_of, configure, make_layout
 from planner.fleet.plan import Cluster, Plan, PoolInput, SolverReport
-from planner.fleet.prediction import Member, Route, headroom
+from planner.fleet.prediction import Member, Route, capacity_of
 from planner.problem import Problem
 from planner.reporting import build_plan
 from planner.serving.capacity import mixed_capacity, prefill_capacity
@@ -120,14 +120,14 @@ def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
         Member(pool.role, c, pool.count, r)
         for pool, c, r in zip(cluster.pools, configurations, rate, strict=True)
     ]
-    multiple = headroom(members, routes, problem.need)
+    capacities = [capacity_of(members, routes, problem.need, i) for i in range(len(members))]
     value = float(sum(pool.count for pool in cluster.pools))
     report = SolverReport(
         status="evaluated", solver="none", objective="none", value=value, bound=value, gap=0.0, rounds=0,
         candidates=len(members), enumeration=None, rows_checked=False,
     )  # fmt: skip
     return build_plan(
-        problem, members, routes, [m.rate_per_s * multiple for m in members], report,
+        problem, members, routes, capacities, report,
         spares=[pool.spares for pool in cluster.pools], rejected=[], alternatives=[],
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from planner.errors import (
 )
 from planner.fleet.candidate import Candidate, stable_rate_of_one
 from planner.fleet.configuration import Configuration, Rejection
-from planner.fleet.design import design_name
+from planner.fleet.design import Design, design_name
 from planner.fleet.generation import generate
 from planner.fleet.limits import Limits, ObjectiveName, price_usd_per_hour, unit_cost
 from planner.fleet.prediction import ClusterModel, Member, Route
@@ -91,6 +91,7 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
     top = _largest_rate(problem, found)
     candidates = _candidates(problem, found, top, progress)
     scenario, limits = problem.scenario, problem.limits
+    first: Selection | None = None
     for _ in range(_TIGHTENINGS):
         progress(f"choosing among {len(candidates)} pools")
         simples = enumerate_designs(candidates, problem, limits)
@@ -110,14 +111,33 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
         by_key = {c.key: c for c in candidates}
         members, routes, capacities = assemble(selection, by_key)
         model = ClusterModel(members, routes, problem.need)
+        first = first or selection
         if all(model.meets(limit) for limit in problem.need.limits):
+            selection = _against(first, selection)
             total = sum(r.rate_per_s for r in routes)
+            simples = _homogeneous(problem, found, top) | simples
             return Solution(members, routes, capacities, selection, simples, rejected, len(candidates), total)
         # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
         candidates = [_derated(c) if c.key in selection.counts else c for c in candidates]
     raise PlannerError(
         "the chosen pools do not meet the objectives together", rule="report this scenario as a bug"
     )
+
+
+def _homogeneous(problem: Problem, found: Sequence[Configuration], top: float) -> dict[str, Simple]:
+    """Best plans of one mixed pool, for comparison, where the design asked for does not include them."""
+    if problem.design.mixed:
+        return {}
+    baseline = Design("baseline", mixed=True, split=False)
+    return enumerate_designs(generate(found, problem.need, baseline, top), problem, problem.limits)
+
+
+def _against(first: Selection, last: Selection) -> Selection:
+    """The last selection, its bound that of the first: lowering capacities proves nothing about higher ones."""
+    if last is first:
+        return last
+    gap = abs(last.objective - first.bound) / max(abs(last.objective), 1e-12)
+    return replace(last, bound=first.bound, gap=gap, status="optimal" if gap <= 1e-6 else "limit")
 
 
 def _derated(candidate: Candidate, factor: float = 0.99) -> Candidate:

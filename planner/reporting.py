@@ -29,6 +29,7 @@ from planner.optimization.selection import Simple
 from planner.planning import Solution
 from planner.problem import Problem
 from planner.serving.requests import Limit
+from planner.workload.objectives import METRIC_TITLES
 
 _ALTERNATIVES = 4
 _STALE_DAYS = 365
@@ -116,7 +117,7 @@ def build_plan(
         rejected=[RejectedMachine(machine=r.machine, reason=_one_line(r)) for r in rejected],
         prices=_prices(members),
         step_time_error=max(m.configuration.step_time_error for m in members),
-        notes=_notes(problem, members, model),
+        notes=_notes(problem, members, predicted),
         scenario=scenario.dump(),
     )
 
@@ -175,27 +176,11 @@ def _pool(
         rate_per_s=member.rate_per_s,
         capacity_per_s=capacity,
         utilisation=model.utilisation(i),
-        binding=_binding(problem, members, routes, i, capacity),
+        binding=binding_of(members, routes, problem.need, i, capacity) if member.rate_per_s > 0 else "idle",
         cost_usd_per_hour=c.price.usd_per_hour * bought if c.price else None,
         power_w=c.machine.rated_power_w * bought,
         expected_power_w=_expected_power_w(problem, member, model, i, spares),
     )
-
-
-def _binding(
-    problem: Problem, members: Sequence[Member], routes: Sequence[Route], i: int, capacity: float
-) -> str:
-    """What gives way when this pool is loaded a little beyond its capacity."""
-    member = members[i]
-    if member.rate_per_s <= 0:
-        return "idle"
-    beyond = ClusterModel(members, routes, problem.need, 1.01 * capacity / member.rate_per_s)
-    name = binding_of(member.role, beyond, problem.need, i)
-    if name:
-        return name
-    if member.role == "prefill" or (member.role == "mixed" and beyond.prompt_share(i) > problem.need.most_busy):
-        return "utilisation"
-    return "KV memory" if beyond.mean_batch(i) < 0.98 * member.configuration.lane.max_batch else "batch limit"
 
 
 def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: int, spares: int) -> float:
@@ -301,8 +286,15 @@ def _one_line(rejection: Rejection) -> str:
     return f"{rejection.error.what}{value}"
 
 
-def _notes(problem: Problem, members: Sequence[Member], model: ClusterModel) -> list[str]:
+def _notes(problem: Problem, members: Sequence[Member], predicted: Sequence[Prediction]) -> list[str]:
     notes = list(problem.notes)
+    error = max(m.configuration.step_time_error for m in members)
+    tight = [p for p in predicted if p.slack_fraction is not None and 0 <= p.slack_fraction < error]
+    if tight and problem.scenario.profile is None:
+        notes.append(
+            f"less slack than the stated error of the step times ({error:.0%}): "
+            + ", ".join(f"{METRIC_TITLES[p.metric]} p{p.percentile:g} {p.slack_fraction:.0%}" for p in tight)
+        )
     for m in members:
         c = m.configuration
         if problem.scenario.profile is None and not problem.runtime.is_measured_on(c.accelerator):

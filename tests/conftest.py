@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import planner
 
@@ -16,6 +17,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = Path(planner.__file__).resolve().parent
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# The same examples in every run: a change is judged by what it does, not by the draw. No deadline on busy machines.
+settings.register_profile("planner", deadline=None, derandomize=True, database=None)
+settings.load_profile("planner")
 
 
 def pytest_report_header() -> str:

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ from planner.catalog.schema import BY_FOLDER
 DISTRIBUTION = "splitwise-planner"
 # Import name -> distribution, where they differ.
 DISTRIBUTION_OF = {"ruamel": "ruamel.yaml"}
-# Extra -> rooms that may use what it brings, where it is installed.
-OPTIONAL = {"gpu": ("measurement", "cli")}
 
 
 @pytest.fixture(scope="module")
@@ -94,34 +93,43 @@ def test_it_works_away_from_the_repository(shell: Any, tmp_path: Path) -> None:
 
 
 def test_dependencies_are_those_that_the_package_imports(repository: Path, project: dict[str, Any]) -> None:
+    """What an extra brings may be imported too, but only inside the functions that need it."""
     declared = _names(project["dependencies"])
-    optional = {
-        (room, name)
-        for extra, rooms in OPTIONAL.items()
-        for name in _names(project["optional-dependencies"][extra])
-        for room in rooms
-    }
-    imported = {(room, DISTRIBUTION_OF.get(name, name)) for room, name in _third_party_imports(repository / "planner")}
-    imported = {name for _, name in imported - optional}
+    extras = [r for extra, r in project["optional-dependencies"].items() if extra not in ("test", "dev")]
+    optional = _names(requirement for requirements in extras for requirement in requirements)
+    at_once, later = _third_party_imports(repository / "planner")
     # The C parser is loaded by ruamel.yaml itself.
-    assert declared - {"ruamel.yaml.clib"} == imported
+    assert declared - {"ruamel.yaml.clib"} == (at_once | later) - optional
+    assert not at_once & optional
 
 
-def _names(requirements: list[str]) -> set[str]:
+def _names(requirements: Iterable[str]) -> set[str]:
     return {re.split(r"[<>=; ]", requirement)[0] for requirement in requirements}
 
 
-def _third_party_imports(folder: Path) -> set[tuple[str, str]]:
-    """Room and name of every import that is neither the standard library's nor our own."""
-    found: set[tuple[str, str]] = set()
+def _third_party_imports(folder: Path) -> tuple[set[str], set[str]]:
+    """Distributions imported when a module is, and inside its functions; neither the standard library nor our own."""
+    found: tuple[set[str], set[str]] = (set(), set())
     for path in folder.rglob("*.py"):
-        room = path.relative_to(folder).parts[0]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+        inside = {id(node) for function in functions for node in ast.walk(function)}
+        hidden = {id(node) for block in ast.walk(tree) if _is_for_type_checkers(block) for node in ast.walk(block)}
+        for node in ast.walk(tree):
+            names = []
             if isinstance(node, ast.Import):
-                found |= {(room, alias.name.split(".")[0]) for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add((room, node.module.split(".")[0]))
-    return {(room, name) for room, name in found if name not in sys.stdlib_module_names and name != "planner"}
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            if id(node) not in hidden:
+                found[id(node) in inside].update(name.split(".")[0] for name in names)
+    ours = set(sys.stdlib_module_names) | {"planner"}
+    at_once, later = ({DISTRIBUTION_OF.get(name, name) for name in names - ours} for names in found)
+    return at_once, later
+
+
+def _is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def test_every_dependency_has_a_lower_bound(project: dict[str, Any]) -> None:

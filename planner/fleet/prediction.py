@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,16 +93,20 @@ class ClusterModel:
 
     def is_stable(self) -> bool:
         """Whether every pool keeps up, with KV memory free 99 % of the time."""
-        for i in range(len(self._members)):
-            if self.utilisation(i) >= 1.0:
-                return False
-            if i in self._decode and self._decode_states[i].memory_full[0] > MEMORY_FULL_ALLOWED:
-                return False
-            if i in self._mixed:
-                state = self._mixed_states[i]
-                if not (np.isfinite(state.batch[0]) and state.memory_full[0] <= MEMORY_FULL_ALLOWED):
-                    return False
-        return True
+        return all(self.keeps_up(i) for i in range(len(self._members)))
+
+    def keeps_up(self, i: int) -> bool:
+        """Whether member `i` keeps up, with KV memory free 99 % of the time."""
+        return self.utilisation(i) < 1.0 and self.memory_full(i) <= MEMORY_FULL_ALLOWED * (1 + 1e-6)
+
+    def memory_full(self, i: int) -> float:
+        """Share of arrivals at member `i` that find no KV memory free; 0 for prefill, 1 where it cannot keep up."""
+        if i in self._prefill:
+            return 0.0
+        if i in self._decode:
+            return float(self._decode_states[i].memory_full[0])
+        state = self._mixed_states[i]
+        return float(state.memory_full[0]) if np.isfinite(state.batch[0]) else 1.0
 
     def prompt_share(self, i: int) -> float:
         """Share of its time that member `i`, a mixed pool, computes prompts."""
@@ -131,10 +135,10 @@ class ClusterModel:
             return float(checks[metric](limit_s, state, lanes)[0])
         if metric == "ttft":
             return float(self._prefill[i].exceeds(limit_s, rate, lanes)[0])
-        decode, state = self._decode[route.second], self._decode_states[route.second]
+        decode, found = self._decode[route.second], self._decode_states[route.second]
         upstream = self._upstream(i, route.second)
         curve = decode.late_tbt(limit_s, upstream.transfer_s) if metric == "tbt" else decode.late_e2e(limit_s, upstream)
-        return float(state.share(curve)[0])
+        return float(found.share(curve)[0])
 
     def _upstream(self, i: int, j: int) -> Upstream:
         queue = self._prefill[i]
@@ -210,14 +214,59 @@ def headroom(members: Sequence[Member], routes: Sequence[Route], need: Requireme
     return lo
 
 
-def binding_of(candidate_role: str, model: ClusterModel, need: Requirement, i: int) -> str:
-    """What limits pool `i` at the load of `model` (a little above its capacity): an objective, memory or compute."""
-    worst, name = 0.0, ""
+METRICS_OF: dict[str, tuple[str, ...]] = {
+    "prefill": ("ttft",), "decode": ("tbt", "e2e"), "mixed": ("ttft", "tbt", "e2e")
+}  # fmt: skip
+
+
+def alone(members: Sequence[Member], routes: Sequence[Route], need: Requirement, i: int, rate_per_s: float) -> ClusterModel:
+    """The cluster as the requests through member `i` see it, with that one at another rate."""
+    loaded = [replace(m, rate_per_s=rate_per_s) if j == i else m for j, m in enumerate(members)]
+    return ClusterModel(loaded, [r for r in routes if i in (r.first, r.second)], need)
+
+
+def binding_of(
+    members: Sequence[Member], routes: Sequence[Route], need: Requirement, i: int, capacity_per_s: float
+) -> str:
+    """What gives way when member `i` is loaded a little beyond its capacity: an objective, memory or compute."""
+    member = members[i]
+    beyond = alone(members, routes, need, i, 1.01 * capacity_per_s)
+    full = beyond.memory_full(i) if member.role == "decode" else 0.0
+    worst, name = 1.0, ""
     for limit in need.limits:
-        metric = limit.objective.metric
-        relevant = {"prefill": ("ttft",), "decode": ("tbt", "e2e"), "mixed": ("ttft", "tbt", "e2e")}[candidate_role]
-        if metric in relevant:
-            share = model.late(metric, limit.limit_s) / limit.allowed
-            if share > max(worst, 1.0):
+        if limit.objective.metric in METRICS_OF[member.role]:
+            # Who waits for memory is late by any limit; that is memory's doing.
+            share = (beyond.late(limit.objective.metric, limit.limit_s) - full) / limit.allowed
+            if share > worst:
                 worst, name = share, limit.objective.label
-    return name
+    if name:
+        return name
+    if member.role == "prefill" or (member.role == "mixed" and beyond.prompt_share(i) > need.most_busy):
+        return "utilisation"
+    return "KV memory" if beyond.mean_batch(i) < 0.98 * member.configuration.lane.max_batch else "batch limit"
+
+
+def capacity_of(members: Sequence[Member], routes: Sequence[Route], need: Requirement, i: int) -> float:
+    """Rate that member `i` could carry with the others as they are, to 0.1 % [requests/s].
+
+    Within the objectives that its role decides on, KV memory and the highest utilisation of prefill work.
+    """
+    limits = [x for x in need.limits if x.objective.metric in METRICS_OF[members[i].role]]
+
+    def holds(rate_per_s: float) -> bool:
+        model = alone(members, routes, need, i, rate_per_s)
+        busy = {"prefill": model.utilisation, "mixed": model.prompt_share}.get(members[i].role)
+        return (
+            model.keeps_up(i)
+            and (busy is None or busy(i) <= need.most_busy * (1 + 1e-6))
+            and all(model.meets(limit) for limit in limits)
+        )
+
+    if not routes or members[i].rate_per_s <= 0:
+        return 0.0
+    stable = members[i].rate_per_s / max(ClusterModel(members, routes, need).utilisation(i), 1e-12)
+    lo, hi = 0.0, stable
+    while hi - lo > 1e-3 * hi and hi > 1e-6 * stable:
+        middle = (lo + hi) / 2.0
+        lo, hi = (middle, hi) if holds(middle) else (lo, middle)
+    return lo

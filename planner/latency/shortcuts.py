@@ -105,7 +105,7 @@ def draft_share(llm: Llm) -> float:
     """Time of drafting one token over that of a decode step.
 
     A draft module is one layer of the model and the LM head, run for each draft token in turn (multi-token prediction:
-    DeepSeek-V3, arXiv 2412.19437, section 2.2; EAGLE, arXiv 2401.15077, section 3). Its share of a step is taken as
+    DeepSeek-V3, arXiv 2412.19437, section 2.2; EAGLE, arXiv 2401.15077). Its share of a step is taken as
     that of its weights among those that a token is multiplied with.
     """
     active, head = parameters.n_active_parameters(llm), float(parameters.lm_head_elements(llm))

@@ -192,22 +192,25 @@ class DecodeQueue:
             states, log_weight = np.broadcast_to(n, (most.size, _STATES)), self._exact_log_weight(load, n_lanes)
         else:
             states = np.where(exact[:, None], n, self._window(load, n_lanes, most, resident))
-            smooth = self._smooth_log_weight(states, load, n_lanes, resident)
+            smooth = self._smooth_log_weight(states, load, n_lanes)
             log_weight = np.where(exact[:, None], self._exact_log_weight(load, n_lanes), smooth)
+        # States of a window stand for `spacing` of them each.
+        spacing = np.where(exact, 1.0, states[:, 1] - states[:, 0])
+        reaches_limit = exact | (states[:, -1] >= most * (1.0 - 1e-12))
+        pressure = load * self.step_time_s(resident) / most
+        before = np.take_along_axis(log_weight, np.minimum(most, _STATES).astype(np.int64)[:, None] - 1, axis=1)[:, 0]
+        at_limit = np.where(exact, before + np.log(pressure), log_weight[:, -1]) / self._peakedness
         log_weight = np.where(states < most[:, None], log_weight, -np.inf) / self._peakedness
-        ratio = (load * self.step_time_s(resident) / most) ** (1.0 / self._peakedness)
-        # From the memory limit on, the pace is constant: a geometric tail behind the last state below it.
-        last = np.maximum((states < most[:, None]).sum(axis=1, keepdims=True) - 1, 0)
-        top = log_weight.max(axis=1, keepdims=True)
-        mass = np.exp(log_weight - top)
-        spacing = np.where(exact, 1.0, np.maximum(states[:, 1] - states[:, 0], 1.0))
-        reaches_limit = exact | (states[:, -1] >= most - spacing)
-        edge = np.take_along_axis(mass, last, axis=1)[:, 0] * ratio
-        with np.errstate(divide="ignore", over="ignore"):
-            tail = np.where(ratio < 1.0, edge / np.maximum(1.0 - ratio, 1e-12) / spacing, np.inf)
-        tail = np.where(reaches_limit, tail, 0.0)
-        unstable = ~np.isfinite(tail) | (ratio >= 1.0)
-        total = mass.sum(axis=1) + np.where(unstable, 0.0, tail)
+        top = np.maximum(log_weight.max(axis=1), np.where(reaches_limit, at_limit, -np.inf))
+        mass = np.exp(log_weight - top[:, None])
+        at_limit = np.where(reaches_limit, np.exp(np.minimum(at_limit - top, 0.0)), 0.0)
+        # From the memory limit on, the pace is constant: a geometric tail. Of the window's last interval, half belongs
+        # to the state at its end, which is not below the limit.
+        ratio = pressure ** (1.0 / self._peakedness)
+        mass[:, -2] += np.where(exact, 0.0, at_limit * (spacing - 1.0) / (2.0 * spacing))
+        unstable = ratio >= 1.0
+        tail = at_limit / np.where(unstable, 1.0, np.maximum(1.0 - ratio, 1e-12)) / spacing
+        total = mass.sum(axis=1) + tail
         probability = np.where(unstable[:, None], 0.0, mass / total[:, None])
         return states, probability, np.where(unstable, 1.0, tail / total)
 
@@ -216,11 +219,11 @@ class DecodeQueue:
         steps = np.log(load[:, None] * self.step_time_s(self._seen(i / lanes[:, None])) / i)
         return np.concatenate([np.zeros((lanes.size, 1)), np.cumsum(steps, axis=1)], axis=1)
 
-    def _smooth_log_weight(self, states: Floats, load: Floats, lanes: Floats, resident: Floats) -> Floats:
+    def _smooth_log_weight(self, states: Floats, load: Floats, lanes: Floats) -> Floats:
         """Logarithm of (2) for many requests: the sum as an integral, the factorial by Stirling."""
         n = np.maximum(states, 1.0)
         # The sum over 1..n is the integral from 1/2 to n + 1/2 (midpoint rule).
-        x = np.minimum((n + 0.5) / lanes[:, None], resident[:, None])
+        x = (n + 0.5) / lanes[:, None]
         integral = self._integral_of_log_tbt(x) - self._integral_of_log_tbt(0.5 / lanes[:, None])
         factorial = n * np.log(n) - n + 0.5 * np.log(2.0 * np.pi * n) + 1.0 / (12.0 * n)
         return n * np.log(load[:, None]) + lanes[:, None] * integral - factorial

@@ -11,7 +11,7 @@ from planner.serving.cells import cells
 from planner.serving.erlang import WaitTail, ggk_wait
 from planner.serving.requests import Lane, Traffic
 
-_RESIDUAL = np.array([1.0, 3.0, 5.0]) / 6.0  # where in a running step an arrival falls: midpoints of thirds
+_RESIDUAL = np.array([0.25, 0.75])  # of a running step that an arrival waits for: midpoints of halves
 _HERMITE_X = np.array([-2.8569700138728056, -1.3556261799742659, 0.0, 1.3556261799742659, 2.8569700138728056])
 _HERMITE_W = np.array(
     [0.011257411327720688, 0.2220759220056126, 0.5333333333333333, 0.2220759220056126, 0.011257411327720688]
@@ -133,7 +133,7 @@ class MixedQueue:
         self._gap_cells = cells(traffic.decode_steps, several, _GAP_CELLS)
         self._gaps = np.maximum(self._gap_cells.means(traffic.decode_steps), 1.0)
         order = np.argsort(traffic.decode_steps)
-        self._sorted_g = np.concatenate([[0.0], traffic.decode_steps[order]])
+        self._sorted_g = traffic.decode_steps[order]
         self._share_below = np.concatenate([[0.0], np.cumsum(weight[order])])
         self._steps_below = np.concatenate([[0.0], np.cumsum((weight * traffic.decode_steps)[order])])
         # TTFT and its limits depend on the prompt alone, so it is enough to look at classes of prompts.
@@ -201,7 +201,8 @@ class MixedQueue:
         first, slope = p.behind / (1.0 - p.breeding), np.minimum(p.per_step / (1.0 - p.breeding), 1.0 - 1e-9)
         # Requests shorter than this meet a prompt at every step.
         short = first / (1.0 - slope)
-        below, steps_below = (np.interp(short, self._sorted_g, x) for x in (self._share_below, self._steps_below))
+        at = np.searchsorted(self._sorted_g, short)
+        below, steps_below = self._share_below[at], self._steps_below[at]
         g = self._traffic.mean_decode_steps
         met = steps_below + first * (1.0 - below) + slope * (g - steps_below)
         return g * decode_s + np.minimum(met, g) * np.maximum(prompt_s - decode_s, 0.0)
@@ -220,13 +221,16 @@ class MixedQueue:
             hi = np.broadcast_to(hi, (n_lanes.size, batch.size))
             lo, f_lo = np.zeros_like(hi), np.broadcast_to(-batch, hi.shape)
             f_hi = hi * self._decode_time_s(hi, batch, at_node, lanes) - batch
+            # Where so many never decode together, prompts alone fill the lane.
+            rate = np.where(f_hi <= 0, hi, 0.0)
+            f_hi = np.maximum(f_hi, 1e-9 * batch)
             for _ in range(_RATE_STEPS):  # Illinois
-                x = np.where(f_hi > f_lo, hi - f_hi * (hi - lo) / np.maximum(f_hi - f_lo, 1e-300), lo)
+                x = hi - f_hi * ((hi - lo) / (f_hi - f_lo))
                 f = x * self._decode_time_s(x, batch, at_node, lanes) - batch
                 up = f > 0
                 f_lo, f_hi = np.where(up, f_lo * 0.5, f), np.where(up, f, f_hi * 0.5)
                 lo, hi = np.where(up, lo, x), np.where(up, x, hi)
-            rate = np.maximum.accumulate(lo, axis=1)
+            rate = np.maximum.accumulate(np.maximum(rate, lo), axis=1)
             more = 1.1 * batch
             with_more = np.interp(more, self._nodes, decode_s), np.interp(more, self._nodes, prompt_s)
             now, then = (
@@ -253,11 +257,17 @@ class MixedQueue:
         wait = self.wait(state, n_lanes)
         wait = WaitTail(wait.probability[:, None], wait.decay_per_s[:, None])
         slack = self._prompt_cells.means(limit_s) - self._own_step_s(state, self._alone_of_cell)
-        late = np.zeros(state.batch.shape)
+        decoding = self._decoding(state, n_lanes)
+        late = (1.0 - decoding) * (wait.exceeds(slack) @ self._prompt_cells.share)
         for part in _RESIDUAL:
-            running = part * np.where(state.batch > 1e-9, state.decode_step_s, 0.0)
-            late = late + wait.exceeds(slack - running[:, None]) @ self._prompt_cells.share
-        return late / _RESIDUAL.size
+            running = (part * state.decode_step_s)[:, None]
+            late = late + decoding / _RESIDUAL.size * (wait.exceeds(slack - running) @ self._prompt_cells.share)
+        return late
+
+    def _decoding(self, state: MixedState, n_lanes: Floats) -> Floats:
+        """Chance that the lane which a prompt joins is in the middle of a decoding step, shape (k,)."""
+        joined = state.batch * _met_share(state.batch + state.prompt_share, n_lanes)
+        return -np.expm1(-np.maximum(joined, 0.0))
 
     def exceeds_tbt(self, limit_s: Floats, state: MixedState, n_lanes: Floats) -> Floats:
         """Share of requests (with several tokens) whose mean TBT exceeds the limit of their point, shape (k,)."""
@@ -301,7 +311,8 @@ class MixedQueue:
         mean = g * d + (p - d) * met
         variance = met * ((p - d) ** 2 / (1.0 - breeding) ** 2 + cv2 * p**2) + (spread * mean) ** 2
         sd = np.sqrt(np.minimum(variance, (g * (p - d)) ** 2))
-        slack = limit_s - self._own_step_s(state, self.alone_s) - 0.5 * d - mean
+        running = 0.5 * d * self._decoding(state, n_lanes)[:, None]
+        slack = limit_s - self._own_step_s(state, self.alone_s) - running - mean
         late = np.zeros(state.batch.shape)
         for node, share in zip(_HERMITE_X, _HERMITE_W, strict=True):
             late = late + share * (wait.exceeds(slack - node * sd) @ self._traffic.weight)
@@ -329,7 +340,7 @@ def _two_sizes(prompt: Floats, weight: Floats) -> tuple[float, float]:
 
 
 def _log_factorial(x: Floats) -> Floats:
-    """log x! for real x >= 0, to 1e-6: Stirling's series at x + 3."""
+    """log x! for real x >= 0, to 4e-6: Stirling's series at x + 3."""
     y = x + 3.0
     series = (y + 0.5) * np.log(y) - y + 0.5 * np.log(2.0 * np.pi) + 1.0 / (12.0 * y) - 1.0 / (360.0 * y**3)
     return series - np.log((x + 1.0) * (x + 2.0) * (x + 3.0))

@@ -89,8 +89,9 @@ class PrefillQueue:
 
         r = 1/(1 + (1/rho - 1)/z),  z = (c_a^2 + c_s^2)/2                                               (2)
 
-    and their mirror image where rho > 1; c_s^2 is the variance of one prompt's part of a step over (T/b)^2. An
-    arrival waits for the rest of a running step, the full steps before its own, and its own with all prompts in it.
+    and their mirror image where rho > 1; c_s^2 is the variance of one prompt's part of a step over (T/b)^2. With k
+    lanes to choose from, the lengths of the prompts ahead matter little. To one lane they add their variance, which
+    is that of the exponential tail: the share 1/k of -log r is (1 - rho)/z, the mean being kept. An arrival waits for the rest of a running step, the full steps before its own, and its own with all prompts in it.
     For one lane and N = 1 the mean wait is that of Pollaczek and Khinchine.
 
     A request joins the lane with fewest prompt tokens. While one prompt a lane is in work that is the shortest of k,
@@ -276,7 +277,9 @@ class PrefillQueue:
             length = 1.0 + waiting / k
             log_rho = log_rate + np.interp(length, self._length, self._log_part_s)
             z = np.interp(length, self._length, self._peakedness)
-            gap = np.log1p(np.expm1(np.minimum(np.abs(log_rho), 50.0)) / z)
+            away = np.minimum(np.abs(log_rho), 50.0)
+            gap = np.log1p(np.expm1(away) / z)
+            gap = gap + (-np.expm1(-away) / z - gap) / k
             return log_rho, np.copysign(gap, log_rho)
 
         # Queue lengths that matter: scan as far as the queue can be, then look closely at the likely ones.
@@ -286,17 +289,22 @@ class PrefillQueue:
         first = np.maximum(likely.argmax(axis=1) - 1, 0)[:, None]
         last = np.minimum(_SCAN + 1 - likely[:, ::-1].argmax(axis=1), _SCAN)[:, None]
         lo, hi = np.take_along_axis(scan, first, axis=1), np.take_along_axis(scan, last, axis=1)
-        stride = np.maximum((hi - lo) / _STATES, 1.0)
-        lo = np.floor(np.where(stride > 1.0, lo, np.maximum(hi - _STATES, 0.0)))
-        waiting = lo + stride * np.arange(_STATES + 1.0)
+        # One by one where there are few; else closer where the queue is short.
+        one_by_one = hi - lo <= _STATES
+        hi = np.where(one_by_one, np.maximum(np.floor(hi), _STATES), hi)
+        lo = np.where(one_by_one, hi - _STATES, np.floor(lo))
+        part = np.arange(_STATES + 1.0) / _STATES
+        waiting = lo + (hi - lo) * np.where((lo > 0) | one_by_one, part, part**1.5)
+        steps = np.diff(waiting, axis=1)
         log_rho, log_r = log_ratios(_middle(waiting))
-        # Each state stands for `stride` of them, the first for those up to half a stride above it.
-        span = np.concatenate([(stride + 1.0) / 2.0, np.broadcast_to(stride, (k.size, _STATES))], axis=1)
-        log_w = _cumulative(log_r, stride)
+        # Each stands for the states about it (trapezoids; the first is one state and half of those up to the second).
+        span = (np.pad(steps, ((0, 0), (1, 0)), constant_values=1.0) + np.pad(steps, ((0, 0), (0, 1)))) / 2.0
+        log_w = _cumulative(log_r, steps)
+        log_w[:, 0] += np.where(lo[:, 0] > 0, 0.0, self._nobody_waits(log_rate[:, 0], n_lanes))
         probability = span * np.exp(log_w - log_w.max(axis=1, keepdims=True))
         probability = probability / probability.sum(axis=1, keepdims=True)
         # All lanes are busy: the weight of these states, against that of fewer prompts by Erlang: 1/B - 1.
-        log_w = _cumulative(log_rho, stride)
+        log_w = _cumulative(log_rho, steps)
         top = log_w.max(axis=1)
         beyond = np.exp(log_w[:, -1] - top) / np.maximum(-np.expm1(log_rho[:, -1]), 1e-9)
         log_busy = top + np.log((span * np.exp(log_w - top[:, None])).sum(axis=1) + beyond)
@@ -307,6 +315,17 @@ class PrefillQueue:
         stable = log_rate[:, 0] + self._log_part_s[-1] < -1e-9
         length = np.where(stable[:, None], 1.0 + waiting / k, self._length[-1])
         return _Found(np.where(stable, np.where(lo[:, 0] > 0, 1.0, busy), 1.0), length, probability)
+
+    def _nobody_waits(self, log_rate: Floats, lanes: Floats) -> Floats:
+        """Logarithm of the weight that the state of no prompt waiting needs for the mean of (2), shape (k,)."""
+        log_rho, z = log_rate + self._log_part_s[0], self._peakedness[0]
+        rho = np.exp(np.minimum(log_rho, -1e-9))
+        mean = z * rho / (1.0 - rho)
+        slow = mean / (1.0 + mean)
+        q = np.exp(np.log(slow) + (-(1.0 - rho) / z - np.log(slow)) / lanes)
+        some = mean * (1.0 - q)
+        weight = q * (1.0 - some) / np.maximum(some * (1.0 - q), 1e-300)
+        return np.where((log_rho < 0) & (some < 1.0), np.log(np.maximum(weight, 1e-300)), 0.0)
 
     def _seen_by_arrivals(self, busy: Floats, load: Floats) -> Floats:
         """Chance that an arrival finds all lanes busy, from the share of time they are [3]_; equal for Poisson."""

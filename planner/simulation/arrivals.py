@@ -47,7 +47,7 @@ class Requests:
         if not self.arrival_s.size:
             raise ScenarioError("there are no requests", where="requests", rule="at least one")
         _refuse(~np.isfinite(self.arrival_s), self.arrival_s, "the arrival is not a time", "a number of seconds")
-        _refuse(self.arrival_s < 0, self.arrival_s, "the arrival is negative", "at least 0 s", "shift all to start at 0")
+        _refuse(self.arrival_s < 0, self.arrival_s, "the arrival is negative", "at least 0 s", "shift them all")
         falls = np.zeros(self.arrival_s.size, dtype=bool)
         falls[1:] = self.arrival_s[1:] < self.arrival_s[:-1]
         _refuse(falls, self.arrival_s, "the arrival is before the one above it", "arrivals do not fall", "sort them")

@@ -217,11 +217,13 @@ class _Simulation:
         """Route a request that arrives, or starts again."""
         prompt, output, router = self._prompt[r], self._output[r], self._router
         first, second, _ = self._ways[self._way_of[r] if self._way_of is not None else 0]
+        i: int
         j: int | None
         if output == 1:
             i, j = router.for_prompt(first), None
         elif second is None:
-            i = j = router.for_prompt(first)
+            i = router.for_prompt(first)
+            j = i
         elif self._policy.overflow:
             i, j = router.with_overflow(first, second, prompt, prompt + output)
             if self._specs[i].pool != first or self._specs[j].pool != second:
@@ -233,7 +235,10 @@ class _Simulation:
             self._decode_lane[r] = j
         self._prompt_lane[r] = i
         self._stage[r] = QUEUED
-        self._lanes[i].queue.append(r)
+        lane = self._lanes[i]
+        lane.queue.append(r)
+        if self._policy.long_prompts_wait and prompt > lane.budget and lane.mode == DECODE and j != i:
+            return
         self._wake(i, t)
 
     def _begin(self, i: int, t: float) -> None:
@@ -367,20 +372,20 @@ class _Simulation:
         for i in gone:
             old = self._lanes[i]
             self._lost[old.spec.pool] += old.integrals(t)
-            self._lanes[i] = lane = self._new_lane(i)
+            lane = self._new_lane(i)
+            self._lanes[i] = lane
             lane.version, lane.reserved_since = old.version + 1, t
             lane.blocked = old.blocked
             self._router.take_down(i)
         again = []
         freed = set(gone)
         for r in touched:
-            i, j = self._prompt_lane.get(r), self._decode_lane.get(r)
-            if i is None or i in gone or self._policy.overflow:
+            holder = self._prompt_lane.get(r)
+            if holder is None or holder in gone or self._policy.overflow:
                 freed |= self._withdraw(r, gone, t)
                 again.append(r)
             else:
-                assert j is not None
-                self._redirect(r, i, t)
+                self._redirect(r, holder, t)
         self._n_restarted += len(again)
         for r in again:
             self._enqueue(r, t)
@@ -406,7 +411,8 @@ class _Simulation:
     def _withdraw(self, r: int, gone: set[int], t: float) -> set[int]:
         """Undo everything that a request holds on lanes that are left; returns those lanes."""
         freed = set()
-        i, j, stage = self._prompt_lane.pop(r, None), self._decode_lane.pop(r, None), self._stage[r]
+        stage = self._stage[r]
+        i, j = self._prompt_lane.pop(r, None), self._decode_lane.pop(r, None)
         prompt, whole = self._prompt[r], self._prompt[r] + self._output[r]
         self._joined.pop(r, None)
         self._moving.pop(r, None)

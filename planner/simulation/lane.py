@@ -103,6 +103,11 @@ class Lane:
         """Whether one more sequence with so many tokens of KV cache can come in."""
         return self.reserved + tokens <= self.kv_tokens and self.members < self.max_batch
 
+    @property
+    def has_work_waiting(self) -> bool:
+        """Whether prompts wait, or sequences that have come or paused."""
+        return bool(self.queue or self.joining) or self.mode == PAUSED
+
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def begin(self, t: float) -> float:
@@ -150,7 +155,7 @@ class Lane:
         self.joining = []
 
     def _take_prompts(self, t: float) -> tuple[int, float, int] | None:
-        """Prompt tokens of the next step, their query-key pairs and how many prompts end in it; None if there are none."""
+        """Prompt tokens of the next step, their query-key pairs and how many prompts end in it; None: no prompts."""
         queue, prompt, chunk = self.queue, self.records.prompt, self.chunk
         most = self.budget if chunk is None else max(chunk - self.batch, 1)
         total, pairs, taken = 0, 0.0, self.prompts
@@ -196,7 +201,7 @@ class Lane:
         return True
 
     def cut(self, t: float) -> float:
-        """End a run of decode steps at the first boundary from `t` on; returns when, or a negative number if no sooner."""
+        """End a run of decode steps at the first boundary from `t` on; returns when, or below 0 if no sooner."""
         self.cut_already = True
         growth, first = self.context_s * self.batch, self.first
         elapsed = t - self.since

@@ -92,7 +92,7 @@ class Router:
         if not ids:
             return None
         i = min(ids, key=self.pending.__getitem__)
-        return None if self._lanes[i].queue and self.pending[i] + prompt > self._long else i
+        return None if self._lanes[i].has_work_waiting and self.pending[i] + prompt > self._long else i
 
     def _roomy(self, ids: Sequence[int], whole: int) -> int | None:
         """The lane with the least memory promised, unless even that has not enough left."""

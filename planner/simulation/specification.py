@@ -117,6 +117,9 @@ class Policy:
         Prompts and decoding sequences share the token budget of a step: sequences pause in a step that prompts fill,
         at most `max_pauses` times in a row. False: sequences always decode along.
     max_pauses : int
+    long_prompts_wait : bool
+        A prompt longer than the token budget that is to decode elsewhere does not interrupt a lane that decodes: it
+        starts when one of the lane's sequences ends or another request comes.
     contention : bool
         Whether transfers wait for each other at the NICs.
 
@@ -132,6 +135,7 @@ class Policy:
     overflow_tokens: int = 8192
     shared_budget: bool = False
     max_pauses: int = 4
+    long_prompts_wait: bool = False
     contention: bool = True
 
     def __post_init__(self) -> None:

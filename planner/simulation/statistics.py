@@ -121,11 +121,7 @@ def share_interval(runs: Sequence[NDArray[np.bool_]]) -> ShareInterval:
         return ShareInterval(float("nan"), float("nan"), float("nan"), float("nan"))
     size = sum(run.size for run in runs)
     value = sum(int(run.sum()) for run in runs) / size
-    batches = [
-        float(part.mean()) for run in runs for part in np.array_split(run, _BATCHES) if part.size >= _FEWEST_FOR_INTERVAL
-    ]
-    n = len(batches)
-    half = _t_quantile(n - 1) * float(np.std(batches, ddof=1)) / np.sqrt(n) if n > 1 else float("inf")
+    half = _half_width(runs)
     least = 3.0 / size if value == 0.0 else 0.0
     return ShareInterval(value, max(value - half, 0.0), min(max(value + half, least), 1.0), half)
 
@@ -136,12 +132,16 @@ def mean_interval(runs: Sequence[Floats]) -> Interval:
     if not runs:
         return Interval(float("nan"), float("nan"), float("nan"))
     value = sum(float(run.sum()) for run in runs) / sum(run.size for run in runs)
-    batches = [
-        float(part.mean()) for run in runs for part in np.array_split(run, _BATCHES) if part.size >= _FEWEST_FOR_INTERVAL
-    ]
-    n = len(batches)
-    half = _t_quantile(n - 1) * float(np.std(batches, ddof=1)) / np.sqrt(n) if n > 1 else float("inf")
+    half = _half_width(runs)
     return Interval(value, value - half, value + half)
+
+
+def _half_width(runs: Sequence[NDArray[np.generic]]) -> float:
+    """Half of the 95 % interval of a mean: Student's t times the standard error over the means of batches."""
+    parts = [part for run in runs for part in np.array_split(run, _BATCHES) if part.size >= _FEWEST_FOR_INTERVAL]
+    means = [float(part.mean()) for part in parts]
+    n = len(means)
+    return _t_quantile(n - 1) * float(np.std(means, ddof=1)) / float(n**0.5) if n > 1 else float("inf")
 
 
 def _t_quantile(degrees: int) -> float:

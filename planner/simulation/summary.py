@@ -127,7 +127,7 @@ def summarise(
 
     return Simulated(
         outcomes=list(outcomes), percentiles=percentiles, means=means, objectives=objectives, late=list(late),
-        met=[share.high <= limit.allowed and stable and enough for share, limit in zip(late, need.limits, strict=True)],
+        met=[s.high <= limit.allowed and stable and enough for s, limit in zip(late, need.limits, strict=True)],
         busy=[over_time("pool_busy_s", i) for i in pools],
         prompt_share=[over_time("pool_prompt_s", i) for i in pools],
         batch=[over_time("pool_batch_s", i) for i in pools],

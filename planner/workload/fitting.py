@@ -147,6 +147,8 @@ def workload_to_yaml(workload: Workload) -> str:
     for field, table in (("prompt_tokens", workload.prompt_tokens), ("output_tokens", workload.output_tokens)):
         lines += ["", f"{field}:", _flow("probabilities", table.probabilities), _flow("tokens", table.tokens)]
     lines += ["", f"correlation: {_number(workload.correlation)}", f"arrival_cv2: {_number(workload.arrival_cv2)}"]
+    if workload.prefix_cached:
+        lines.append(f"prefix_cached: {_number(workload.prefix_cached)}")
     if workload.provenance:
         lines += ["", "provenance:"]
     for path, origin in workload.provenance.items():

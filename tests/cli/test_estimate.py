@@ -63,3 +63,26 @@ def test_a_model_that_does_not_fit_is_refused_with_both_byte_counts(planner: Pla
 def test_a_batch_beyond_the_kv_cache_is_marked(planner: Planner) -> None:
     assert "Does not fit" in planner("estimate", "--batch", "100000").out
     assert "Does not fit" not in planner("estimate").out
+
+
+def test_shortcuts_reach_the_estimate(planner: Planner) -> None:
+    cached = ["estimate", "--phase", "prefill", "--tokens", "2000", "--prefix-cached", "25 %"]
+    expected = estimate(phase="prefill", tokens=2000, prefix_cached=0.25)
+    assert Estimate.model_validate_json(planner(*cached, "--format", "json").out) == expected
+    assert "2,000 tokens, 25.0 % of them cached" in " ".join(planner(*cached).out.split())
+    drafts = ["estimate", "--draft-tokens", "3", "--tokens-per-step", "2.5"]
+    shown = planner(*drafts).out
+    assert "3 draft tokens verified a sequence; at 2.5 tokens a step" in shown
+    assert "drafting" in shown
+    assert planner("estimate", "--tokens-per-step", "1.5", code=2).err.startswith("error: --tokens-per-step: a decode")
+    assert planner("estimate", "--prefix-cached", "1.2", code=2).err.startswith("error: --prefix-cached: ")
+
+
+def test_a_picture_is_written_whole_or_refused_before_any_work(planner: Planner, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra `plot`")
+    run = planner("estimate", "--plot", tmp_path / "roofline.svg")
+    assert "<svg" in (tmp_path / "roofline.svg").read_text()
+    assert "mostly memory-bound" in run.out
+    assert planner("estimate", "--plot", tmp_path / "roofline.pdf", code=2).err.startswith("error: --plot: ")
+    assert "does not exist" in planner("estimate", "--plot", tmp_path / "no" / "roofline.svg", code=2).err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["roofline.svg"]

@@ -17,7 +17,7 @@ from planner.latency.collectives import (
     point_to_point_time_s,
 )
 from planner.latency.layout import Layout
-from planner.latency.memory import kv_bytes_per_token, memory_fit, require_fit
+from planner.latency.memory import kv_bytes_per_token, kv_share_in_windows, memory_fit, require_fit
 from planner.latency.power import accelerator_power_w, machine_power_w
 from planner.latency.roofline import RooflineLatency
 from planner.latency.transfer import kv_transfer_exposed_s, synchronisation_scale
@@ -162,3 +162,28 @@ def test_estimate_names_what_bounds_a_step() -> None:
         assert sum(row.time_s for row in e.breakdown) == pytest.approx(e.latency_s)
         assert sum(row.share for row in e.breakdown) == pytest.approx(1)
         assert 0 < e.compute_utilisation < 1 and 0 < e.memory_utilisation < 1
+
+
+def test_kv_memory_of_windowed_layers_by_hand() -> None:
+    """gpt-oss-120b: 18 of 36 layers keep 128 tokens, so 1,128 tokens hold (1,128 + 128)/2 in full."""
+    llm = CATALOG.llm("gpt-oss-120b")
+    assert kv_share_in_windows(llm, 1128.0) == pytest.approx(0.5 * (1128 + 128) / 1128)
+    assert kv_share_in_windows(llm, 100.0) == 1.0
+    assert kv_share_in_windows(CATALOG.llm("llama-3.1-70b"), 5000.0, 100.0) == 1.0
+    assert kv_share_in_windows(CATALOG.llm("deepseek-v3"), 5000.0, 100.0) == 1.0
+
+
+def test_kv_memory_of_windowed_layers_against_counting_every_step() -> None:
+    llm = CATALOG.llm("gpt-oss-20b")
+    start, steps, weight = np.array([20.0, 90.0, 3000.0]), np.array([300, 50, 700]), np.array([0.5, 0.2, 0.3])
+    held = whole = 0.0
+    for s, g, w in zip(start, steps, weight, strict=True):
+        at = s + np.arange(g) + 0.5  # the middle of each step
+        whole += w * at.sum()
+        held += w * (0.5 * at + 0.5 * np.minimum(at, 128.0)).sum()
+    assert kv_share_in_windows(llm, start, steps, weight) == pytest.approx(held / whole, rel=1e-4)
+
+
+def test_windows_leave_room_for_more_sequences() -> None:
+    short, long = (estimate(model="gpt-oss-120b", tokens=n).resident_tokens for n in (128, 100_000))
+    assert long / short == pytest.approx(2.0, rel=0.01)

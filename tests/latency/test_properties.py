@@ -18,8 +18,7 @@ from planner.latency.roofline import RooflineLatency
 
 CATALOG = Catalog.default()
 MODELS = sorted(CATALOG.names(Llm))
-MACHINES = ["8x-l40s", "8x-mi300x", "8x-rtx-2080-ti", "8x-t4", "aws-g5.48xlarge", "dgx-a100", "dgx-b200",
-            "dgx-h100", "dgx-h100-cap", "gcp-a2-highgpu-8g"]  # fmt: skip
+MACHINES = sorted(CATALOG.names(Machine))
 RUNTIMES = ["splitwise-2023", "vllm-2026"]
 SLACK = 1 + 1e-9  # rounding of sums
 

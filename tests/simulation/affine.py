@@ -15,8 +15,7 @@ from planner.simulation.steps import StepTable, tabulate
 
 @dataclass(frozen=True)
 class AffineSteps:
-    """`base_s` a step, `token_s` a prompt token, `pair_s` a query-key pair, `prompt_s` a prompt that ends, `sequence_s` a
-    decoding sequence, `context_s` a token of context."""
+    """Seconds a step, a prompt token, a query-key pair, a prompt that ends, a decoding sequence, a token of context."""
 
     base_s: float = 0.02
     token_s: float = 5e-5
@@ -26,12 +25,8 @@ class AffineSteps:
     context_s: float = 3e-8
 
     def step_time_s(self, batch: Batch) -> NDArray[np.float64]:
-        return np.asarray(
-            self.scalar(
-                batch.prompt_tokens, batch.attention_pairs, batch.n_prompts, batch.decode_sequences, batch.context_tokens
-            ),
-            dtype=float,
-        )
+        prompts = (batch.prompt_tokens, batch.attention_pairs, batch.n_prompts)
+        return np.asarray(self.scalar(*prompts, batch.decode_sequences, batch.context_tokens), dtype=float)
 
     def scalar(self, tokens, pairs, prompts, sequences, context):  # type: ignore[no-untyped-def]
         """Time of one step [s], of floats or arrays."""

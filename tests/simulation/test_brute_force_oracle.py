@@ -11,6 +11,7 @@ from planner.simulation.arrivals import Requests, requests_of
 from planner.simulation.engine import simulate_requests
 from planner.simulation.outcome import Outcome
 from planner.simulation.specification import LaneSpec, Policy, Way, Wire
+
 from .affine import WIRE, AffineSteps, lanes_of
 from .brute_force import Job, step_through
 

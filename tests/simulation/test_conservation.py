@@ -26,7 +26,8 @@ WIRES = {(i, j): WIRE for i in (0, 1) for j in (0, 1)}
 def draw(seed: int, n: int, rate: float, longest: int = 4000) -> Requests:
     rng = np.random.default_rng(seed)
     arrival = np.cumsum(rng.exponential(1.0 / rate, n))
-    return requests_of(arrival, np.clip(rng.lognormal(6.5, 1.0, n), 1, longest), np.minimum(rng.geometric(0.04, n), 300))
+    prompts = np.clip(rng.lognormal(6.5, 1.0, n), 1, longest)
+    return requests_of(arrival, prompts, np.minimum(rng.geometric(0.04, n), 300))
 
 
 def run_and_inspect(
@@ -82,7 +83,14 @@ policies = st.builds(
     contention=st.booleans(),
 )
 batching = st.sampled_from(
-    [{}, {"chunk_tokens": 64}, {"chunk_tokens": 1000}, {"shared_budget": True}, {"shared_budget": True, "max_pauses": 0}]
+    [
+        {},
+        {"chunk_tokens": 64},
+        {"chunk_tokens": 1000},
+        {"shared_budget": True},
+        {"shared_budget": True, "max_pauses": 0},
+        {"shared_budget": True, "max_pauses": 1000, "long_prompts_wait": True},
+    ]
 )
 
 
@@ -109,7 +117,9 @@ def test_split_clusters(
 ) -> None:
     n_prefill, n_decode, per_machine = shape
     lanes = [
-        *lanes_of(STEP, "prefill", 0, 0, n_prefill, lanes_per_machine=per_machine, kv_tokens=memory, max_batch=max_batch),
+        *lanes_of(
+            STEP, "prefill", 0, 0, n_prefill, lanes_per_machine=per_machine, kv_tokens=memory, max_batch=max_batch
+        ),
         *lanes_of(STEP, "decode", 1, n_prefill, n_decode, kv_tokens=memory, max_batch=max_batch),
     ]
     requests = draw(seed, 120, rate, longest=6000)

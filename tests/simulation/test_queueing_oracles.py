@@ -23,7 +23,7 @@ INSTANT = Wire(1.0, 1e15, 0.0, 0.0, 0.0, False, 1)
 
 
 def assert_within(interval: Interval, expected: float, *, relative: float = 0.002) -> None:
-    """The closed form lies in the confidence interval, which must be narrow; `relative` is what discrete tokens cost."""
+    """The closed form lies in the confidence interval, which is narrow; `relative` is what discrete tokens cost."""
     half = WIDENING * max(interval.high - interval.value, interval.value - interval.low) + relative * expected
     assert abs(interval.value - expected) <= half, f"{interval} does not hold {expected:.5g}"
     assert half < 0.2 * expected

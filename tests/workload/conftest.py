@@ -5,11 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-# Time limits on single examples fail on busy machines and say nothing about correctness.
-settings.register_profile("workload", deadline=None)
-settings.load_profile("workload")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
