@@ -2,8 +2,9 @@
 
     python benchmarks/serving_accuracy.py > docs/serving_accuracy.md
 
-The simulation is that of the tests (tests/serving/brute_force.py); it shares no formula with the predictions. It takes a
-few minutes. Step times are affine, about those of a 70B model on eight H100; small prompts have a floor of 40 ms a step.
+The simulation is that of the tests (tests/serving/brute_force.py); it shares no formula with the predictions. It takes
+a few minutes. Step times are affine, about those of a 70B model on eight H100; small prompts have a floor of 40 ms a
+step.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def cases() -> list[Case]:
         ("conversation, arrival cv2 0.25", azure("azure-conv-2023", 0.25), STEP, 2048),
     ):
         found += [
-            Case(label, "prefill", traffic, step, budget, 256, k, u, 30_000) for k in LANES for u in (0.3, 0.6, 0.8, 0.9)
+            Case(label, "prefill", traffic, step, budget, 256, k, u, 30_000)
+            for k in LANES
+            for u in (0.3, 0.6, 0.8, 0.9)
         ]
     for label, traffic, step in (
         ("conversation", conversation, STEP), ("coding", coding, STEP), ("1000 + 100 tokens", fixed(1000, 100), STEP),
@@ -97,11 +100,14 @@ def cases() -> list[Case]:
             Case(label, "decode", traffic, step, 1, 96, k, u, 6000 + 800 * k) for k in LANES for u in (0.3, 0.6, 0.8)
         ]
     for label, traffic, n in (
-        ("conversation", conversation, 5000), ("coding", coding, 12_000), ("exponential 1000 + 100", exponential(1000, 100), 5000),
+        ("conversation", conversation, 5000), ("coding", coding, 12_000),
+        ("exponential 1000 + 100", exponential(1000, 100), 5000),
         ("conversation, arrival cv2 4", azure("azure-conv-2023", 4.0), 5000),
     ):  # fmt: skip
         found += [
-            Case(label, "mixed", traffic, STEP, 2048, 512, k, u, n + 700 * k) for k in LANES for u in (0.2, 0.4, 0.6, 0.75)
+            Case(label, "mixed", traffic, STEP, 2048, 512, k, u, n + 700 * k)
+            for k in LANES
+            for u in (0.2, 0.4, 0.6, 0.75)
         ]
     return found
 
@@ -110,10 +116,11 @@ def main() -> None:
     """Print the page."""
     print(
         "# Accuracy of predicted percentiles\n\n"
-        "Printed by `benchmarks/serving_accuracy.py`; do not edit. Cells are the predicted percentile over the simulated one,\n"
-        "less one: positive is pessimistic (a plan buys too much), negative optimistic. The simulation steps every iteration\n"
-        "(tests/serving/brute_force.py) of k lanes with join-shortest-queue on pending tokens, three runs a row. Utilisation is\n"
-        "the share of the stable rate (of time spent on prompts, in mixed pools). Noise is about 3 % at P99, 10 % from 0.9 up.\n"
+        "Printed by `benchmarks/serving_accuracy.py`; do not edit. Cells are the predicted percentile over the simulated\n"
+        "one, less one: positive is pessimistic (a plan buys too much), negative optimistic. The simulation steps every\n"
+        "iteration (tests/serving/brute_force.py) of k lanes with join-shortest-queue on pending tokens (prompt tokens to\n"
+        "compute and one for each request), three runs a row. Utilisation is the share of the stable rate (of time spent\n"
+        "on prompts, in mixed pools). Noise is about 3 % at P99, 10 % from 0.9 up.\n"
     )
     all_errors: dict[tuple[str, str, float], list[tuple[float, Case]]] = {}
     text = []
@@ -134,9 +141,8 @@ def main() -> None:
         values = np.array([e for e, _ in kept])
         low, high = kept[int(values.argmin())], kept[int(values.argmax())]
         worst = " | ".join(f"{e:+.0%} ({c.label}, k = {c.n_lanes}, {c.utilisation})" for e, c in (low, high))
-        print(
-            f"| {role} | {metric.upper()} P{p:.0f} | {np.median(values):+.1%} | {np.quantile(np.abs(values), 0.9):.0%} | {worst} |"
-        )
+        most = np.quantile(np.abs(values), 0.9)
+        print(f"| {role} | {metric.upper()} P{p:.0f} | {np.median(values):+.1%} | {most:.0%} | {worst} |")
     print("\n".join(text))
 
 

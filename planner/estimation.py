@@ -62,7 +62,9 @@ class Estimate(BaseModel):
     latency_s: float
     bound: Literal["compute", "memory", "network", "overhead"] = Field(description="What takes most of the step.")
     breakdown: list[OperatorShare]
-    tokens_per_s: float = Field(description="Of one replica: prompt tokens, cached ones counted, or tokens generated [1/s].")
+    tokens_per_s: float = Field(
+        description="Of one replica: prompt tokens, cached ones counted, or tokens generated [1/s]."
+    )
     compute_utilisation: float
     memory_utilisation: float
     prefix_cached: float = Field(default=0.0, description="Share of the prompt tokens taken as cached.")

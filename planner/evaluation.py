@@ -153,8 +153,10 @@ def _configuration(problem: Problem, pool: PoolInput) -> Configuration:
 
 
 def _queue(problem: Problem, role: str, c: Configuration) -> PrefillQueue | DecodeQueue | MixedQueue:
-    kinds = {"prefill": PrefillQueue, "decode": DecodeQueue, "mixed": MixedQueue}
-    return kinds[role](c.lane, problem.need.traffic)  # type: ignore[no-any-return]
+    kinds: dict[str, type[PrefillQueue] | type[DecodeQueue] | type[MixedQueue]] = {
+        "prefill": PrefillQueue, "decode": DecodeQueue, "mixed": MixedQueue
+    }  # fmt: skip
+    return kinds[role](c.lane, problem.need.traffic)
 
 
 def _stable_rate(problem: Problem, pool: PoolInput, c: Configuration) -> float:

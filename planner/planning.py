@@ -16,7 +16,7 @@ from planner.errors import (
     PlannerError,
     ScenarioError,
 )
-from planner.fleet.candidate import Candidate, stable_rate_of_one
+from planner.fleet.candidate import Candidate, needs_end_to_end, stable_rate_of_one
 from planner.fleet.configuration import Configuration, Rejection
 from planner.fleet.design import Design, design_name
 from planner.fleet.generation import generate
@@ -91,8 +91,10 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
     top = _largest_rate(problem, found)
     candidates = _candidates(problem, found, top, progress)
     scenario, limits = problem.scenario, problem.limits
+    if scenario.objective == "throughput" and needs_end_to_end(problem.need):
+        problem, candidates = _at_its_own_rate(problem, found, candidates, top, progress)
     first: Selection | None = None
-    for _ in range(_TIGHTENINGS):
+    for tightening in range(_TIGHTENINGS):
         progress(f"choosing among {len(candidates)} pools")
         simples = enumerate_designs(candidates, problem, limits)
         incumbent = _best(simples.values(), problem)
@@ -118,10 +120,28 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
             simples = _homogeneous(problem, found, top) | simples
             return Solution(members, routes, capacities, selection, simples, rejected, len(candidates), total)
         # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
-        candidates = [_derated(c) if c.key in selection.counts else c for c in candidates]
+        factor = 1.0 - min(0.01 * 2**tightening, 0.1)
+        candidates = [_derated(c, factor) if c.key in selection.counts else c for c in candidates]
     raise PlannerError(
         "the chosen pools do not meet the objectives together", rule="report this scenario as a bug"
     )
+
+
+def _at_its_own_rate(
+    problem: Problem, found: Sequence[Configuration], candidates: list[Candidate], top: float, progress: Progress
+) -> tuple[Problem, list[Candidate]]:
+    """The problem with the rate that is about to be found in place of the scenario's, and its candidates.
+
+    What a decode pool may take of an end-to-end limit depends on how long prompts wait in a pool that carries the
+    demand; for throughput the demand is the answer.
+    """
+    for _ in range(3):
+        best = _best(enumerate_designs(candidates, problem, problem.limits).values(), problem)
+        if best is None or math.isclose(best.rate_per_s, problem.need.rate_per_s, rel_tol=0.01):
+            break
+        problem = replace(problem, need=replace(problem.need, rate_per_s=best.rate_per_s))
+        candidates = _candidates(problem, found, top, progress)
+    return problem, candidates
 
 
 def _homogeneous(problem: Problem, found: Sequence[Configuration], top: float) -> dict[str, Simple]:
@@ -140,7 +160,7 @@ def _against(first: Selection, last: Selection) -> Selection:
     return replace(last, bound=first.bound, gap=gap, status="optimal" if gap <= 1e-6 else "limit")
 
 
-def _derated(candidate: Candidate, factor: float = 0.99) -> Candidate:
+def _derated(candidate: Candidate, factor: float) -> Candidate:
     def compute(n: np.ndarray, inner: Callable[[np.ndarray], CapacityCurve] = candidate.compute) -> CapacityCurve:
         curve = inner(n)
         return CapacityCurve(curve.n_machines, curve.rate_per_s * factor)
@@ -305,10 +325,12 @@ def unreachable(problem: Problem, found: Sequence[Configuration]) -> InfeasibleE
         best, where = _best_unloaded(problem, found, limit)
         if best > limit.value:
             value = format_time(best) if limit.objective.limit_s is not None else f"{best:.3g}x"
-            missed.append(f"{limit.objective.label} <= {limit.objective.limit_label}: at best {value}, unloaded, on {where}")
+            wanted = f"{limit.objective.label} <= {limit.objective.limit_label}"
+            missed.append(f"{wanted}: at best {value}, unloaded, on {where}")
     if missed:
+        these = "these objectives" if len(missed) > 1 else "this objective"
         return ObjectiveUnreachableError(
-            f"no machine considered reaches {'these objectives' if len(missed) > 1 else 'this objective'}, even unloaded",
+            f"no machine considered reaches {these}, even unloaded",
             where="slo",
             value="\n         ".join(missed),
             rule="a limit cannot be below the latency of a request alone on the quickest machine",

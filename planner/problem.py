@@ -126,8 +126,9 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
             f"({llm.max_context_tokens:,} tokens)"
         )
     return Problem(
-        scenario, catalog, llm, runtime, serving, design, limits, need, machines, unpriced, sizes, reference, tuple(notes)
-    )
+        scenario, catalog, llm, runtime, serving, design, limits, need, machines, unpriced, sizes, reference,
+        tuple(notes),
+    )  # fmt: skip
 
 
 def configurations(problem: Problem) -> tuple[list[Configuration], list[Rejection]]:
@@ -179,8 +180,8 @@ def _shortcut_notes(shortcuts: Shortcuts) -> list[str]:
         notes.append(f"{100 * shortcuts.prefix_cached:.3g} % of the tokens of every prompt are taken as cached")
     if shortcuts.draft_tokens:
         notes.append(
-            f"each sequence is taken to get {shortcuts.tokens_per_step:.3g} of the {shortcuts.rows} tokens that a decode "
-            "step computes for it"
+            f"each sequence is taken to get {shortcuts.tokens_per_step:.3g} of the {shortcuts.rows} tokens that a "
+            "decode step computes for it"
         )
     return notes
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from planner._version import __version__
+from planner.fleet.configuration import Rejection
 from planner.fleet.design import design_name
 from planner.fleet.plan import (
     HOURS_PER_MONTH,
@@ -19,7 +20,6 @@ from planner.fleet.plan import (
     RejectedMachine,
     SolverReport,
 )
-from planner.fleet.configuration import Rejection
 from planner.fleet.prediction import ClusterModel, Member, Route, binding_of, headroom
 from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.power import accelerator_power_w, machine_power_w

@@ -10,8 +10,8 @@ import typer
 
 from planner.cli.options import (
     CatalogOption,
-    Format,
     DraftOption,
+    Format,
     FormatOption,
     KvPrecisionOption,
     ModelOption,

@@ -25,8 +25,8 @@ def estimate_table(estimate: Estimate, *, width: int = 100) -> str:
     drafts = []
     if estimate.phase == "decode" and estimate.draft_tokens and estimate.time_per_token_s is not None:
         drafts.append(
-            f"{_of(estimate.draft_tokens, 'draft token')} verified a sequence; at {number(estimate.tokens_per_step)} tokens "
-            f"a step that is {format_time(estimate.time_per_token_s)} a token"
+            f"{_of(estimate.draft_tokens, 'draft token')} verified a sequence; at {number(estimate.tokens_per_step)} "
+            f"tokens a step that is {format_time(estimate.time_per_token_s)} a token"
         )
     head = [
         f"{estimate.model} ({estimate.precision}, {estimate.runtime}) on {estimate.machine}, {estimate.layout}: {what}",

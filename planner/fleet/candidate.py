@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.catalog.schema import KvTransferCosts
 from planner.fleet.configuration import Configuration
 from planner.latency.transfer import kv_transfer_exposed_s, synchronisation_scale
-from planner.catalog.schema import KvTransferCosts
 from planner.serving.capacity import (
     CapacityCurve,
     decode_capacity,

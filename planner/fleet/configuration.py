@@ -103,7 +103,7 @@ class Serving:
     precision: Precision | None = None
     kv_precision: Precision | None = None
     profile: Profile | None = None
-    shortcuts: Shortcuts = Shortcuts()
+    shortcuts: Shortcuts = Shortcuts()  # noqa: RUF009 - frozen
     kv_share: float = 1.0
 
 

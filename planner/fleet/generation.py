@@ -141,9 +141,11 @@ def _best_layouts(
             made.append(candidate)
             if candidate.curve.n_machines[0] == 1:
                 best_of_one = max(best_of_one, float(candidate.curve.rate_per_s[0]))
-    return [
-        c for c in made if not any(_dominates(o, c) and (not _dominates(c, o) or o.key < c.key) for o in made if o is not c)
-    ]
+
+    def beats(a: Candidate, b: Candidate) -> bool:  # of two that are alike, the first by name
+        return a is not b and _dominates(a, b) and (not _dominates(b, a) or a.key < b.key)
+
+    return [c for c in made if not any(beats(other, c) for other in made)]
 
 
 def _dominates(a: Candidate, b: Candidate) -> bool:

@@ -133,6 +133,8 @@ class ClusterModel:
                 return 1.0
             checks = {"ttft": queue.exceeds_ttft, "tbt": queue.exceeds_tbt, "e2e": queue.exceeds_e2e}
             return float(checks[metric](limit_s, state, lanes)[0])
+        if metric != "tbt" and self.utilisation(i) >= 1.0:
+            return 1.0  # the queue grows without end
         if metric == "ttft":
             return float(self._prefill[i].exceeds(limit_s, rate, lanes)[0])
         decode, found = self._decode[route.second], self._decode_states[route.second]
@@ -219,7 +221,9 @@ METRICS_OF: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def alone(members: Sequence[Member], routes: Sequence[Route], need: Requirement, i: int, rate_per_s: float) -> ClusterModel:
+def alone(
+    members: Sequence[Member], routes: Sequence[Route], need: Requirement, i: int, rate_per_s: float
+) -> ClusterModel:
     """The cluster as the requests through member `i` see it, with that one at another rate."""
     loaded = [replace(m, rate_per_s=rate_per_s) if j == i else m for j, m in enumerate(members)]
     return ClusterModel(loaded, [r for r in routes if i in (r.first, r.second)], need)
@@ -243,7 +247,8 @@ def binding_of(
         return name
     if member.role == "prefill" or (member.role == "mixed" and beyond.prompt_share(i) > need.most_busy):
         return "utilisation"
-    return "KV memory" if beyond.mean_batch(i) < 0.98 * member.configuration.lane.max_batch else "batch limit"
+    lane = member.configuration.lane
+    return "KV memory" if lane.resident_sequences(need.traffic) < lane.max_batch else "batch limit"
 
 
 def capacity_of(members: Sequence[Member], routes: Sequence[Route], need: Requirement, i: int) -> float:

@@ -127,9 +127,7 @@ class RooflineLatency:
         self._prefill_factor = cap.prefill_time_factor if cap else 1.0
         self._decode_factor = cap.decode_time_factor if cap else 1.0
 
-        self._operators: list[Operator] = operators_of(
-            llm, layout, self._rates, efficiency, self._tokens_per_sequence
-        )
+        self._operators: list[Operator] = operators_of(llm, layout, self._rates, efficiency, self._tokens_per_sequence)
         self._network = self._network_rows()
         self._direct = self._direct_all_reduce()
         self._slow_s_per_token = self._slow_part()
@@ -197,7 +195,9 @@ class RooflineLatency:
                 zero + self._sum(row, batch) for row in (o.compute_s, o.memory_s, o.launches, o.flop, o.bytes)
             )
             time_s = np.maximum(compute_s, memory_s) + self._efficiency.kernel_launch_s * launches
-            costs.append(OperatorCost(o.name, "roofline", time_s, compute_s, memory_s, flop, traffic, o.peak_flop_per_s))
+            costs.append(
+                OperatorCost(o.name, "roofline", time_s, compute_s, memory_s, flop, traffic, o.peak_flop_per_s)
+            )
         tokens = batch.prompt_tokens + self._tokens_per_sequence * batch.decode_sequences
         for name, row in self._network.items():
             time_s = zero + self._sum(row, batch)

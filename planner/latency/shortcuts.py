@@ -63,7 +63,7 @@ class Shortcuts:
             raise ScenarioError("must be a whole number of at least 0", where="draft_tokens", value=self.draft_tokens)
         if not 1.0 <= self.tokens_per_step <= 1.0 + self.draft_tokens:
             raise ScenarioError(
-                f"a decode step that verifies {self.draft_tokens} draft tokens yields 1 to {1 + self.draft_tokens} tokens",
+                f"a decode step that verifies {self.draft_tokens} draft tokens yields 1 to {self.rows} tokens",
                 where="tokens_per_step",
                 value=f"{self.tokens_per_step:g}",
                 rule="1 <= tokens_per_step <= 1 + draft_tokens: those verified cost computation, accepted or not",

@@ -17,7 +17,7 @@ _QUEUES = 14  # short queues at which waiting is tabulated
 _BATCHES = 9  # batch sizes at which step times are tabulated
 _FULL_STEPS = np.geomspace(0.2, 2000.0, 24)  # full steps before one's own at which waiting is tabulated
 _CELLS = 96  # classes of prompts
-_SCAN, _STATES = 20, 40  # states at which the queue is first scanned, and then summed
+_SCAN, _STATES = 14, 32  # states at which the queue is first scanned, and then summed
 _NEGLIGIBLE = 16.0  # e-folds below the most likely queue length that are left out
 _TYPICAL_LOAD = 0.7  # at which the arrivals during a step of a single prompt are counted
 _STEPS_PACKED = 256  # full steps looked at to learn how many prompts fit
@@ -91,8 +91,9 @@ class PrefillQueue:
 
     and their mirror image where rho > 1; c_s^2 is the variance of one prompt's part of a step over (T/b)^2. With k
     lanes to choose from, the lengths of the prompts ahead matter little. To one lane they add their variance, which
-    is that of the exponential tail: the share 1/k of -log r is (1 - rho)/z, the mean being kept. An arrival waits for the rest of a running step, the full steps before its own, and its own with all prompts in it.
-    For one lane and N = 1 the mean wait is that of Pollaczek and Khinchine.
+    is that of the exponential tail: the share 1/k of -log r is (1 - rho)/z, the mean being kept. An arrival waits for
+    the rest of a running step, the full steps before its own, and its own with all prompts in it. For one lane and
+    N = 1 the mean wait is that of Pollaczek and Khinchine.
 
     A request joins the lane with fewest prompt tokens. While one prompt a lane is in work that is the shortest of k,
     and the rest of its step is so much shorter. Where lanes run batches it is the lane whose step began last.
@@ -289,16 +290,20 @@ class PrefillQueue:
         first = np.maximum(likely.argmax(axis=1) - 1, 0)[:, None]
         last = np.minimum(_SCAN + 1 - likely[:, ::-1].argmax(axis=1), _SCAN)[:, None]
         lo, hi = np.take_along_axis(scan, first, axis=1), np.take_along_axis(scan, last, axis=1)
-        # One by one where there are few; else closer where the queue is short.
-        one_by_one = hi - lo <= _STATES
-        hi = np.where(one_by_one, np.maximum(np.floor(hi), _STATES), hi)
-        lo = np.where(one_by_one, hi - _STATES, np.floor(lo))
+        # One by one where there are few (of half as many again the last matter little); else closer where the queue
+        # is short.
+        lo = np.floor(lo)
+        one_by_one = hi - lo <= 1.5 * _STATES
+        hi = np.where(one_by_one, lo + _STATES, hi)
         part = np.arange(_STATES + 1.0) / _STATES
         waiting = lo + (hi - lo) * np.where((lo > 0) | one_by_one, part, part**1.5)
         steps = np.diff(waiting, axis=1)
         log_rho, log_r = log_ratios(_middle(waiting))
         # Each stands for the states about it (trapezoids; the first is one state and half of those up to the second).
-        span = (np.pad(steps, ((0, 0), (1, 0)), constant_values=1.0) + np.pad(steps, ((0, 0), (0, 1)))) / 2.0
+        span = np.ones_like(waiting)
+        span[:, 1:] = steps
+        span[:, :-1] += steps
+        span /= 2.0
         log_w = _cumulative(log_r, steps)
         log_w[:, 0] += np.where(lo[:, 0] > 0, 0.0, self._nobody_waits(log_rate[:, 0], n_lanes))
         probability = span * np.exp(log_w - log_w.max(axis=1, keepdims=True))

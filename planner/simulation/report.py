@@ -177,7 +177,8 @@ def simulation_report(
         stable=simulated.stable, enough=simulated.enough, interrupted=simulated.interrupted, seeds=tuple(seeds),
         load=load, policy=_policy_record(policy or Policy()), n_requests=simulated.n_requests,
         n_counted=simulated.n_counted, n_too_large=simulated.n_too_large,
-        too_large=tuple(_too_large(simulated.outcomes)), n_overflowed=simulated.n_overflowed, n_restarted=simulated.n_restarted,
+        too_large=tuple(_too_large(simulated.outcomes)), n_overflowed=simulated.n_overflowed,
+        n_restarted=simulated.n_restarted,
         n_waited_for_memory=simulated.n_waited_for_memory, simulated_s=simulated.simulated_s,
         latencies=tuple(latencies), objectives=tuple(objectives), pools=tuple(pools), notes=tuple(_notes(simulated)),
     )  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Sample = NDArray[np.float64] | NDArray[np.float32]
 _BATCHES = 10  # of each run, for the interval
 _MSER_GROUP = 5
 _FEWEST_FOR_INTERVAL = 5  # values a batch must hold before its percentile says anything
@@ -30,7 +31,7 @@ class Interval:
     high: float
 
 
-def warm_up(values: Floats) -> int:
+def warm_up(values: Sample) -> int:
     """Observations to drop from the start of a run, by the MSER-5 rule.
 
     Parameters
@@ -55,7 +56,7 @@ def warm_up(values: Floats) -> int:
     m = values.size // _MSER_GROUP
     if m < 4:
         return 0
-    groups = values[: m * _MSER_GROUP].reshape(m, _MSER_GROUP).mean(axis=1)
+    groups = values[: m * _MSER_GROUP].reshape(m, _MSER_GROUP).mean(axis=1, dtype=float)
     groups -= groups.mean()  # keeps the difference of large sums below exact
     left = np.arange(m, 0, -1.0)
     total = np.cumsum(groups[::-1])[::-1]
@@ -64,43 +65,59 @@ def warm_up(values: Floats) -> int:
     return int(np.argmin(error[: m // 2 + 1])) * _MSER_GROUP
 
 
-def percentile_interval(runs: Sequence[Floats], percentile: float) -> Interval:
-    """Percentile of several independent runs, warm-up removed.
+def percentile_interval(runs: Sequence[Sample], percentile: float) -> Interval:
+    """One percentile; see `percentile_intervals`."""
+    return percentile_intervals(runs, (percentile,))[0]
+
+
+def percentile_intervals(runs: Sequence[Sample], percentiles: Sequence[float]) -> list[Interval]:
+    """Percentiles of several independent runs, warm-up removed.
 
     Parameters
     ----------
     runs : sequence of ndarray
         Values of each run in order of arrival.
-    percentile : float
+    percentiles : sequence of float
         In (0, 100).
 
     Returns
     -------
-    Interval
-        The percentile of all values. Half-width: Student's t times the standard error over batches, ten of each run
-        (batch means), of the share of requests above that value, divided by the density of values there.
+    list of Interval
+        The percentiles of all values, with intervals from batch means, ten batches of each run.
 
     Notes
     -----
     The percentile of a batch is biased where the batch has few requests beyond it, and a queue's tail is where it
-    matters most. The share of requests above a fixed value is not biased, so its interval
-    p_hat +/- h is taken and mapped through the pooled sample's own quantiles: [x(1 - p - h), x(1 - p + h)].
+    matters most. The share of requests above a fixed value is not biased, so its interval p_hat +/- h is taken and
+    mapped through the pooled sample's own quantiles: [x(1 - p - h), x(1 - p + h)].
     """
     runs = [run for run in runs if run.size]
     if not runs:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    pooled = np.concatenate(runs)
-    value = float(np.percentile(pooled, percentile))
-    half = share_interval([run > value for run in runs]).half_width
-    if not np.isfinite(half):
-        return Interval(value, float("-inf"), float("inf"))
-    # Not fewer than the pooled sample itself would scatter if its values were independent.
-    share = percentile / 100.0
-    half = max(half, 1.96 * np.sqrt(share * (1.0 - share) / pooled.size))
-    low, high = (share - half) * 100.0, (share + half) * 100.0
-    beyond = high > 100.0 * (1.0 - 0.5 / pooled.size)
-    ends = np.percentile(pooled, [max(low, 0.0), min(high, 100.0)])
-    return Interval(value, float(ends[0]), float("inf") if beyond else float(ends[1]))
+        return [Interval(float("nan"), float("nan"), float("nan"))] * len(percentiles)
+    pooled: Sample = np.concatenate(runs)  # type: ignore[assignment]
+    pooled.sort()
+    found = []
+    for percentile in percentiles:
+        share = percentile / 100.0
+        value = _quantile(pooled, share)
+        half = share_interval([run > value for run in runs]).half_width
+        if not np.isfinite(half):
+            found.append(Interval(value, float("-inf"), float("inf")))
+            continue
+        # Not fewer than the pooled sample itself would scatter if its values were independent.
+        half = max(half, 1.96 * float(np.sqrt(share * (1.0 - share) / pooled.size)))
+        beyond = share + half > 1.0 - 0.5 / pooled.size
+        high = float("inf") if beyond else _quantile(pooled, share + half)
+        found.append(Interval(value, _quantile(pooled, max(share - half, 0.0)), high))
+    return found
+
+
+def _quantile(ordered: Sample, share: float) -> float:
+    """Quantile of sorted values, linear between them."""
+    at = share * (ordered.size - 1)
+    low = int(at)
+    high = min(low + 1, ordered.size - 1)
+    return float(ordered[low]) + (float(ordered[high]) - float(ordered[low])) * (at - low)
 
 
 @dataclass(frozen=True)
@@ -126,20 +143,20 @@ def share_interval(runs: Sequence[NDArray[np.bool_]]) -> ShareInterval:
     return ShareInterval(value, max(value - half, 0.0), min(max(value + half, least), 1.0), half)
 
 
-def mean_interval(runs: Sequence[Floats]) -> Interval:
+def mean_interval(runs: Sequence[Sample]) -> Interval:
     """Mean of several runs and its 95 % interval by batch means, ten batches of each run."""
     runs = [run for run in runs if run.size]
     if not runs:
         return Interval(float("nan"), float("nan"), float("nan"))
-    value = sum(float(run.sum()) for run in runs) / sum(run.size for run in runs)
+    value = sum(float(run.sum(dtype=float)) for run in runs) / sum(run.size for run in runs)
     half = _half_width(runs)
     return Interval(value, value - half, value + half)
 
 
-def _half_width(runs: Sequence[NDArray[np.generic]]) -> float:
+def _half_width(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]]) -> float:
     """Half of the 95 % interval of a mean: Student's t times the standard error over the means of batches."""
     parts = [part for run in runs for part in np.array_split(run, _BATCHES) if part.size >= _FEWEST_FOR_INTERVAL]
-    means = [float(part.mean()) for part in parts]
+    means = [float(part.mean(dtype=float)) for part in parts]
     n = len(means)
     return _t_quantile(n - 1) * float(np.std(means, ddof=1)) / float(n**0.5) if n > 1 else float("inf")
 
@@ -151,7 +168,7 @@ def _t_quantile(degrees: int) -> float:
     return _T[0][1]
 
 
-def is_growing(values: Floats, n_batches: int = 20) -> bool:
+def is_growing(values: Sample, n_batches: int = 20) -> bool:
     """Whether a latency keeps growing over a run: the mark of a cluster that cannot keep up.
 
     Parameters
@@ -167,7 +184,7 @@ def is_growing(values: Floats, n_batches: int = 20) -> bool:
     """
     if values.size < 10 * n_batches:
         return False
-    means = np.array([part.mean() for part in np.array_split(values, n_batches)])
+    means = np.array([part.mean(dtype=float) for part in np.array_split(values, n_batches)])
     signs = np.sign(means[None, :] - means[:, None])
     s = float(np.triu(signs, 1).sum())
     sd = np.sqrt(n_batches * (n_batches - 1) * (2 * n_batches + 5) / 18.0)

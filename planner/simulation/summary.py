@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.fleet.candidate import Requirement
 from planner.fleet.prediction import Member
@@ -19,6 +20,7 @@ from planner.simulation.statistics import (
     is_growing,
     mean_interval,
     percentile_interval,
+    percentile_intervals,
     share_interval,
     warm_up,
 )
@@ -26,6 +28,7 @@ from planner.simulation.statistics import (
 PERCENTILES = (50.0, 90.0, 99.0)
 LATENCIES = ("ttft", "tbt", "e2e")
 METRICS = (*LATENCIES, "largest_gap", "queueing", "transfer")
+_AT_ONCE = 500_000  # requests whose values are computed together
 _FEWEST_AFTER_WARM_UP = 100  # fewer finished requests than this say nothing about a 99th percentile
 
 
@@ -106,15 +109,15 @@ def summarise(
     starts = [_start(outcome) for outcome in outcomes]
     percentiles: dict[tuple[str, float], Interval] = {}
     means: dict[str, Interval] = {}
-    # One metric at a time: ten million requests take 80 MB each.
+    # One metric at a time, for the sake of runs of ten million requests.
     for metric in METRICS:
-        runs = [_finite(values_of(outcome, metric)[start:]) for outcome, start in zip(outcomes, starts, strict=True)]
+        runs = [_finite(_sample(outcome, metric, start)) for outcome, start in zip(outcomes, starts, strict=True)]
         means[metric] = mean_interval(runs)
-        for p in PERCENTILES:
-            percentiles[metric, p] = percentile_interval(runs, p)
+        for p, interval in zip(PERCENTILES, percentile_intervals(runs, PERCENTILES), strict=True):
+            percentiles[metric, p] = interval
     objectives, late = _objectives(outcomes, starts, need.limits, reference)
-    counted = sum(int(np.isfinite(values_of(o, "e2e")[s:]).sum()) for o, s in zip(outcomes, starts, strict=True))
-    stable = not any(is_growing(_finite(values_of(o, metric))) for o in outcomes for metric in ("ttft", "e2e"))
+    counted = sum(int(np.isfinite(o.finish_s[s : o.n_arrived]).sum()) for o, s in zip(outcomes, starts, strict=True))
+    stable = not any(is_growing(_finite(_sample(o, metric))) for o in outcomes for metric in ("ttft", "e2e"))
     enough = counted >= _FEWEST_AFTER_WARM_UP
     interrupted = any(o.interrupted for o in outcomes)
     observed = [max(o.horizon_s, 1e-12) for o in outcomes]
@@ -141,7 +144,7 @@ def summarise(
     )  # fmt: skip
 
 
-def values_of(outcome: Outcome, metric: str) -> Floats:
+def values_of(outcome: Outcome, metric: str, part: slice | None = None) -> Floats:
     """One metric of each request that arrived [s]; NaN for what a request has none of.
 
     Parameters
@@ -150,29 +153,38 @@ def values_of(outcome: Outcome, metric: str) -> Floats:
     metric : str
         `ttft`; `tbt`, mean time between the tokens of a request, NaN for one of a single token; `e2e`; `largest_gap`;
         `queueing`, from arrival to the start of the prompt; `transfer`, of the KV cache, NaN for requests that
-        decoded where their prompt was computed.
+        decoded where their prompt was computed. All are NaN for requests that did not end.
+    part : slice, optional
+        Some of the requests; default all that arrived.
     """
-    n = outcome.n_arrived
-    arrival, finish = outcome.requests.arrival_s[:n], outcome.finish_s[:n]
-    if metric == "ttft":
-        return _only(outcome.first_token_s[:n] - arrival, np.isfinite(finish))
+    part = part or slice(0, outcome.n_arrived)
+    arrival, finish = outcome.requests.arrival_s[part], outcome.finish_s[part]
     if metric == "e2e":
         return finish - arrival
-    if metric == "queueing":
-        return _only(outcome.prefill_start_s[:n] - arrival, np.isfinite(finish))
-    gaps = outcome.requests.output_tokens[:n] - 1
     if metric == "tbt":
+        gaps = outcome.requests.output_tokens[part] - 1
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(gaps > 0, (finish - outcome.first_token_s[:n]) / gaps, np.nan)
-    values = outcome.largest_gap_s[:n] if metric == "largest_gap" else outcome.transfer_s[:n]
-    return _only(values.astype(float), np.isfinite(finish) & (values > 0))
+            return np.where(gaps > 0, (finish - outcome.first_token_s[part]) / gaps, np.nan)
+    if metric in ("ttft", "queueing"):
+        until = outcome.first_token_s[part] if metric == "ttft" else outcome.prefill_start_s[part]
+        return np.where(np.isfinite(finish), until - arrival, np.nan)
+    values = outcome.largest_gap_s[part] if metric == "largest_gap" else outcome.transfer_s[part]
+    return np.where(np.isfinite(finish) & (values > 0), values.astype(float), np.nan)
 
 
-def _only(values: Floats, where: np.ndarray) -> Floats:
-    return np.where(where, values, np.nan)
+def _sample(
+    outcome: Outcome, metric: str, start: int = 0, unit_s: Callable[[slice], Floats] | None = None
+) -> NDArray[np.float32]:
+    """Values from request `start` on, over `unit_s` if given, in single precision: they are many, and half as large."""
+    sample = np.empty(max(outcome.n_arrived - start, 0), dtype=np.float32)
+    for first in range(start, outcome.n_arrived, _AT_ONCE):
+        part = slice(first, min(first + _AT_ONCE, outcome.n_arrived))
+        values = values_of(outcome, metric, part)
+        sample[part.start - start : part.stop - start] = values if unit_s is None else values / unit_s(part)
+    return sample
 
 
-def _finite(values: Floats) -> Floats:
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values[np.isfinite(values)]
 
 
@@ -183,11 +195,11 @@ def _start(outcome: Outcome) -> int:
     """
     starts = [0]
     for metric in ("ttft", "tbt"):
-        values = values_of(outcome, metric)
-        finite = np.flatnonzero(np.isfinite(values))
+        values = _sample(outcome, metric)
+        finite = np.isfinite(values)
         dropped = warm_up(values[finite])
         if dropped:
-            starts.append(int(finite[dropped]))
+            starts.append(int(np.searchsorted(np.cumsum(finite, dtype=np.int32), dropped + 1)))
     return max(starts)
 
 
@@ -196,7 +208,10 @@ def _objectives(
 ) -> tuple[list[Interval], list[ShareInterval]]:
     found, late = [], []
     for limit in limits:
-        values = [_in_unit(o, limit, reference, s) for o, s in zip(outcomes, starts, strict=True)]
+        values = [
+            _sample(o, limit.objective.metric, s, _unit(o, limit, reference))
+            for o, s in zip(outcomes, starts, strict=True)
+        ]
         missing = [_never(o, s) for o, s in zip(outcomes, starts, strict=True)]
         found.append(percentile_interval([_finite(v) for v in values], limit.objective.percentile))
         counts = [np.isfinite(v) | m for v, m in zip(values, missing, strict=True)]
@@ -213,16 +228,18 @@ def _never(outcome: Outcome, start: int) -> np.ndarray:
     return never[start:]
 
 
-def _in_unit(outcome: Outcome, limit: Limit, reference: Lane | None, start: int) -> Floats:
-    """Values of an objective's metric over its unit: 1 s, or the latency of the same request alone."""
-    metric = limit.objective.metric
-    values = values_of(outcome, metric)[start:]
+def _unit(outcome: Outcome, limit: Limit, reference: Lane | None) -> Callable[[slice], Floats] | None:
+    """What an objective's number multiplies: None for 1 s, or the latency of the same requests alone."""
     if limit.objective.limit_s is not None:
-        return values
+        return None
     assert reference is not None
-    n = outcome.n_arrived
-    # Sizes repeat: each is looked up once.
-    sizes = outcome.requests.prompt_tokens[start:n].astype(np.int64) << 32 | outcome.requests.output_tokens[start:n]
-    each, where = np.unique(sizes, return_inverse=True)
-    prompt, steps = (each >> 32).astype(float), (each & 0xFFFFFFFF) - 1.0
-    return values / latencies_alone(reference, prompt, steps)[metric][where]
+    lane, metric, requests = reference, limit.objective.metric, outcome.requests
+
+    def unit_s(part: slice) -> Floats:
+        # Sizes repeat: each is looked up once.
+        sizes = requests.prompt_tokens[part].astype(np.int64) << 32 | requests.output_tokens[part]
+        each, where = np.unique(sizes, return_inverse=True)
+        prompt, steps = (each >> 32).astype(float), (each & 0xFFFFFFFF) - 1.0
+        return latencies_alone(lane, prompt, steps)[metric][where]
+
+    return unit_s

@@ -46,7 +46,7 @@ def test_a_layout_fits_exactly_where_it_is_offered(catalog: Catalog) -> None:
             with pytest.raises(DoesNotFitError) as caught:
                 configure(catalog, m, s, layout)
             assert str(caught.value.value).count(" bytes") == 2
-    assert offered == {4, 8}
+    assert {4, 8} <= offered and 1 not in offered
 
 
 def test_pipelines_are_offered_where_links_are_slow(catalog: Catalog) -> None:

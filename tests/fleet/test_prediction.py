@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,10 +91,8 @@ def test_the_capacity_of_a_pool_is_where_it_breaks_the_others_as_they_are(catalo
     [
         ({"slo": ["ttft=400ms", "tbt=1s"], "design": "Splitwise-HH"}, "prefill", "TTFT p99"),
         ({"slo": ["ttft=60s", "tbt=1s"], "design": "Splitwise-HH"}, "prefill", "utilisation"),
-        ({"slo": ["ttft=1s", "tbt=25ms"], "design": "Splitwise-HH"}, "decode", "TBT p99"),
-        ({"slo": ["ttft=1s", "tbt=10s"], "design": "Splitwise-AA"}, "decode", "KV memory"),
-        ({"slo": ["ttft=60s", "tbt=60s"], "model": "llama-3.1-8b", "rate": 900.0, "design": "Splitwise-HH"}, "decode",
-         "batch limit"),
+        ({"slo": ["ttft=1s", "tbt=20ms"], "design": "Splitwise-HH"}, "decode", "TBT p99"),
+        ({"slo": ["ttft=10s", "tbt=10s"], "model": "bloom-176b", "design": "Splitwise-AA"}, "decode", "KV memory"),
         ({"slo": ["ttft=1s", "tbt=30ms"], "design": "Baseline-H100"}, "mixed", "TBT p99"),
     ],
 )  # fmt: skip
@@ -102,6 +101,17 @@ def test_what_binds_a_pool_is_named(catalog: Catalog, fields: dict[str, Any], ro
     at = [m.role for m in solution.members].index(role)
     found = binding_of(solution.members, solution.routes, problem.need, at, solution.capacities[at])
     assert found == binding
+
+
+def test_short_requests_meet_the_batch_limit_before_memory_is_full(catalog: Catalog, tmp_path: Path) -> None:
+    trace = tmp_path / "short.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "0.5,40,200\n" * 40 + "1.0,60,300\n")
+    problem, solution = solved(
+        catalog, workload=str(trace), model="llama-3.1-8b", slo=["ttft=60s", "tbt=60s"], design="Splitwise-HH"
+    )
+    decode = [m.role for m in solution.members].index("decode")
+    found = binding_of(solution.members, solution.routes, problem.need, decode, solution.capacities[decode])
+    assert found == "batch limit"
 
 
 def test_a_route_without_load_changes_nothing(catalog: Catalog) -> None:

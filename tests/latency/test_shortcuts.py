@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -74,9 +75,7 @@ def test_prompts_of_several_sizes_against_counting_each(sizes: list[int], cached
     each = [without_cached(prefill_batch(float(s)), cached) for s in sizes]
     s = np.array(sizes, dtype=float)
     none = np.zeros(())
-    together = without_cached(
-        Batch(s.sum(), (s * (s + 1) / 2).sum(), np.array(float(s.size)), none, none), cached
-    )
+    together = without_cached(Batch(s.sum(), (s * (s + 1) / 2).sum(), np.array(float(s.size)), none, none), cached)
     assert together.prompt_tokens == pytest.approx(sum(float(b.prompt_tokens) for b in each))
     assert together.attention_pairs == pytest.approx(sum(float(b.attention_pairs) for b in each))
     exact = sum((1 - cached) * n * (cached * n + ((1 - cached) * n + 1) / 2) for n in sizes)
@@ -94,7 +93,7 @@ def test_more_cached_is_never_slower() -> None:
     for model in ("llama-3.1-70b", "deepseek-v3", "gpt-oss-120b"):
         for batch in STEPS:
             times = [with_shortcuts(Shortcuts(h), model).step_time_s(batch()) for h in shares]
-            assert all(np.all(b <= a * (1 + 1e-12)) for a, b in zip(times, times[1:], strict=False))
+            assert all(np.all(b <= a * (1 + 1e-12)) for a, b in pairwise(times))
 
 
 def test_cached_prompts_do_not_change_decode_steps() -> None:
@@ -147,9 +146,9 @@ def test_more_accepted_is_faster_and_more_verified_is_slower() -> None:
     batch = decode_batch([1.0, 64.0, 400.0], 2000.0)
     for model in ("llama-3.1-70b", "deepseek-v3"):
         accepted = [with_shortcuts(Shortcuts(0.0, y, 3), model).step_time_s(batch) for y in (1.0, 1.5, 2.5, 4.0)]
-        assert all(np.all(b < a) for a, b in zip(accepted, accepted[1:], strict=False))
+        assert all(np.all(b < a) for a, b in pairwise(accepted))
         verified = [with_shortcuts(Shortcuts(0.0, 1.0, k), model).step_time_s(batch) for k in (0, 1, 2, 5)]
-        assert all(np.all(b > a) for a, b in zip(verified, verified[1:], strict=False))
+        assert all(np.all(b > a) for a, b in pairwise(verified))
 
 
 def test_speculation_pays_while_memory_binds_and_not_once_compute_does() -> None:

@@ -1,4 +1,4 @@
-"""What must hold of every plan, whatever the scenario: asking for more never costs less, having more never costs more."""
+"""What must hold of every plan: asking for more never costs less, having more never costs more."""
 
 from __future__ import annotations
 

@@ -120,9 +120,8 @@ def test_a_single_gap_waits_for_the_running_step() -> None:
     traffic = fixed(100, 2)
     queue = DecodeQueue(Lane(CONSTANT, PLENTY, 64, 1), traffic)
     state = queue.state(at(20.0 / 0.02), at(1))  # always busy
-    late = [
-        float(state.share(queue.late_tbt(np.array([limit]), np.zeros(1)))[0]) for limit in (0.0199, 0.025, 0.035, 0.0401)
-    ]
+    limits = (0.0199, 0.025, 0.035, 0.0401)
+    late = [float(state.share(queue.late_tbt(np.array([limit]), np.zeros(1)))[0]) for limit in limits]
     assert late == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0], abs=0.01)
 
 

@@ -91,4 +91,5 @@ def test_mean_wait_against_pollaczek_khinchine(cv2: float) -> None:
     rate, mean = 3.0, 0.25
     wait = ggk_wait(rate, 1, mean, cv2, 1.0)
     second = mean**2 * (1 + cv2)
-    assert float(wait.probability / wait.decay_per_s) == pytest.approx(rate * second / (2 * (1 - rate * mean)), rel=1e-12)
+    expected = rate * second / (2 * (1 - rate * mean))
+    assert float(wait.probability / wait.decay_per_s) == pytest.approx(expected, rel=1e-12)

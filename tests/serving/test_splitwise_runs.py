@@ -1,7 +1,7 @@
 """Predictions on the measured Splitwise profile against published runs of the authors' simulator.
 
-Their decode look-up is flawed (it hardly grows with the batch), so only the TTFT of prefill pools whose decode pool does
-not overflow and the baseline rows, whose coding batches are small, are comparable.
+Their decode look-up is flawed (it hardly grows with the batch), so only the TTFT of prefill pools whose decode pool
+does not overflow and the baseline rows, whose coding batches are small, are comparable.
 """
 
 from __future__ import annotations

