@@ -1,7 +1,7 @@
 """Hold the latency model against every measurement at hand; print the error tables and write docs/accuracy.md.
 
-    python benchmarks/accuracy.py                 # writes docs/accuracy.md; needs scipy for the refits
-    python benchmarks/accuracy.py --no-refit      # only what the shipped values give, printed, nothing written
+python benchmarks/accuracy.py                 # writes docs/accuracy.md; needs scipy for the refits
+python benchmarks/accuracy.py --no-refit      # only what the shipped values give, printed, nothing written
 """
 
 from __future__ import annotations

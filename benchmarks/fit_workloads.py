@@ -68,9 +68,7 @@ def azure(trace: Trace, *, name: str, part: str, title: str) -> Workload:
         source=AZURE.format(part=part, n=trace.n_requests),
         kind="derived",
         arrival_cv2=1.0,
-        provenance={
-            "arrival_cv2": Provenance(kind="estimate", source=POISSON.format(cv2=trace.arrival_cv2, why=why))
-        },
+        provenance={"arrival_cv2": Provenance(kind="estimate", source=POISSON.format(cv2=trace.arrival_cv2, why=why))},
     )
 
 

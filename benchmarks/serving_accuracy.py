@@ -116,11 +116,11 @@ def main() -> None:
     """Print the page."""
     print(
         "# Accuracy of predicted percentiles\n\n"
-        "Printed by `benchmarks/serving_accuracy.py`; do not edit. Cells are the predicted percentile over the simulated\n"
-        "one, less one: positive is pessimistic (a plan buys too much), negative optimistic. The simulation steps every\n"
-        "iteration (tests/serving/brute_force.py) of k lanes with join-shortest-queue on pending tokens (prompt tokens to\n"
-        "compute and one for each request), three runs a row. Utilisation is the share of the stable rate (of time spent\n"
-        "on prompts, in mixed pools). Noise is about 3 % at P99, 10 % from 0.9 up.\n"
+        "Printed by `benchmarks/serving_accuracy.py`; do not edit. Cells are the predicted percentile over the\n"
+        "simulated one, less one: positive is pessimistic (a plan buys too much), negative optimistic. The simulation\n"
+        "steps every iteration (tests/serving/brute_force.py) of k lanes, join-shortest-queue on pending tokens\n"
+        "(prompt tokens to compute and one for each request), three runs a row. Utilisation is the share of stable\n"
+        "rate (of time spent on prompts, in mixed pools). Noise is about 3 % at P99, 10 % from 0.9 up.\n"
     )
     all_errors: dict[tuple[str, str, float], list[tuple[float, Case]]] = {}
     text = []

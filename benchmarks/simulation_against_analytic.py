@@ -6,8 +6,8 @@
 
 Role x utilisation x pool size x sizes x variability of arrivals x machine. A prefill or mixed pool is judged by TTFT,
 a decode or mixed pool by TBT. A decode pool is fed by a prefill pool at a third of its capacity. The error is analytic
-over simulated, less one: above zero the formula is pessimistic. The half-width of the simulated 95 % interval, relative,
-says how much of an error is chance.
+over simulated, less one: above zero the formula is pessimistic. The half-width of the simulated 95 % interval,
+relative, says how much of an error is chance.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def show(results: list[Result], markdown: bool) -> None:
             for utilisation in UTILISATIONS:
                 chosen = [
                     r for r in results
-                    if r.case.role == role and r.case.utilisation == utilisation and (metric, 50.0) in r.error and r.stable
+                    if r.case.role == role and r.case.utilisation == utilisation
+                    and (metric, 50.0) in r.error and r.stable
                 ]  # fmt: skip
                 if not chosen:
                     continue

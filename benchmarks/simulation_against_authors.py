@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -129,10 +130,10 @@ class Comparison:
         reference = {"ttft": prompt_s, "tbt": alone.one_token_s, "e2e": prompt_s + alone.one_token_s * output}
         return seconds, {m: seconds[m] / reference[m] for m in METRICS}
 
-    def rows(self) -> Iterator[Row]:
-        """Every published run."""
+    def rows(self, every: int = 1) -> Iterator[Row]:
+        """The published runs, or every second, third ... of them."""
         with (self._data / "splitwise_sim_code70.csv").open(newline="") as file:
-            for row in csv.DictReader(file):
+            for row in itertools.islice(csv.DictReader(file), 0, None, every):
                 counts = int(row["prompt_machines"]), int(row["token_machines"])
                 seconds, slowdown = self.latencies(self.simulate(row["design"], *counts))
                 both = [(m, p) for m in METRICS for p in PERCENTILES]

@@ -104,7 +104,10 @@ def long_run(n_requests: int) -> None:
     took = time.process_time() - start
     ttft, tbt = simulated.percentiles["ttft", 99.0], simulated.percentiles["tbt", 99.0]
     mib = [f"{x / 2**20:.0f} MiB" for x in (before, run_bytes, _peak_bytes())]
-    print(f"{n_requests:,} requests over {outcome.end_s / 3600:.1f} h on 200 machines{', interrupted' * outcome.interrupted}")
+    print(
+        f"{n_requests:,} requests over {outcome.end_s / 3600:.1f} h on 200 machines"
+        f"{', interrupted' * outcome.interrupted}"
+    )
     print(f"  {n_requests / run_s:,.0f} requests/s; {took:.0f} s of CPU with percentiles; {outcome.n_finished:,} done")
     print(f"  peak memory {mib[0]} before, {mib[1]} after the run, {mib[2]} with percentiles")
     print(f"  ttft p99 {ttft.value:.3f} s, tbt p99 {tbt.value * 1e3:.1f} ms")

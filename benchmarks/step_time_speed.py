@@ -1,6 +1,6 @@
 """Print how long step times take beside numpy.exp: a million in one call, and one in a call.
 
-    python benchmarks/step_time_speed.py
+python benchmarks/step_time_speed.py
 """
 
 from __future__ import annotations

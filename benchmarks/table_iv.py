@@ -1,6 +1,6 @@
 """Table IV of the Splitwise paper beside the model: one request at a time, Llama2-70B on eight GPUs, P50 of a trace.
 
-    python benchmarks/table_iv.py        # the part of docs/accuracy.md that accuracy.py writes
+python benchmarks/table_iv.py        # the part of docs/accuracy.md that accuracy.py writes
 """
 
 from __future__ import annotations

@@ -92,9 +92,7 @@ def failing_pools(problem: Problem, members: Sequence[Member], simulated: Simula
     if not simulated.stable:
         busiest = int(np.argmax(simulated.busy))
         return [busiest]
-    failed = {
-        limit.objective.metric for limit, met in zip(problem.need.limits, simulated.met, strict=True) if not met
-    }
+    failed = {limit.objective.metric for limit, met in zip(problem.need.limits, simulated.met, strict=True) if not met}
     roles = {"ttft": ("prefill", "mixed"), "tbt": ("decode", "mixed"), "e2e": ("prefill", "decode", "mixed")}
     wanted = {role for metric in failed for role in roles[metric]}
     return [i for i, m in enumerate(members) if m.role in wanted]
@@ -161,9 +159,7 @@ def _what_breaks(problem: Problem, members: Sequence[Member], routes: Sequence[R
     return f"{limit.objective.label} {value.value:.3g}{unit}"
 
 
-def _without_spares(
-    problem: Problem, members: Sequence[Member], routes: Sequence[Route], effort: Effort
-) -> Simulated:
+def _without_spares(problem: Problem, members: Sequence[Member], routes: Sequence[Route], effort: Effort) -> Simulated:
     """The bought cluster, spares included, after as many machines of each pool have failed as there are spares."""
     spares = problem.limits.spares
     bought = [replace(m, count=m.count + spares) for m in members]

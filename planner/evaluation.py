@@ -117,8 +117,7 @@ def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
         if route.second is not None:
             rate[route.second] += route.rate_per_s
     members = [
-        Member(pool.role, c, pool.count, r)
-        for pool, c, r in zip(cluster.pools, configurations, rate, strict=True)
+        Member(pool.role, c, pool.count, r) for pool, c, r in zip(cluster.pools, configurations, rate, strict=True)
     ]
     capacities = [capacity_of(members, routes, problem.need, i) for i in range(len(members))]
     value = float(sum(pool.count for pool in cluster.pools))

@@ -122,9 +122,7 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
         # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
         factor = 1.0 - min(0.01 * 2**tightening, 0.1)
         candidates = [_derated(c, factor) if c.key in selection.counts else c for c in candidates]
-    raise PlannerError(
-        "the chosen pools do not meet the objectives together", rule="report this scenario as a bug"
-    )
+    raise PlannerError("the chosen pools do not meet the objectives together", rule="report this scenario as a bug")
 
 
 def _at_its_own_rate(
@@ -211,9 +209,7 @@ def _largest_rate(problem: Problem, found: Sequence[Configuration]) -> float:
     return max(min(min(rates) for rates in best.values()), 1e-9)
 
 
-def _candidates(
-    problem: Problem, found: Sequence[Configuration], top: float, progress: Progress
-) -> list[Candidate]:
+def _candidates(problem: Problem, found: Sequence[Configuration], top: float, progress: Progress) -> list[Candidate]:
     candidates = generate(found, problem.need, problem.design, top, progress)
     if not candidates:
         raise unreachable(problem, found)
@@ -286,9 +282,7 @@ def _best(simples: Iterable[Simple], problem: Problem, objective: ObjectiveName 
     return best
 
 
-def assemble(
-    selection: Selection, by_key: dict[str, Candidate]
-) -> tuple[list[Member], list[Route], list[float]]:
+def assemble(selection: Selection, by_key: dict[str, Candidate]) -> tuple[list[Member], list[Route], list[float]]:
     """Turn chosen candidates into a cluster."""
     exact = {key: by_key[key].with_counts([n]) for key, n in selection.counts.items()}
     order = {"prefill": 0, "decode": 1, "mixed": 2}

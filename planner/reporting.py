@@ -210,8 +210,10 @@ def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: 
         busy = min(batch, 1.0)
         busy_w = decode_w
         if member.role == "mixed":
-            share = member.rate_per_s / member.n_lanes[0] * float(
-                problem.need.traffic.weight @ c.lane.prefill_time_s(problem.need.traffic.prompt_tokens)
+            share = (
+                member.rate_per_s
+                / member.n_lanes[0]
+                * float(problem.need.traffic.weight @ c.lane.prefill_time_s(problem.need.traffic.prompt_tokens))
             )
             share = min(share, 1.0)
             busy_w = share * prefill_w + (1.0 - share) * decode_w
@@ -250,8 +252,7 @@ def _alternatives(problem: Problem, solution: Solution) -> list[Alternative]:
     homogeneous = [e for e in found if e[1].startswith("Baseline-")][:1]
     rest = [e for e in found if e not in homogeneous]
     return [
-        _alternative(name, simple, own, value, problem)
-        for own, name, simple in (homogeneous + rest)[:_ALTERNATIVES]
+        _alternative(name, simple, own, value, problem) for own, name, simple in (homogeneous + rest)[:_ALTERNATIVES]
     ]
 
 

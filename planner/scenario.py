@@ -53,7 +53,8 @@ class Scenario(BaseModel):
     objective: Literal["cost", "power", "machines", "throughput"] = "cost"
     runtime: str = "vllm-2026"
     prefix_cached: FractionOrZero | None = Field(
-        default=None, description="Share of prompt tokens whose KV cache is there already; default the workload's, or 0."
+        default=None,
+        description="Share of prompt tokens whose KV cache is there already; default the workload's, or 0.",
     )
     tokens_per_step: float | None = Field(
         default=None, ge=1, description="Tokens a sequence gets from a decode step; default the runtime's."

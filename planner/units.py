@@ -189,5 +189,9 @@ def format_money(usd: float) -> str:
 def _si(value: float, unit: str) -> str:
     for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor * 0.9995:
-            return f"{value / factor:.3g} {prefix}{unit}" if abs(value) < 1000 * factor else f"{value / factor:,.0f} {prefix}{unit}"
+            return (
+                f"{value / factor:.3g} {prefix}{unit}"
+                if abs(value) < 1000 * factor
+                else f"{value / factor:,.0f} {prefix}{unit}"
+            )
     return f"{value:.3g} {unit}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_a_larger_cluster_is_never_slower(catalog: Catalog) -> None:
         plan = planner.evaluate([{"role": "mixed", "machine": "dgx-h100", "count": count}], scenario, catalog=catalog)
         assert plan.meets_objectives
         late.append([p.predicted for p in plan.predicted])
-    for small, large in zip(late, late[1:], strict=False):
+    for small, large in itertools.pairwise(late):
         assert all(a is not None and b is not None and b <= a * (1 + 2e-3) for a, b in zip(small, large, strict=True))
 
 
@@ -130,9 +131,7 @@ def test_budgets_and_machines_of_the_scenario_do_not_matter(catalog: Catalog) ->
         (5, ScenarioError, ""),
     ],
 )  # fmt: skip
-def test_clusters_that_make_no_sense(
-    catalog: Catalog, cluster: Any, kind: type[InputError], message: str
-) -> None:
+def test_clusters_that_make_no_sense(catalog: Catalog, cluster: Any, kind: type[InputError], message: str) -> None:
     with pytest.raises(kind) as caught:
         planner.evaluate(cluster, GENEROUS, catalog=catalog)
     assert caught.value.exit_code == 2
@@ -153,7 +152,7 @@ def test_the_paper_s_27_and_3_machines() -> None:
     In the paper's simulator requests that find no memory there stay on prompt machines, so that the sum is the same.
     """
     plan = planner.evaluate(
-        [{"role": "prefill", "machine": "dgx-h100", "count": 27}, {"role": "decode", "machine": "dgx-h100", "count": 3}],
+        [{"role": role, "machine": "dgx-h100", "count": count} for role, count in (("prefill", 27), ("decode", 3))],
         workload=str(DATA / "azure_2023_code.csv"), profile=str(DATA / "splitwise_profile.csv"), rate="70/s",
         model="bloom-176b", runtime="splitwise-2023", slo="splitwise",
     )  # fmt: skip

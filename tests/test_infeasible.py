@@ -118,7 +118,9 @@ def test_a_budget_below_one_machine_serves_nothing(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize("metric", ["ttft", "tbt", "e2e"])
-def test_an_objective_below_the_unloaded_latency_names_it_and_what_can_be_reached(catalog: Catalog, metric: str) -> None:
+def test_an_objective_below_the_unloaded_latency_names_it_and_what_can_be_reached(
+    catalog: Catalog, metric: str
+) -> None:
     with pytest.raises(ObjectiveUnreachableError) as caught:
         planner.optimize(slo=["ttft=10s", f"{metric}.p90=1us"], rate=0.001, catalog=catalog)
     value = str(caught.value.value)

@@ -107,7 +107,9 @@ def test_no_alternative_is_better_than_the_plan(plans: dict[str, Plan], name: st
             continue  # shown for comparison, though the design does not allow it
         assert other.value <= best * (1 + 2e-6) if maximise else other.value >= best * (1 - 1e-9)
     if plan.solver.enumeration is not None:
-        worse = plan.solver.enumeration <= best * (1 + 1e-6) if maximise else plan.solver.enumeration >= best * (1 - 1e-9)
+        worse = (
+            plan.solver.enumeration <= best * (1 + 1e-6) if maximise else plan.solver.enumeration >= best * (1 - 1e-9)
+        )
         assert worse
 
 
@@ -318,7 +320,9 @@ def test_a_plan_found_after_lowering_capacities_keeps_the_first_bound(
     proven = planner.optimize(fields, catalog=catalog)
     refusals = iter([False] * 9)
     real = planning.ClusterModel.meets
-    monkeypatch.setattr(planning.ClusterModel, "meets", lambda self, limit: next(refusals, None) is None and real(self, limit))
+    monkeypatch.setattr(
+        planning.ClusterModel, "meets", lambda self, limit: next(refusals, None) is None and real(self, limit)
+    )
     plan = planner.optimize(fields, catalog=catalog)
     assert plan.solver.bound == proven.solver.value
     assert plan.solver.value >= proven.solver.value

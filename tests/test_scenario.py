@@ -49,7 +49,8 @@ def test_rates_that_make_no_sense(catalog: Catalog, rate: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "per_s"), [(70, 70.0), (70.0, 70.0), ("70/s", 70.0), ("4200/min", 70.0), ("70 requests/s", 70.0), ("1e7/s", 1e7)]
+    ("rate", "per_s"),
+    [(70, 70.0), (70.0, 70.0), ("70/s", 70.0), ("4200/min", 70.0), ("70 requests/s", 70.0), ("1e7/s", 1e7)],
 )
 def test_rates_that_do(rate: object, per_s: float) -> None:
     assert load_scenario({"rate": rate}).rate_per_s == pytest.approx(per_s)
@@ -191,7 +192,9 @@ def test_a_machine_without_a_price_is_refused_where_prices_count(catalog: Catalo
         assert isinstance(error, ScenarioError)
         assert "no price book lists dgx-h200" in error.what
     for fields in ({"objective": "power"}, {"objective": "throughput", "max_power": 1e5}, {"objective": "machines"}):
-        names = [m.name for m in resolve(load_scenario({"machines": ["dgx-h100", "dgx-h200"]}, **fields), catalog).machines]
+        names = [
+            m.name for m in resolve(load_scenario({"machines": ["dgx-h100", "dgx-h200"]}, **fields), catalog).machines
+        ]
         assert names == ["dgx-h100", "dgx-h200"]
     whole = resolve(load_scenario({"machines": "all"}), catalog)
     assert "dgx-h200" in whole.unpriced and "dgx-h200" not in [m.name for m in whole.machines]

@@ -59,7 +59,7 @@ def _check_units(problem: Problem, predicted_s: Floats) -> None:
             value=f"{describe(row)}, where about {format_time(_middle(predicted_s, rows, ratios))} is expected; all "
             f"{len(rows)} values are off by a factor of about {10.0**-middle:,.4g}",
             rule="a column's name says its unit",
-            fix=f"multiply the column by {10.0 ** -power:,g}, or name it for the unit it is in",
+            fix=f"multiply the column by {10.0**-power:,g}, or name it for the unit it is in",
         )
 
 

@@ -163,9 +163,7 @@ def calibrate(
     prior in the logarithm of every parameter. A parameter whose posterior is no narrower than 0.7 of its prior is
     not identified: the one least so is put back to its prior and the rest fitted again, until all are.
     """
-    problem = Problem(
-        catalog, measurements, runtime, machine, defaults or Defaults(), device_only=device_only
-    )
+    problem = Problem(catalog, measurements, runtime, machine, defaults or Defaults(), device_only=device_only)
     base = runtime.efficiency(problem.accelerator)
     check(problem, base)
     possible = candidates(base, problem.precisions())
@@ -278,9 +276,7 @@ def _folds(problem: Problem) -> tuple[str, list[NDArray[np.intp]]]:
     for name, keys in groups:
         kinds = sorted({str(k) for k in keys if k})
         if len(kinds) > 1:
-            return f"one {name} of {len(kinds)}", [
-                np.flatnonzero([str(k) == kind for k in keys]) for kind in kinds
-            ]
+            return f"one {name} of {len(kinds)}", [np.flatnonzero([str(k) == kind for k in keys]) for kind in kinds]
     n = len(problem.rows)
     # Rows in order of phase and time, so that every fold has some of each.
     order = sorted(range(n), key=lambda i: (problem.rows[i].phase, problem.rows[i].measured_s))

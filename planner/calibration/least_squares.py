@@ -110,9 +110,7 @@ def minimise(
     return Minimum(x, cost, covariance, taken)
 
 
-def _jacobian(
-    residuals: Callable[[Floats], Floats], x: Floats, r: Floats, lower: Floats, upper: Floats
-) -> Floats:
+def _jacobian(residuals: Callable[[Floats], Floats], x: Floats, r: Floats, lower: Floats, upper: Floats) -> Floats:
     columns = np.empty((r.size, x.size))
     for i in range(x.size):
         moved = x.copy()

@@ -9,6 +9,7 @@ single fields, so that every value has both.
 from __future__ import annotations
 
 import datetime
+import itertools
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
@@ -357,9 +358,9 @@ class TokenDistribution(CatalogModel):
         p, q = self.probabilities, self.tokens
         if len(p) != len(q):
             raise ValueError(f"{len(p)} probabilities for {len(q)} token counts")
-        if p[0] != 0 or p[-1] != 1 or any(b <= a for a, b in zip(p, p[1:], strict=False)):
+        if p[0] != 0 or p[-1] != 1 or any(b <= a for a, b in itertools.pairwise(p)):
             raise ValueError("probabilities must rise strictly from 0 to 1")
-        if any(b < a for a, b in zip(q, q[1:], strict=False)):
+        if any(b < a for a, b in itertools.pairwise(q)):
             raise ValueError("tokens must not fall")
         return self
 

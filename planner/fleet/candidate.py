@@ -141,9 +141,7 @@ def transfer_s(
     bandwidth = min(sender.replica_network_bytes_per_s, receiver.replica_network_bytes_per_s)
     nic = min(c.machine.network.nic_bandwidth_bytes_per_s for c in (sender, receiver))
     costs = need.kv_transfer
-    scaled = costs.model_copy(
-        update={"synchronisation_s": costs.synchronisation_s * synchronisation_scale(nic, costs)}
-    )
+    scaled = costs.model_copy(update={"synchronisation_s": costs.synchronisation_s * synchronisation_scale(nic, costs)})
     latency = max(sender.fabric.latency_s, receiver.fabric.latency_s)
     return kv_transfer_exposed_s(
         need.traffic.prompt_tokens, prefill_time_s, sender.kv_bytes_per_token, need.n_layers, bandwidth, latency, scaled

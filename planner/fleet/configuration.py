@@ -150,9 +150,7 @@ def configure(
     )
 
 
-def layouts(
-    machine: Machine, accelerator: Accelerator, serving: Serving
-) -> list[Layout]:
+def layouts(machine: Machine, accelerator: Accelerator, serving: Serving) -> list[Layout]:
     """Layouts worth considering: every tensor degree that is a power of two, as many replicas as there is room.
 
     Pipeline stages are added where the link between accelerators is slow or the model does not fit otherwise;

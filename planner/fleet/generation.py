@@ -128,9 +128,7 @@ def _best_layouts(
     The quickest come first. A layout of which one machine could not carry, however late its answers, what one
     machine of another carries in time is dominated without computing its curve, for capacity a machine only grows.
     """
-    offers = sorted(
-        zip(layouts, queues, strict=True), key=lambda offer: (-stable_rate_of_one(*offer), offer[0].label)
-    )
+    offers = sorted(zip(layouts, queues, strict=True), key=lambda offer: (-stable_rate_of_one(*offer), offer[0].label))
     made: list[Candidate] = []
     best_of_one = 0.0
     for configuration, queue in offers:

@@ -145,9 +145,7 @@ class ClusterModel:
     def _upstream(self, i: int, j: int) -> Upstream:
         queue = self._prefill[i]
         wait = queue.wait(self._rates[i], self._members[i].n_lanes)
-        exposed = transfer_s(
-            self._members[i].configuration, self._members[j].configuration, self.need, queue.alone_s
-        )
+        exposed = transfer_s(self._members[i].configuration, self._members[j].configuration, self.need, queue.alone_s)
         return Upstream(WaitTail(wait.probability[0], wait.decay_per_s[0]), queue.alone_s, exposed)
 
     def meets(self, limit: Limit) -> bool:

@@ -36,9 +36,7 @@ class ProfileLatency:
     the running maximum, so that more work never takes less time.
     """
 
-    def __init__(
-        self, prompt_tokens: Floats, prompt_time_s: Floats, batch: Floats, token_time_s: Floats
-    ) -> None:
+    def __init__(self, prompt_tokens: Floats, prompt_time_s: Floats, batch: Floats, token_time_s: Floats) -> None:
         self._tokens, self._prompt_s = prompt_tokens, np.maximum.accumulate(prompt_time_s)
         self._batch, self._token_s = batch, np.maximum.accumulate(token_time_s)
 
@@ -142,7 +140,5 @@ def select(profile: dict[ProfileKey, ProfileLatency], key: ProfileKey, where: st
     """Return the step times for `key`, or raise `UnknownNameError` naming what the file holds."""
     if key not in profile:
         known = sorted(f"{k.model}/{k.hardware}/tp{k.tensor_parallel}" for k in profile)
-        raise UnknownNameError.of(
-            "profile", f"{key.model}/{key.hardware}/tp{key.tensor_parallel}", known, where=where
-        )
+        raise UnknownNameError.of("profile", f"{key.model}/{key.hardware}/tp{key.tensor_parallel}", known, where=where)
     return profile[key]

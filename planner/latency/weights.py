@@ -96,9 +96,7 @@ def _qkv(llm: Llm, layout: Layout, width: float) -> Matrix:
 def _feed_forward(name: str, n_layers: int, hidden: int, inner: float, gated: bool, width: float) -> Matrix:
     n = 3 if gated else 2
     # Gate and up are one product of double width, which the activation function turns into the down product's input.
-    return Matrix(
-        name, n_layers, n * hidden * inner, width, hidden + inner, (n - 1) * inner + hidden, n * inner, 3, 2
-    )
+    return Matrix(name, n_layers, n * hidden * inner, width, hidden + inner, (n - 1) * inner + hidden, n * inner, 3, 2)
 
 
 def expert_bytes_per_element(llm: Llm, layout: Layout) -> float:

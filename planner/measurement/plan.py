@@ -60,14 +60,10 @@ def kernels_for(llm: Llm, tensor_parallel: int, precisions: tuple[str, ...], n_g
     streams = [_product("weight-streaming", p, m, widest) for p in precisions for m in STREAMING_TOKENS]
     heads, kv_heads, width = attention_shape(llm, tensor_parallel)
     sizes = (("heads", heads), ("kv_heads", kv_heads), ("head_dim", width))
-    prefill = [
-        Kernel("prefill-attention", "bf16", (("batch", 1), ("tokens", t), *sizes)) for t in PREFILL_TOKENS
-    ]
+    prefill = [Kernel("prefill-attention", "bf16", (("batch", 1), ("tokens", t), *sizes)) for t in PREFILL_TOKENS]
     decode = []
     if not isinstance(llm.attention, LatentAttention):
-        decode = [
-            Kernel("decode-attention", "bf16", (("batch", n), ("context", c), *sizes)) for n, c in DECODE_BATCHES
-        ]
+        decode = [Kernel("decode-attention", "bf16", (("batch", n), ("context", c), *sizes)) for n, c in DECODE_BATCHES]
     launch = [Kernel("launch", "bf16", ())]
     ranks = [2**i for i in range(1, n_gpus.bit_length()) if 2**i <= n_gpus]
     reduces = [Kernel("all-reduce", "bf16", (("ranks", r), ("bytes", b))) for r in ranks for b in MESSAGES_BYTES]

@@ -344,9 +344,7 @@ def choose(
     )
 
 
-def _balanced(
-    chosen: Mapping[str, tuple[Candidate, int]], rate_per_s: float | None
-) -> tuple[float, dict[Way, float]]:
+def _balanced(chosen: Mapping[str, tuple[Candidate, int]], rate_per_s: float | None) -> tuple[float, dict[Way, float]]:
     """Share the demand among pools of given counts so that the busiest is as little loaded as possible.
 
     Returns

@@ -121,9 +121,7 @@ class MixedQueue:
         decode_s = lane.decode_time_s(np.maximum(self._nodes, 1.0), context)
         # T_p(L, B) = offset(B) + slope(B) S(L): exact at two prompt sizes, near it between.
         small, large = _two_sizes(prompt, weight)
-        low_s, high_s = (
-            lane.step.step_time_s(mixed_batch(size, 1.0, self._nodes, context)) for size in (small, large)
-        )
+        low_s, high_s = (lane.step.step_time_s(mixed_batch(size, 1.0, self._nodes, context)) for size in (small, large))
         alone_low, alone_high = lane.prefill_time_s(np.array([small, large]))
         spread = alone_high - alone_low
         slope = (high_s - low_s) / spread if spread > 1e-12 else low_s / alone_low
@@ -233,9 +231,7 @@ class MixedQueue:
             rate = np.maximum.accumulate(np.maximum(rate, lo), axis=1)
             more = 1.1 * batch
             with_more = np.interp(more, self._nodes, decode_s), np.interp(more, self._nodes, prompt_s)
-            now, then = (
-                self._decode_time_s(rate, b, s, lanes) for b, s in ((batch, at_node), (more, with_more))
-            )
+            now, then = (self._decode_time_s(rate, b, s, lanes) for b, s in ((batch, at_node), (more, with_more)))
             elasticity = np.clip(np.log(then / now) / np.log(1.1), 0.0, 0.9)
             none = np.zeros((n_lanes.size, 1))
             self._known[key] = np.concatenate([none, rate], axis=1), np.concatenate([none, elasticity], axis=1)

@@ -166,9 +166,7 @@ class ClusterSimulation:
         outcomes: list[Outcome] = []
         clock = _Clock(n_requests, len(seeds), progress)
         for seed in seeds:
-            requests = draw_requests(
-                self.sizes, rate, n_requests, arrival_cv2=self.need.traffic.arrival_cv2, seed=seed
-            )
+            requests = draw_requests(self.sizes, rate, n_requests, arrival_cv2=self.need.traffic.arrival_cv2, seed=seed)
             tell = clock.of_seed(seed, len(outcomes))
             outcomes.append(self.run(requests, policy=policy, failures=failures, seed=seed, progress=tell))
             if outcomes[-1].interrupted:

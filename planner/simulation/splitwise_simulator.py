@@ -113,9 +113,7 @@ def splitwise_lanes(
     """Lanes of a pool of 8-GPU machines."""
     kv_tokens = (_GPUS * _GPU_BYTES - weight_bytes) / bytes_per_token
     table = tabulate(steps, MAX_BATCH + 1, max(longest_prompt, TOKEN_BUDGET) + 1, 1000.0)
-    return [
-        LaneSpec(role, pool, first_machine + m, table, kv_tokens, MAX_BATCH, TOKEN_BUDGET) for m in range(count)
-    ]
+    return [LaneSpec(role, pool, first_machine + m, table, kv_tokens, MAX_BATCH, TOKEN_BUDGET) for m in range(count)]
 
 
 def splitwise_wire(bytes_per_token: float) -> Wire:

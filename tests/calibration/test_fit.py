@@ -248,9 +248,7 @@ def test_llama_predicts_bloom(catalog: Catalog, machine: str, prefill: float, de
 def test_sums_of_kernels(catalog: Catalog, machine: str, software: str, data_file: Data) -> None:
     where = [("source", f"kernel-profile sum ({software})")]
     measurements = read_measurements(data_file("step_times_llama31_8b.csv"), where=where)
-    found = calibrate(
-        catalog, measurements, catalog.runtime("vllm-2026"), catalog.machine(machine), device_only=True
-    )
+    found = calibrate(catalog, measurements, catalog.runtime("vllm-2026"), catalog.machine(machine), device_only=True)
     assert found.error_of("prefill").after.mean <= 0.08
     assert found.error_of("decode").after.mean <= 0.12
     assert found.error_of("prefill").after.mean <= found.error_of("prefill").before.mean

@@ -51,9 +51,7 @@ def test_lies_over_its_base_and_reads_back(
     assert not [f for f in lint(layered) if f.severity == "error"]
 
 
-def test_a_new_runtime_is_complete(
-    catalog: Catalog, made_steps: Callable[..., Measurements], tmp_path: Path
-) -> None:
+def test_a_new_runtime_is_complete(catalog: Catalog, made_steps: Callable[..., Measurements], tmp_path: Path) -> None:
     found = fitted(catalog, made_steps)
     layered = put(tmp_path, "ours", overlay_text(found, catalog, "ours", DATE))
     ours, base = layered.runtime("ours"), layered.runtime("vllm-2026")

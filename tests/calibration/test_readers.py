@@ -185,9 +185,7 @@ def guidellm(strategy: dict[str, object], errored: int = 0, new: bool = True) ->
         ({"type_": "constant", "rate": 4.0, "max_concurrency": 10240}, 4.0 * (0.06 + 199 * 0.009), False),
     ],
 )
-def test_guidellm(
-    tmp_path: Path, strategy: dict[str, object], concurrency: float, saturated: bool, new: bool
-) -> None:
+def test_guidellm(tmp_path: Path, strategy: dict[str, object], concurrency: float, saturated: bool, new: bool) -> None:
     (run,) = read_measurements(write(tmp_path / "g.json", guidellm(strategy, new=new))).servings
     assert run.setup.model == "meta-llama/Llama-3.1-8B-Instruct"
     assert run.concurrency == pytest.approx(concurrency)

@@ -43,9 +43,7 @@ def need(path: Path) -> None:
         ("dgx-a100", "prefill", 0.08), ("dgx-a100", "decode", 0.045),
     ],
 )  # fmt: skip
-def test_splitwise_profile(
-    modules: tuple[ModuleType, ModuleType], machine: str, phase: str, ceiling: float
-) -> None:
+def test_splitwise_profile(modules: tuple[ModuleType, ModuleType], machine: str, phase: str, ceiling: float) -> None:
     accuracy, measurements = modules
     need(measurements.SPLITWISE)
     steps = [s for s in measurements.splitwise_steps() if (s.machine, s.phase) == (machine, phase)]

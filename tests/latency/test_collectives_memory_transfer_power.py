@@ -39,9 +39,9 @@ def test_ring_all_reduce() -> None:
 
 def test_topologies() -> None:
     def link(topology: str, n: int) -> float:
-        return link_bytes_per_s(ScaleUp.model_validate(
-            {"topology": topology, "bandwidth": 100e9, "pcie_bandwidth": 32e9}
-        ), n)
+        return link_bytes_per_s(
+            ScaleUp.model_validate({"topology": topology, "bandwidth": 100e9, "pcie_bandwidth": 32e9}), n
+        )
 
     assert link("switched", 8) == 100e9
     assert (link("bridge_pairs", 2), link("bridge_pairs", 4)) == (100e9, 32e9)
@@ -98,9 +98,7 @@ def exposed_ms(model: str, machine: str, tokens: float) -> float:
     accelerator, fabric = CATALOG.accelerator_of(entry), CATALOG.fabric_of(entry)
     nic = entry.network.nic_bandwidth_bytes_per_s
     costs = runtime.kv_transfer
-    costs = costs.model_copy(
-        update={"synchronisation_s": costs.synchronisation_s * synchronisation_scale(nic, costs)}
-    )
+    costs = costs.model_copy(update={"synchronisation_s": costs.synchronisation_s * synchronisation_scale(nic, costs)})
     prefill_s = RooflineLatency(llm, entry, accelerator, runtime, layout()).step_time_s(prefill_batch(tokens))
     return 1e3 * float(
         kv_transfer_exposed_s(

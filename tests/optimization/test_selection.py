@@ -231,9 +231,7 @@ def test_a_time_limit_without_any_plan_is_said() -> None:
 
 
 @pytest.mark.parametrize("objective", ["cost", "throughput"])
-def test_a_solver_that_never_comes_back_leaves_an_honest_bound(
-    objective: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_solver_that_never_comes_back_leaves_an_honest_bound(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(*_: object, **__: object) -> SolveOutcome:
         return SolveOutcome("none", None, None, None, 0.0, "asleep")
 

@@ -19,9 +19,7 @@ from planner.scenario import load_scenario
 
 MACHINES = ("dgx-a100", "dgx-h100", "dgx-h100-cap", "aws-g6.12xlarge", "lambda-8x-a100-40", "hyperstack-8x-h200")
 TINY = 1e-6  # relative: below the precision of capacities
-few = settings(
-    max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
-)
+few = settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 
 Fields = dict[str, Any]
 
@@ -128,9 +126,7 @@ def test_a_larger_budget_never_serves_less(fields: Fields, budget: float, factor
 
 @few
 @given(scenarios(), st.sampled_from([0.99, 0.5]))
-def test_a_lower_price_is_never_dearer(
-    tmp_path_factory: pytest.TempPathFactory, fields: Fields, factor: float
-) -> None:
+def test_a_lower_price_is_never_dearer(tmp_path_factory: pytest.TempPathFactory, fields: Fields, factor: float) -> None:
     fields = fields | {"objective": "cost"}
     name = fields["machines"][0]
     price = catalog().price_of(name)

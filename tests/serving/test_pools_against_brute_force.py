@@ -23,9 +23,7 @@ STEEP = AffineStepTimes(base_s=0.01, per_sequence_s=2e-3, per_context_s=1e-7)
 CONVERSATION, CODING = azure("azure-conv-2023"), azure("azure-code-2023")
 
 
-def check(
-    measured: Measured, percentile: object, tolerance: dict[str, tuple[float, float, float]]
-) -> None:
+def check(measured: Measured, percentile: object, tolerance: dict[str, tuple[float, float, float]]) -> None:
     for metric, allowed in tolerance.items():
         values = getattr(measured, f"{metric}_s")
         for p, tol in zip((50.0, 90.0, 99.0), allowed, strict=True):
@@ -46,7 +44,7 @@ def check(
 def test_prefill(traffic: Traffic, step: AffineStepTimes, budget: int, lanes: int, utilisation: float) -> None:
     lane = Lane(step, PLENTY, 256, budget)
     rate = float(PrefillQueue(lane, traffic).stable_rate_per_s(at(lanes))[0]) * utilisation
-    measured = simulate(step.scalar, traffic, "prefill", rate, lanes, 25_000, 1, token_budget=budget)
+    measured = simulate(step.scalar, traffic, "prefill", rate, lanes, 16_000, 1, token_budget=budget)
     check(measured, predicted("prefill", lane, traffic, rate, lanes), {"ttft": (0.2, 0.18, 0.2)})
 
 
@@ -65,7 +63,7 @@ def test_prefill_of_other_arrivals(arrival_cv2: float) -> None:
 def test_decode(traffic: Traffic, step: AffineStepTimes, lanes: int, utilisation: float) -> None:
     lane = Lane(step, PLENTY, 72, 1)
     rate = float(DecodeQueue(lane, traffic).stable_rate_per_s(at(lanes))[0]) * utilisation
-    measured = simulate(step.scalar, traffic, "decode", rate, lanes, 12_000, 2)
+    measured = simulate(step.scalar, traffic, "decode", rate, lanes, 8000, 2)
     tolerance = {"tbt": (0.08, 0.08, 0.15), "e2e": (0.1, 0.1, 0.12)}
     check(measured, predicted("decode", lane, traffic, rate, lanes), tolerance)
 
@@ -91,7 +89,7 @@ def test_decode_short_of_memory(lanes: int) -> None:
 def test_mixed(traffic: Traffic, lanes: int, prompt_share: float) -> None:
     lane = Lane(STEP, PLENTY, 512, 2048)
     rate = mixed_rate(MixedQueue(lane, traffic), prompt_share, lanes)
-    requests = (9000 if traffic is CODING else 3500) + 500 * lanes
+    requests = (8000 if traffic is CODING else 3500) + 500 * lanes
     measured = simulate(STEP.scalar, traffic, "mixed", rate, lanes, requests, 1, token_budget=2048)
     tolerance = {"ttft": (0.1, 0.12, 0.22), "tbt": (0.12, 0.15, 0.2), "e2e": (0.12, 0.12, 0.15)}
     if traffic is CODING:

@@ -32,8 +32,9 @@ def comparison(repository: Path) -> Any:
 
 
 def test_published_results_of_the_authors_simulator(comparison: Any, repository: Path) -> None:
-    rows = list(comparison.Comparison(repository / ".." / "shared" / "data").rows())
-    assert len(rows) == 94
+    # A third of the rows, of all designs; the benchmark takes them all.
+    rows = list(comparison.Comparison(repository / ".." / "shared" / "data").rows(every=3))
+    assert len(rows) == 32
     assert sum(row.agrees for row in rows) >= 0.9 * len(rows)
     shares = comparison.within(rows)
     assert min(shares.values()) >= 0.85, shares

@@ -13,9 +13,7 @@ from planner.workload.traces import Trace
 
 
 def test_a_trace_by_hand() -> None:
-    trace = Trace(
-        np.array([0.0, 1, 4]), np.array([10.0, 20, 30]), np.array([1.0, 5, 3]), Path("some.csv"), "generic"
-    )
+    trace = Trace(np.array([0.0, 1, 4]), np.array([10.0, 20, 30]), np.array([1.0, 5, 3]), Path("some.csv"), "generic")
     summary = describe(trace)
     (record,) = summary.to_records()
     assert record["name"] == "some"
