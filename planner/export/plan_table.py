@@ -202,7 +202,7 @@ def _objective_value(value: float, objective: str) -> str:
 def _binding(pool: PoolPlan, plan: Plan) -> str:
     most_busy = plan.scenario.get("max_utilisation")
     if pool.binding == "utilisation" and most_busy is not None:
-        return f"the highest utilisation allowed, {percent(most_busy)}"
+        return f"prompts may fill {percent(most_busy)} of its time at most"
     return pool.binding
 
 

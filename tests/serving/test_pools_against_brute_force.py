@@ -63,7 +63,7 @@ def test_prefill_of_other_arrivals(arrival_cv2: float) -> None:
 def test_decode(traffic: Traffic, step: AffineStepTimes, lanes: int, utilisation: float) -> None:
     lane = Lane(step, PLENTY, 72, 1)
     rate = float(DecodeQueue(lane, traffic).stable_rate_per_s(at(lanes))[0]) * utilisation
-    measured = simulate(step.scalar, traffic, "decode", rate, lanes, 8000, 2)
+    measured = simulate(step.scalar, traffic, "decode", rate, lanes, 12_000, 2)
     tolerance = {"tbt": (0.08, 0.08, 0.15), "e2e": (0.1, 0.1, 0.12)}
     check(measured, predicted("decode", lane, traffic, rate, lanes), tolerance)
 
