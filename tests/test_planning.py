@@ -156,6 +156,17 @@ def test_throughput_does_not_depend_on_the_rate_of_the_scenario(catalog: Catalog
     assert [(p.role, p.machine, p.count) for p in low.pools] == [(p.role, p.machine, p.count) for p in high.pools]
 
 
+@pytest.mark.parametrize("rate", [0.5, 5000.0])
+def test_throughput_within_end_to_end_limits_is_found_from_any_rate(catalog: Catalog, rate: float) -> None:
+    """What decode may take of an end-to-end limit depends on the wait before it, at the rate that is the answer."""
+    fields = {"slo": "e2e.p90=5s", "model": "qwen3-30b-a3b", "workload": "azure-code-2023", "machines": "dgx-h100-cap"}
+    budget: dict[str, Any] = {"objective": "throughput", "max_cost": 400.0}
+    plan = planner.optimize(fields, rate=rate, catalog=catalog, **budget)
+    assert plan.meets_objectives
+    other = planner.optimize(fields, rate=70.0, catalog=catalog, **budget)
+    assert plan.rate_per_s == pytest.approx(other.rate_per_s, rel=0.01)
+
+
 def test_the_largest_throughput_of_a_budget_needs_that_budget(catalog: Catalog) -> None:
     """Throughput under the cost of a plan is at least the plan's rate, and serving it costs no more than the budget."""
     fields = {"slo": ["ttft=1s", "tbt=100ms"], "rate": 100.0}

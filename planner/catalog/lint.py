@@ -91,6 +91,8 @@ def lint(catalog: Catalog, *, today: datetime.date | None = None) -> list[Findin
             remarks += _about_machine(entry, names, accelerators.get(entry.accelerator))
         elif isinstance(entry, Runtime):
             remarks += _about_runtime(entry, names[Accelerator], accelerators.values())
+            for name in entry.machines:
+                remarks += _reference(f"machines.{name}", Machine, name, names[Machine])
         elif isinstance(entry, PriceBook):
             remarks += _about_prices(entry, names[Machine], machines, today)
             remarks += _about_unused_prices(entry, catalog)

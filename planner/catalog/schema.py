@@ -229,6 +229,9 @@ class Runtime(Entry):
     defaults: Efficiency
     architectures: dict[str, EfficiencyPatch] = Field(default={}, description="Overrides by architecture.")  # type: ignore[valid-type]
     accelerators: dict[str, EfficiencyPatch] = Field(default={}, description="Overrides by accelerator.")  # type: ignore[valid-type]
+    machines: dict[str, EfficiencyPatch] = Field(  # type: ignore[valid-type]
+        default={}, description="Overrides by machine, such as the host overheads of its processors."
+    )
 
     @model_validator(mode="after")
     def _yields_what_it_verifies(self) -> Runtime:
@@ -236,10 +239,16 @@ class Runtime(Entry):
             raise ValueError(f"tokens_per_step {self.tokens_per_step:g} exceeds 1 + draft_tokens {self.draft_tokens}")
         return self
 
-    def efficiency(self, accelerator: Accelerator) -> Efficiency:
-        """Return the efficiencies on `accelerator`: its own, else its architecture's, else the defaults."""
+    def efficiency(self, accelerator: Accelerator, machine: Machine | None = None) -> Efficiency:
+        """Return the efficiencies on `accelerator`: its own, else its architecture's, else the defaults.
+
+        What the runtime says of `machine` goes before all of these: host overhead belongs to the machine.
+        """
         merged = self.defaults.model_dump()
-        for patch in (self.architectures.get(accelerator.architecture), self.accelerators.get(accelerator.name)):
+        patches = [self.architectures.get(accelerator.architecture), self.accelerators.get(accelerator.name)]
+        if machine is not None:
+            patches.append(self.machines.get(machine.name))
+        for patch in patches:
             if patch is not None:
                 given = patch.model_dump(exclude_none=True)
                 given["gemm"] = merged["gemm"] | given.get("gemm", {})

@@ -146,7 +146,7 @@ def configure(
         price=catalog.price_of(machine.name, books),
         kv_bytes_per_token=kv_bytes_per_token(llm, layout),
         network_bytes_per_s=network,
-        step_time_error=runtime.efficiency(accelerator).step_time_error,
+        step_time_error=runtime.efficiency(accelerator, machine).step_time_error,
     )
 
 

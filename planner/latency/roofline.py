@@ -117,7 +117,7 @@ class RooflineLatency:
         self.llm = llm
         self._tokens_per_sequence = 1 + draft_tokens
         self.layout = layout
-        self._efficiency = efficiency = runtime.efficiency(accelerator)
+        self._efficiency = efficiency = runtime.efficiency(accelerator, machine)
         self._rates: Rates = rates_of(llm, accelerator, efficiency, layout)
         scale_up = machine.scale_up or accelerator.scale_up
         self._topology = scale_up.topology if scale_up else "none"

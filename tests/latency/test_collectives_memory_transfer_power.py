@@ -185,3 +185,19 @@ def test_kv_memory_of_windowed_layers_against_counting_every_step() -> None:
 def test_windows_leave_room_for_more_sequences() -> None:
     short, long = (estimate(model="gpt-oss-120b", tokens=n).resident_tokens for n in (128, 100_000))
     assert long / short == pytest.approx(2.0, rel=0.01)
+
+
+def test_host_overhead_may_belong_to_a_machine() -> None:
+    """A slow processor, 50 us a layer and 1 ms a step more: 80 layers of Llama-2-70B take 5 ms more in decode."""
+    runtime, machine, llm = CATALOG.runtime("splitwise-2023"), CATALOG.machine("dgx-h100"), CATALOG.llm("llama-2-70b")
+    accelerator = CATALOG.accelerator_of(machine)
+    e = runtime.efficiency(accelerator)
+    slow = {"layer_overhead": e.layer_overhead_s + 50e-6, "step_overhead": e.step_overhead_s + 1e-3}
+    patch = type(runtime).model_validate(runtime.model_dump() | {"machines": {"dgx-h100": slow}})
+    step = decode_batch(4, 1000)
+    before, after, elsewhere = (
+        float(RooflineLatency(llm, m, accelerator, r, layout()).step_time_s(step))
+        for r, m in ((runtime, machine), (patch, machine), (patch, CATALOG.machine("lambda-8x-h100")))
+    )
+    assert after - before == pytest.approx(80 * 50e-6 + 1e-3)
+    assert elsewhere == pytest.approx(before)
