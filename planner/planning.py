@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +41,7 @@ from planner.serving.requests import Limit
 from planner.units import format_data, format_money, format_power, format_time
 
 Progress = Callable[[str], None]
+_RATES_TRIED = 3  # for throughput within end-to-end limits
 _TIGHTENINGS = 12  # rounds of lowering a capacity that the whole-cluster model does not confirm
 
 
@@ -89,10 +90,51 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
     """
     found, rejected = configurations(problem)
     top = _largest_rate(problem, found)
-    candidates = _candidates(problem, found, top, progress)
+    best: Solution | None = None
+    refused: InfeasibleError | None = None
+    for posed, candidates in _posed(problem, found, top, progress):
+        try:
+            solution = _solve(posed, candidates, rejected, progress)
+        except InfeasibleError as error:
+            refused = refused or error
+            continue
+        if best is None or (solution is not None and solution.rate_per_s > best.rate_per_s):
+            best = solution
+    if best is None:
+        raise refused or PlannerError(
+            "the chosen pools do not meet the objectives together", rule="report this scenario as a bug"
+        )
+    return replace(best, simples=_homogeneous(problem, found, top) | best.simples)
+
+
+def _posed(
+    problem: Problem, found: Sequence[Configuration], top: float, progress: Progress
+) -> Iterator[tuple[Problem, list[Candidate]]]:
+    """The problem with its candidates; for throughput within end-to-end limits, for several rates that it may have.
+
+    What a decode pool may take of an end-to-end limit depends on how long prompts wait in a pool that carries the
+    demand, and for throughput the demand is the answer. So rates are tried, each the best plan of two pools at the
+    one before, from the largest conceivable downwards; whatever is then chosen is confirmed at its own rate.
+    """
+    if problem.scenario.objective != "throughput" or not needs_end_to_end(problem.need):
+        yield problem, _candidates(problem, found, top, progress)
+        return
+    tried: list[float] = []
+    rate = top
+    while len(tried) < _RATES_TRIED and not any(math.isclose(rate, other, rel_tol=0.01) for other in tried):
+        tried.append(rate)
+        posed = replace(problem, need=replace(problem.need, rate_per_s=rate))
+        candidates = _candidates(posed, found, top, progress)
+        yield posed, candidates
+        best = _best(enumerate_designs(candidates, posed, posed.limits).values(), posed)
+        rate = best.rate_per_s if best is not None else rate
+
+
+def _solve(
+    problem: Problem, candidates: list[Candidate], rejected: list[Rejection], progress: Progress
+) -> Solution | None:
+    """Choose among the candidates until the whole cluster meets the objectives; None if it never does."""
     scenario, limits = problem.scenario, problem.limits
-    if scenario.objective == "throughput" and needs_end_to_end(problem.need):
-        problem, candidates = _at_its_own_rate(problem, found, candidates, top, progress)
     first: Selection | None = None
     for tightening in range(_TIGHTENINGS):
         progress(f"choosing among {len(candidates)} pools")
@@ -117,29 +159,11 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
         if all(model.meets(limit) for limit in problem.need.limits):
             selection = _against(first, selection)
             total = sum(r.rate_per_s for r in routes)
-            simples = _homogeneous(problem, found, top) | simples
             return Solution(members, routes, capacities, selection, simples, rejected, len(candidates), total)
         # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
         factor = 1.0 - min(0.01 * 2**tightening, 0.1)
         candidates = [_derated(c, factor) if c.key in selection.counts else c for c in candidates]
-    raise PlannerError("the chosen pools do not meet the objectives together", rule="report this scenario as a bug")
-
-
-def _at_its_own_rate(
-    problem: Problem, found: Sequence[Configuration], candidates: list[Candidate], top: float, progress: Progress
-) -> tuple[Problem, list[Candidate]]:
-    """The problem with the rate that is about to be found in place of the scenario's, and its candidates.
-
-    What a decode pool may take of an end-to-end limit depends on how long prompts wait in a pool that carries the
-    demand; for throughput the demand is the answer.
-    """
-    for _ in range(3):
-        best = _best(enumerate_designs(candidates, problem, problem.limits).values(), problem)
-        if best is None or math.isclose(best.rate_per_s, problem.need.rate_per_s, rel_tol=0.01):
-            break
-        problem = replace(problem, need=replace(problem.need, rate_per_s=best.rate_per_s))
-        candidates = _candidates(problem, found, top, progress)
-    return problem, candidates
+    return None
 
 
 def _homogeneous(problem: Problem, found: Sequence[Configuration], top: float) -> dict[str, Simple]:

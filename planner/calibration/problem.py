@@ -184,7 +184,7 @@ class Problem:
         return {"bf16" if p == "fp16" and shared else p if p in table else twin(p) for p in found}
 
     def _latency(self, group: _Group, efficiency: Efficiency) -> RooflineLatency:
-        update = {"defaults": efficiency, "architectures": {}, "accelerators": {}}
+        update = {"defaults": efficiency, "architectures": {}, "accelerators": {}, "machines": {}}
         runtime = self._runtime.model_copy(update=update)
         return RooflineLatency(group.llm, self.machine, self.accelerator, runtime, group.layout)
 

@@ -105,8 +105,10 @@ class Lane:
 
     @property
     def has_work_waiting(self) -> bool:
-        """Whether prompts wait, or sequences that have come or paused."""
-        return bool(self.queue or self.joining) or self.mode == PAUSED
+        """Whether prompts wait, or sequences that have come, have paused or will come of the prompts in this step."""
+        if self.queue or self.joining or self.mode == PAUSED:
+            return True
+        return any(r not in self.decode_lane for r in self.prompts)
 
     # -- steps ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from .brute_force import Job, step_through
 
 TOLERANCE_S = 1e-9
 PLAIN = AffineSteps()
+STEEP = AffineSteps(context_s=2e-4)  # steps grow long with short contexts: cutting a run is hard to get right
 CURVED = AffineSteps(pair_s=2e-9, prompt_s=3e-4)
 
 
@@ -130,6 +131,10 @@ def test_ways_through_several_pools_with_lanes_that_share_machines() -> None:
 def test_no_contention() -> None:
     slow = replace(WIRE, bandwidth_bytes_per_s=5e9)
     check_equal(*both(split(), SPLIT, draw(8, 500, 25.0), Policy(contention=False), {(0, 1): slow}))
+
+
+def test_steps_that_grow_with_context() -> None:
+    check_equal(*both(split(STEEP), SPLIT, draw(10, 500, 2.0, prompt=20, output=60), Policy(), {(0, 1): WIRE}))
 
 
 def test_requests_that_come_together() -> None:
