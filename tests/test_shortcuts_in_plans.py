@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import planner
-from planner.certification import simulation_of
 from planner.errors import ScenarioError
 from planner.evaluation import read_cluster
 from planner.fleet.configuration import configure, make_layout
@@ -17,6 +16,7 @@ from planner.fleet.plan import Plan
 from planner.fleet.prediction import ClusterModel, Member, Route
 from planner.problem import Problem, resolve
 from planner.scenario import load_scenario
+from planner.simulation.cluster import ClusterSimulation
 
 POOLS = [
     {"role": "prefill", "machine": "dgx-h100", "count": 3, "tensor_parallel": 8},
@@ -100,7 +100,7 @@ def test_simulation_and_formulas_agree(pools: list[dict[str, Any]]) -> None:
     members = [Member(pool.role, configuration, pool.count, 20.0) for pool in cluster.pools]
     routes = [Route(0, 1 if len(members) == 2 else None, 20.0)]
     model = ClusterModel(members, routes, p.need)
-    outcome = simulation_of(p, members, routes).simulate(n_requests=6000, seeds=(1,))
+    outcome = ClusterSimulation(members, routes, p.need, p.sizes, p.reference).simulate(n_requests=6000, seeds=(1,))
     for metric in ("ttft", "tbt"):
         predicted = model.percentile(metric, 50.0, 1.0)
         assert outcome.percentiles[metric, 50.0].value == pytest.approx(predicted, rel=0.12), metric
