@@ -212,11 +212,9 @@ def _traffic(scenario: Scenario, catalog: Catalog) -> tuple[RequestSizes, float,
 
 
 def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
-    for machine, most in scenario.max_machines.items():
+    for machine in scenario.max_machines:
         if machine not in names:
             raise UnknownNameError.of("machine", machine, names, where="max_machines")
-        if most < 0:
-            raise ScenarioError("a stock cannot be negative", where="max_machines", value=f"{machine}={most}")
     limits = Limits(
         max_cost_usd_per_hour=scenario.max_cost_usd_per_hour,
         max_power_w=scenario.max_power_w,

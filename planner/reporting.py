@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Sequence
 
@@ -32,7 +31,6 @@ from planner.serving.requests import Limit
 from planner.workload.objectives import METRIC_TITLES
 
 _ALTERNATIVES = 4
-_STALE_DAYS = 365
 
 
 def plan_of(problem: Problem, solution: Solution) -> Plan:
@@ -308,8 +306,3 @@ def _notes(problem: Problem, members: Sequence[Member], predicted: Sequence[Pred
     if problem.need.traffic.arrival_cv2 != 1.0:
         notes.append(f"arrivals have a squared coefficient of variation of {problem.need.traffic.arrival_cv2:g}")
     return list(dict.fromkeys(notes))
-
-
-def stale_prices(plan: Plan, today: datetime.date) -> list[PriceUsed]:
-    """Prices of the plan that are more than a year old on `today`."""
-    return [p for p in plan.prices if (today - p.date).days > _STALE_DAYS]

@@ -14,8 +14,6 @@ from planner.calibration.measurements import Measurements, Setup
 from planner.calibration.readers.records import dig, flat, maybe, need, serving_run
 from planner.errors import TraceError
 
-CLOSED = ("concurrent", "synchronous")
-
 
 def matches(record: Any) -> bool:
     """Whether a JSON object is of this format."""

@@ -10,8 +10,6 @@ from planner.calibration.measurements import Measurements, ServingMeasurement
 from planner.calibration.readers.tables import Table, positive
 from planner.errors import TraceError
 
-SOFTWARE = ("backend", "backend_version")  # a mixture of these cannot be one runtime
-
 
 def matches(table: Table) -> bool:
     """Whether the columns are those of this format."""
