@@ -287,8 +287,7 @@ def _run_highs(
 ) -> _Raw:
     import highspy
 
-    make: Any = highspy.Highs  # untyped
-    model = make()
+    model = _quiet_highs()
     options: dict[str, Any] = {
         "output_flag": False,
         "threads": 1,
@@ -318,6 +317,20 @@ def _run_highs(
         highspy.Highs.resetGlobalScheduler(True)
         model.run()
     return _read_highs(model, names)
+
+
+def _quiet_highs() -> Any:
+    """A HiGHS that prints nothing: from 1.16 on its constructor prints a banner unless told before it is done."""
+    import highspy
+
+    untyped: Any = highspy.Highs
+
+    class QuietHighs(untyped):  # type: ignore[misc]
+        def enableCallbacks(self) -> None:
+            self.setOptionValue("output_flag", False)
+            super().enableCallbacks()
+
+    return QuietHighs()
 
 
 def _highs_lp(problem: pulp.LpProblem) -> tuple[list[str], Any]:

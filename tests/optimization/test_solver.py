@@ -371,3 +371,9 @@ def test_cbc_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ScenarioError, match="cbc is not installed") as raised:
         solve(knapsack([1], [1], 1), solver="cbc")
     assert raised.value.fix
+
+
+def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """HiGHS 1.16 greets on stdout, where results go, unless silenced before it is made."""
+    solve(knapsack([3, 4], [1, 2], 2))
+    assert capfd.readouterr() == ("", "")
