@@ -68,14 +68,52 @@ COMPUTE = Dimension(
     {p + u: f for p, f in _DECIMAL.items() for u in ("FLOP/s", "FLOPS", "FLOPs", "flops", "OP/s", "OPS")},
 )
 POWER = Dimension("power", "W", "10.2 kW", {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9, "mW": 1e-3})
-MONEY_PER_HOUR = Dimension(
-    "price per hour", "USD/h", "38.00 USD/h", {c + h: f for c in ("USD", "$") for h, f in _HOURS.items()}
+_SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
+
+
+def _names_of(currency: str) -> tuple[str, ...]:
+    return (currency, _SIGNS[currency]) if currency in _SIGNS else (currency,)
+
+
+def money_per_hour(currency: str) -> Dimension:
+    """Return the dimension of a price per hour in a currency (ISO 4217 code)."""
+    units = {c + h: f for c in _names_of(currency) for h, f in _HOURS.items()}
+    return Dimension("price per hour", f"{currency}/h", f"38.00 {currency}/h", units)
+
+
+def money(currency: str) -> Dimension:
+    """Return the dimension of an amount of money in a currency (ISO 4217 code)."""
+    units = {p + c: f for c in _names_of(currency) for p, f in (("", 1.0), ("k", 1e3), ("M", 1e6))}
+    return Dimension("amount of money", currency, f"270,000 {currency}", units)
+
+
+MONEY_PER_HOUR = money_per_hour("USD")
+MONEY = money("USD")
+MONEY_PER_KWH = Dimension(
+    "price of electricity",
+    "USD/kWh",
+    "0.085 USD/kWh",
+    {c + e: f for c in ("USD", "$") for e, f in (("/kWh", 1.0), ("/MWh", 1e-3))},
+)
+CARBON = Dimension(
+    "carbon intensity",
+    "g/kWh",
+    "481 g/kWh",
+    {m + e: f * g for m, f in (("g", 1.0), ("kg", 1e3)) for e, g in (("/kWh", 1.0), ("/MWh", 1e-3))},
+)
+_MONTHS = {"month": 1.0, "months": 1.0, "year": 12.0, "years": 12.0, "week": 168 / 730, "weeks": 168 / 730}
+DURATION = Dimension("duration", "months", "4 years", _MONTHS | {"day": 24 / 730, "days": 24 / 730})
+INTERRUPTIONS = Dimension(
+    "interruption rate", "1/h", "0.02/h", {p + u: f * g for p, g in (("", 1.0), ("%", 0.01)) for u, f in _HOURS.items()}
 )
 FRACTION = Dimension("fraction", "1", "0.7 or 70 %", {"": 1.0, "%": 0.01})
 COUNT = Dimension("count", "1", "8", {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12})
 PARAMETERS = Dimension("number of parameters", "1", "70.6 B", {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12})
 
-DIMENSIONS = (TIME, DATA, BANDWIDTH, RATE, COMPUTE, POWER, MONEY_PER_HOUR, FRACTION, COUNT, PARAMETERS)
+DIMENSIONS = (
+    TIME, DATA, BANDWIDTH, RATE, COMPUTE, POWER, MONEY_PER_HOUR, MONEY, MONEY_PER_KWH, CARBON, DURATION, FRACTION,
+    COUNT, PARAMETERS,
+)  # fmt: skip
 
 
 def parse(text: str | float, dimension: Dimension, *, bare_ok: bool = True) -> float:
@@ -108,7 +146,7 @@ def parse(text: str | float, dimension: Dimension, *, bare_ok: bool = True) -> f
                 f"a {dimension} needs its unit", value=text, fix=f"write it with a unit, like {dimension.example}"
             )
         return _finite(float(text), text, dimension)
-    match = _NUMBER.match(_dollar_last(text))
+    match = _NUMBER.match(_currency_last(text))
     if not match:
         raise UnitError(f"not a {dimension}", value=repr(text), fix=f"write it like {dimension.example}")
     number = _finite(float(match[1].replace(",", "").replace("_", "")), text, dimension)
@@ -119,10 +157,10 @@ def parse(text: str | float, dimension: Dimension, *, bare_ok: bool = True) -> f
     return _finite(number * factor, text, dimension)
 
 
-def _dollar_last(text: str) -> str:
+def _currency_last(text: str) -> str:
     """Rewrite `$38/h` as `38 $/h`, so that the number comes first."""
-    match = re.match(r"\s*(?:\$|USD)\s*([\d.,_eE+-]+)\s*(/.*)$", text)
-    return f"{match[1]} ${match[2]}" if match else text
+    match = re.match(r"\s*([$€£]|[A-Z]{3})\s*([+-]?[\d.][\d.,_]*(?:[eE][+-]?\d+)?)\s*([kM]?)\s*(/.*)?$", text)
+    return f"{match[2]} {match[3]}{match[1]}{match[4] or ''}" if match else text
 
 
 def _finite(value: float, text: object, dimension: Dimension) -> float:

@@ -81,7 +81,7 @@ def test_the_catalog_that_ships_is_whole(repository: Path) -> None:
     for folder, kind in BY_FOLDER.items():
         root = repository / ("planner/catalog/builtin" if folder in ("models", "workloads") else "hardware_catalog")
         files = sorted(p.stem for p in (root / folder).glob("*.yaml"))
-        assert files
+        assert files or folder == "currencies"  # no exchange rate ships: it would be old by the time it is used
         assert catalog.names(kind) == files
 
 

@@ -18,14 +18,17 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from planner.catalog.loading import Layer, merge_layers, read_layer, split_dotted_path
+from planner.catalog.prices import PlanName
 from planner.catalog.schema import (
     BY_FOLDER,
     Accelerator,
+    Currency,
     Entry,
     Fabric,
     Llm,
     Machine,
     PriceBook,
+    Region,
     Runtime,
     SourceKind,
     Workload,
@@ -44,6 +47,8 @@ LABELS: dict[str, str] = {
     "fabrics": "fabric",
     "runtimes": "runtime",
     "prices": "price book",
+    "currencies": "currency",
+    "regions": "region",
     "models": "model",
     "workloads": "workload",
 }
@@ -55,7 +60,7 @@ _HARDWARE = tuple(folder for folder in BY_FOLDER if folder not in ("models", "wo
 
 
 class MachinePrice(BaseModel):
-    """What a machine costs on demand, and who says so."""
+    """What a machine costs an hour, and who says so."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,6 +70,9 @@ class MachinePrice(BaseModel):
     date: datetime.date
     kind: SourceKind
     source: str
+    currency: str = "USD"
+    usd_per_unit: float = 1.0
+    exchange_date: datetime.date | None = None
 
 
 class Catalog:
@@ -218,33 +226,74 @@ class Catalog:
         where = None if known else self.where_of(Machine, machine.name, "network.fabric")
         return self.fabric(machine.network.fabric, where=where)
 
-    def price_of(self, machine_name: str, books: Sequence[str] = ()) -> MachinePrice | None:
-        """Return the on-demand price of a machine, or None if no price book lists it.
+    def currency(self, name: str, *, where: str | None = None) -> Currency:
+        """Return the currency of that code."""
+        return self.get(Currency, name, where=where)
+
+    def region(self, name: str, *, where: str | None = None) -> Region:
+        """Return the region of that name."""
+        return self.get(Region, name, where=where)
+
+    def book_of(self, machine_name: str, plan: PlanName, books: Sequence[str] = ()) -> PriceBook | None:
+        """Return the price book that speaks for a machine under a price plan, or None if none lists it.
 
         The first of the named `books` that lists it wins; else, among the books that are on by default, the
         newest, and of several of one date the first by name.
+        """
+        named = [self.price_book(name) for name in books]
+        return next((book for book in (*named, *self._default_books) if machine_name in getattr(book, plan)), None)
+
+    def price_of(
+        self, machine_name: str, books: Sequence[str] = (), plan: PlanName = "on_demand"
+    ) -> MachinePrice | None:
+        """Return what a rented machine costs, or None if no price book lists it under that plan.
+
+        `book_of` says which book's price that is; one in another currency is converted at the catalog's rate.
 
         Raises
         ------
         UnknownNameError
             A named book does not exist.
         CatalogError
-            A price book breaks its schema.
+            A price book breaks its schema, or the catalog has no rate for its currency.
         """
-        named = [self.price_book(name) for name in books]
-        for book in (*named, *self._default_books):
-            price = book.on_demand.get(machine_name)
-            if price is not None:
-                origin = book.provenance_of(f"on_demand.{machine_name}")
-                return MachinePrice(
-                    usd_per_hour=price,
-                    book=book.name,
-                    provider=book.provider,
-                    date=book.date,
-                    kind=origin.kind,
-                    source=origin.source,
-                )
-        return None
+        book = self.book_of(machine_name, plan, books)
+        if book is None:
+            return None
+        path = f"{plan}.{machine_name}"
+        origin = book.provenance_of(path)
+        usd_per_unit, exchange_date = self.exchange_of(book, path)
+        return MachinePrice(
+            usd_per_hour=book.prices(plan)[machine_name] * usd_per_unit,
+            book=book.name,
+            provider=book.provider,
+            date=book.date,
+            kind=origin.kind,
+            source=origin.source,
+            currency=book.currency,
+            usd_per_unit=usd_per_unit,
+            exchange_date=exchange_date,
+        )
+
+    def exchange_of(self, book: PriceBook, path: str) -> tuple[float, datetime.date | None]:
+        """Return US dollars for one unit of a book's currency, and the date of that rate (None for USD itself).
+
+        Raises
+        ------
+        CatalogError
+            The catalog has no rate for it; names the price at `path` and its line.
+        """
+        if book.currency == "USD":
+            return 1.0, None
+        if not self.files_of(Currency, book.currency):
+            raise CatalogError(
+                f"{path}: this price is in {book.currency}, and the catalog has no rate to turn it into USD",
+                where=self.where_of(PriceBook, book.name, path),
+                rule="prices of several currencies are compared at explicit, dated rates",
+                fix=f"add currencies/{book.currency}.yaml to an overlay: source, kind, date, usd_per_unit",
+            )
+        rate = self.currency(book.currency)
+        return rate.usd_per_unit, rate.date
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the content of every file of all layers, wherever they lie."""

@@ -14,7 +14,19 @@ from typing import Literal
 
 from planner.catalog.catalog import LABELS, Catalog
 from planner.catalog.loading import ABOUT, has_dotted_path, merge_layers
-from planner.catalog.schema import ENTRY_TYPES, Accelerator, Entry, Fabric, Llm, Machine, PriceBook, Runtime
+from planner.catalog.prices import RENTED
+from planner.catalog.schema import (
+    ENTRY_TYPES,
+    Accelerator,
+    Currency,
+    Entry,
+    Fabric,
+    Llm,
+    Machine,
+    PriceBook,
+    Region,
+    Runtime,
+)
 from planner.catalog.validation import one_line
 from planner.errors import InputError, near_misses
 from planner.units import format_bandwidth, format_data, format_power
@@ -34,6 +46,10 @@ _NIC_BANDWIDTH_BYTES_PER_S = (1e8, 1e12)
 _PEAK_FLOP_PER_S = (1e12, 1e17)
 _TDP_W = (20.0, 5000.0)
 _USD_PER_ACCELERATOR_HOUR = (0.02, 50.0)
+_USD_PER_ACCELERATOR = (200.0, 250e3)
+_LIFE_YEARS = (1.0, 12.0)
+_CARBON_G_PER_KWH = (0.0, 1500.0)
+_USD_PER_KWH = (0.005, 1.0)
 
 # What `planner catalog init` writes in place of a source.
 STARTER_SOURCE = "put your source here"
@@ -94,8 +110,13 @@ def lint(catalog: Catalog, *, today: datetime.date | None = None) -> list[Findin
             for name in entry.machines:
                 remarks += _reference(f"machines.{name}", Machine, name, names[Machine])
         elif isinstance(entry, PriceBook):
-            remarks += _about_prices(entry, names[Machine], machines, today)
+            remarks += _about_prices(entry, catalog, names[Machine], machines, today)
+            remarks += _about_terms(entry)
             remarks += _about_unused_prices(entry, catalog)
+        elif isinstance(entry, Currency):
+            remarks += _about_currency(entry, today)
+        elif isinstance(entry, Region):
+            remarks += _about_region(entry)
         elif isinstance(entry, Llm):
             remarks += _about_llm(entry)
         for severity, path, message in remarks:
@@ -104,9 +125,9 @@ def lint(catalog: Catalog, *, today: datetime.date | None = None) -> list[Findin
 
 
 def machines_without_price(catalog: Catalog) -> list[str]:
-    """Return the machines that no sound price book lists, on demand or spot."""
+    """Return the machines that no sound price book lists under any plan."""
     books = [book for name in catalog.names(PriceBook) if (book := catalog.check(PriceBook, name)[0])]
-    priced = {machine for book in books for machine in (*book.on_demand, *book.spot)}
+    priced = {machine for book in books for _, machine in book.listed()}
     return [name for name in catalog.names(Machine) if name not in priced]
 
 
@@ -185,23 +206,74 @@ def _about_runtime(entry: Runtime, names: list[str], accelerators: Iterable[Acce
 
 
 def _about_prices(
-    entry: PriceBook, names: list[str], machines: dict[str, Machine], today: datetime.date
+    entry: PriceBook, catalog: Catalog, names: list[str], machines: dict[str, Machine], today: datetime.date
 ) -> Iterator[Remark]:
-    age_days = (today - entry.date).days
-    if age_days > PRICE_AGE_DAYS:
-        yield "warning", "date", f"these prices are {age_days / 30.44:.0f} months old ({entry.date})"
-    elif age_days < 0:
-        yield "warning", "date", f"these prices are of a day to come ({entry.date})"
-    for plan in ("on_demand", "spot"):
-        for name, usd_per_hour in getattr(entry, plan).items():
+    yield from _about_age("these prices are", entry.date, today)
+    listed = list(entry.listed())
+    if not listed:
+        yield "warning", "", "this book has no price"
+    for plan, name in listed:
+        yield from _reference(f"{plan}.{name}", Machine, name, names)
+    try:
+        usd_per_unit, _ = catalog.exchange_of(entry, f"{listed[0][0]}.{listed[0][1]}") if listed else (1.0, None)
+    except InputError as error:
+        yield "error", "currency", f"{error.what}; {error.fix}"
+        return
+    for plan in RENTED:
+        for name, price in entry.prices(plan).items():
             path = f"{plan}.{name}"
-            yield from _reference(path, Machine, name, names)
             if name in machines:
-                each = usd_per_hour / machines[name].n_accelerators
+                each = price * usd_per_unit / machines[name].n_accelerators
                 yield from _in_range(path, each, _USD_PER_ACCELERATOR_HOUR, lambda v: f"{v:g} USD/h an accelerator")
-    for name in sorted(entry.on_demand.keys() & entry.spot.keys()):
-        if entry.spot[name] > entry.on_demand[name]:
-            yield "warning", f"spot.{name}", f"spot.{name} costs more than on demand"
+            if price > entry.on_demand.get(name, price):
+                yield "warning", path, f"{path} costs more than on demand"
+    for name, terms in entry.owned.items():
+        path = f"owned.{name}"
+        if name in machines:
+            each = terms.purchase * usd_per_unit / machines[name].n_accelerators
+            yield from _in_range(
+                f"{path}.purchase", each, _USD_PER_ACCELERATOR, lambda v: f"{v:,.0f} USD an accelerator"
+            )
+            if terms.hosting_per_rack_unit is not None and machines[name].rack_units is None:
+                where = f"{path}.hosting_per_rack_unit"
+                yield "error", where, f"{where}: {name} does not say how many rack_units it has"
+        yield from _in_range(f"{path}.life", terms.life_months / 12, _LIFE_YEARS, lambda v: f"{v:g} years")
+
+
+def _about_terms(entry: PriceBook) -> Iterator[Remark]:
+    listed = set(entry.listed())
+    for plan, machines in entry.terms.items():
+        for name, terms in machines.items():
+            path = f"terms.{plan}.{name}"
+            if (plan, name) not in listed:
+                near = near_misses(name, [machine for of, machine in listed if of == plan])
+                hint = f"; did you mean: {', '.join(near)}?" if near else ""
+                yield "error", path, f"{path}: this book has no such price{hint}"
+            if terms.interruptions_per_hour is not None and plan != "spot":
+                yield "error", f"{path}.interruptions", f"{path}.interruptions: only spot machines are taken away"
+            if terms.max_count is not None and terms.max_count < terms.minimum_order:
+                what = f"max_count {terms.max_count} is below minimum_order {terms.minimum_order}"
+                yield "error", f"{path}.max_count", f"{path}: {what}, so none can be had"
+
+
+def _about_currency(entry: Currency, today: datetime.date) -> Iterator[Remark]:
+    if not re.fullmatch("[A-Z]{3}", entry.name) or entry.name == "USD":
+        yield "error", "", f"{entry.name}.yaml: the file of a currency bears its ISO 4217 code, such as EUR.yaml"
+    yield from _about_age("this exchange rate is", entry.date, today)
+
+
+def _about_region(entry: Region) -> Iterator[Remark]:
+    yield from _in_range("carbon", entry.carbon_g_per_kwh, _CARBON_G_PER_KWH, lambda v: f"{v:g} g/kWh")
+    if entry.electricity_usd_per_kwh is not None:
+        yield from _in_range("electricity", entry.electricity_usd_per_kwh, _USD_PER_KWH, lambda v: f"{v:g} USD/kWh")
+
+
+def _about_age(subject: str, date: datetime.date, today: datetime.date) -> Iterator[Remark]:
+    age_days = (today - date).days
+    if age_days > PRICE_AGE_DAYS:
+        yield "warning", "date", f"{subject} {age_days / 30.44:.0f} months old ({date})"
+    elif age_days < 0:
+        yield "warning", "date", f"{subject} of a day to come ({date})"
 
 
 def _about_unused_prices(entry: PriceBook, catalog: Catalog) -> Iterator[Remark]:

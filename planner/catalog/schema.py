@@ -12,9 +12,16 @@ import datetime
 import itertools
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from planner.catalog.entry import CatalogModel as CatalogModel
+from planner.catalog.entry import Entry as Entry
+from planner.catalog.entry import Provenance as Provenance
+from planner.catalog.entry import SourceKind as SourceKind
+from planner.catalog.prices import Currency as Currency
+from planner.catalog.prices import PriceBook as PriceBook
+from planner.catalog.prices import Region as Region
 from planner.catalog.quantities import (
     Bytes,
     BytesPerS,
@@ -23,7 +30,6 @@ from planner.catalog.quantities import (
     FractionOrZero,
     NParameters,
     Seconds,
-    UsdPerHour,
     Watts,
 )
 
@@ -31,43 +37,8 @@ Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
 PRECISION_BYTES: dict[str, float] = {
     "fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "int4": 0.5,
 }  # fmt: skip
-SourceKind = Literal["datasheet", "measured", "quote", "estimate", "derived"]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
-
-
-class CatalogModel(BaseModel):
-    """Frozen, strict about unknown fields, filled by the names that YAML uses."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
-
-
-class Provenance(CatalogModel):
-    """Where a value comes from and what kind of value that makes it."""
-
-    source: str = Field(min_length=3)
-    kind: SourceKind
-
-
-class Entry(CatalogModel):
-    """What every catalog file has."""
-
-    folder: ClassVar[str]
-
-    name: str
-    source: str = Field(min_length=3, description="Where the values of this file come from.")
-    kind: SourceKind = Field(description="What kind of source that is.")
-    provenance: dict[str, Provenance] = Field(default={}, description="Overrides by dotted field path.")
-    notes: str | None = None
-
-    def provenance_of(self, path: str) -> Provenance:
-        """Return the provenance of one field, by the dotted path that YAML uses (`peak.fp8`)."""
-        parts = path.split(".")
-        for n in range(len(parts), 0, -1):
-            found = self.provenance.get(".".join(parts[:n]))
-            if found:
-                return found
-        return Provenance(source=self.source, kind=self.kind)
 
 
 class ScaleUp(CatalogModel):
@@ -128,6 +99,10 @@ class Machine(Entry):
     rated_power_w: Watts = Field(alias="rated_power")
     chassis_power_w: Watts = Field(alias="chassis_power", description="Drawn beside the accelerators.")
     rack_units: Positive | None = None
+    power_scope: Literal["machine", "facility"] = Field(
+        default="machine",
+        description="facility: its power figures contain the facility's share already, so PUE does not apply to them.",
+    )
     power_cap: PowerCap | None = None
 
 
@@ -260,18 +235,6 @@ class Runtime(Entry):
         return accelerator.name in self.accelerators
 
 
-class PriceBook(Entry):
-    """Prices of one provider on one date, machine name to USD/h."""
-
-    folder: ClassVar[str] = "prices"
-
-    provider: str
-    date: datetime.date
-    default: bool = Field(default=True, description="False: used only when named with --prices.")
-    on_demand: dict[str, UsdPerHour]
-    spot: dict[str, UsdPerHour] = {}
-
-
 class MultiHeadAttention(CatalogModel):
     """MHA, GQA or MQA: by the number of KV heads. Optionally sliding-window in some layers."""
 
@@ -389,5 +352,7 @@ class Workload(Entry):
     )
 
 
-ENTRY_TYPES: tuple[type[Entry], ...] = (Accelerator, Machine, Fabric, Runtime, PriceBook, Llm, Workload)
+ENTRY_TYPES: tuple[type[Entry], ...] = (
+    Accelerator, Machine, Fabric, Runtime, PriceBook, Currency, Region, Llm, Workload,
+)  # fmt: skip
 BY_FOLDER: dict[str, type[Entry]] = {t.folder: t for t in ENTRY_TYPES}

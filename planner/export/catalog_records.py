@@ -16,11 +16,13 @@ from planner.catalog.schema import (
     BY_FOLDER,
     ENTRY_TYPES,
     Accelerator,
+    Currency,
     Entry,
     Fabric,
     Llm,
     Machine,
     PriceBook,
+    Region,
     Runtime,
     TokenDistribution,
     Workload,
@@ -211,7 +213,21 @@ def _summary(entry: Entry, catalog: Catalog) -> Iterator[Column]:
         yield _plain("provider", entry.provider)
         yield _plain("date", entry.date.isoformat())
         yield Column("default", entry.default, "default", "yes" if entry.default else "only with --prices")
-        yield Column("n_machines", len(entry.on_demand), "machines", str(len(entry.on_demand)))
+        n_machines = len({machine for _, machine in entry.listed()})
+        plans = ", ".join(dict.fromkeys(plan for plan, _ in entry.listed()))
+        yield Column("n_machines", n_machines, "machines", str(n_machines))
+        yield _plain("plans", plans)
+        yield _plain("currency", entry.currency)
+    elif isinstance(entry, Currency):
+        yield _plain("date", entry.date.isoformat())
+        yield Column("usd_per_unit", entry.usd_per_unit, "USD a unit", f"{entry.usd_per_unit:g}")
+    elif isinstance(entry, Region):
+        yield _plain("title", entry.title)
+        carbon, electricity = entry.carbon_g_per_kwh, entry.electricity_usd_per_kwh
+        yield Column("carbon_g_per_kwh", carbon, "g CO2e/kWh", f"{carbon:g}")
+        yield _plain("date", entry.date.isoformat())
+        shown = "-" if electricity is None else f"{electricity:g}"
+        yield Column("electricity_usd_per_kwh", electricity, "USD/kWh", shown)
     elif isinstance(entry, Llm):
         yield Column("n_parameters", entry.n_parameters, "parameters", f"{entry.n_parameters / 1e9:.4g} B")
         yield _plain("attention", entry.attention.type)

@@ -79,6 +79,9 @@ class PriceUsed(Result):
     date: datetime.date
     kind: SourceKind
     source: str
+    currency: str = Field(default="USD", description="Of the price book.")
+    usd_per_unit: float = Field(default=1.0, description="Exchange rate: US dollars for one unit of that currency.")
+    exchange_date: datetime.date | None = Field(default=None, description="Of the rate; null where the book is in USD.")
 
 
 class SolverReport(Result):

@@ -22,6 +22,7 @@ from planner.catalog.schema import (
     Fabric,
     Machine,
     PriceBook,
+    Region,
     Runtime,
 )
 
@@ -102,7 +103,7 @@ def test_a_value_from_memory_is_called_an_estimate(path: Path) -> None:
 
 
 def test_every_folder_has_files_and_no_stray_ones() -> None:
-    folders = {m.folder for m in (Accelerator, Machine, Fabric, Runtime, PriceBook)}
+    folders = {m.folder for m in (Accelerator, Machine, Fabric, Runtime, PriceBook, Region)}
     assert {p.parent.name for p in FILES} == folders
     assert [p for folder in folders for p in (CATALOG / folder).iterdir() if p not in FILES] == []
 
@@ -115,8 +116,9 @@ def test_machines_name_known_accelerators_and_fabrics() -> None:
 
 def test_price_books_name_known_machines() -> None:
     for book in entries(PriceBook).values():
-        assert book.on_demand, book.name
-        unknown = {*book.on_demand, *book.spot} - set(entries(Machine))
+        named = {machine for _, machine in book.listed()}
+        assert named, book.name
+        unknown = named - set(entries(Machine))
         assert not unknown, book.name
 
 
@@ -134,7 +136,7 @@ def test_runtimes_name_known_accelerators_and_architectures() -> None:
 def test_a_provider_sells_from_its_own_site_only() -> None:
     """The paper's prices apart, which are for machines of the catalog's own site."""
     for book in entries(PriceBook).values():
-        sites = {entries(Machine)[name].site for name in book.on_demand}
+        sites = {entries(Machine)[name].site for _, name in book.listed()}
         assert sites == ({"own"} if book.name.startswith("splitwise-") else {book.provider}), book.name
 
 
@@ -291,6 +293,13 @@ def test_estimated_costs_of_ownership_follow_their_stated_rule() -> None:
         assert book.on_demand[name] == pytest.approx(expected, abs=0.005), name
     # SemiAnalysis InferenceX: an H100 costs its owner 1.30-1.69 USD an hour.
     assert 1.30 <= book.on_demand["dgx-h100"] / 8 <= 1.69
+
+
+def test_purchases_are_those_of_the_estimated_costs_of_ownership() -> None:
+    owned = entries(PriceBook)["purchase-2026"].owned
+    bought = {name: terms.purchase for name, terms in owned.items()}
+    assert bought == {"dgx-a100": 199e3, "dgx-h100": 270e3, "dgx-h200": 310e3, "dgx-b200": 515e3}
+    assert {terms.life_months for terms in owned.values()} == {48.0}
 
 
 def test_measured_accelerators_of_the_current_runtime_and_their_siblings() -> None:
