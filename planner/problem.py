@@ -28,6 +28,7 @@ from planner.fleet.configuration import (
 )
 from planner.fleet.design import Design, parse_design
 from planner.fleet.limits import Limits
+from planner.fleet.network import parse_network
 from planner.latency.memory import kv_share_in_windows
 from planner.latency.profile import read_profile
 from planner.latency.shortcuts import Shortcuts
@@ -95,7 +96,10 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
     notes += _shortcut_notes(shortcuts)
     traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
     kv_share = kv_share_in_windows(llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
-    serving = Serving(llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share)
+    network = parse_network(scenario.network, scenario.oversubscription, catalog)
+    if network is not None:
+        notes.append(f"network: {network.describe()}")
+    serving = Serving(llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share, network)
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
     limits = _limits(scenario, names)

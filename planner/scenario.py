@@ -64,6 +64,17 @@ class Scenario(BaseModel):
     )
     precision: Precision | None = Field(default=None, description="Of the weights; default as released.")
     kv_precision: Precision | None = None
+    network: str | None = Field(
+        default=None,
+        description="Put every machine on this network: a fabric (`ethernet-25g`), a NIC's line rate (`25Gbit/s`), or "
+        "either with a number of ports (`2 x ethernet-25g`). Default each machine's own.",
+    )
+    oversubscription: float | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Bandwidth of all ports over what the switches above them carry; default the fabric's, mostly 1.",
+    )
     reference_machine: str = Field(default="dgx-a100", description="What slowdowns are measured against.")
     prices: Names = Field(default=(), description="Price books that go before the default ones.")
     max_machines: dict[str, Annotated[int, Field(ge=0)]] = Field(default={}, description="Stock by machine.")

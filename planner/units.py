@@ -214,6 +214,11 @@ def format_bandwidth(bytes_per_s: float) -> str:
     return _si(bytes_per_s, "B/s")
 
 
+def format_line_rate(bytes_per_s: float) -> str:
+    """Render the line rate of a network port, which is sold in bits: `25 Gbit/s`."""
+    return _si(8.0 * bytes_per_s, "bit/s")
+
+
 def format_power(watts: float) -> str:
     """Render a power: `306 kW`."""
     return _si(watts, "W")

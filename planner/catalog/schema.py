@@ -111,10 +111,20 @@ class Fabric(Entry):
 
     folder: ClassVar[str] = "fabrics"
 
-    family: Literal["infiniband", "ethernet", "efa", "ici", "nvlink"] = Field(
+    family: Literal["infiniband", "ethernet", "efa", "ici", "nvlink", "pcie"] = Field(
         description="Machines exchange KV caches within one family only."
     )
+    line_rate_bytes_per_s: BytesPerS | None = Field(
+        default=None,
+        alias="line_rate",
+        description="Each way, of one port, for `--network`; left out: the technology has many, a machine's NIC says.",
+    )
     efficiency: Fraction = Field(description="Achievable share of the line rate.")
+    oversubscription: float = Field(
+        default=1.0,
+        ge=1,
+        description="Bandwidth of all ports over what the switches above them carry; 1 is non-blocking.",
+    )
     latency_s: Seconds = Field(alias="latency")
 
 

@@ -74,7 +74,7 @@ def estimate(
     """Estimate the time of one prefill or decode step of one replica, and say what bounds it."""
     check_output(output)
     if plot is not None:
-        from planner.export.roofline_plot import check_plot
+        from planner.export.charts import check_plot
 
         check_plot(plot)
         check_output(plot)

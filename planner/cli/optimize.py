@@ -17,7 +17,9 @@ from planner.cli.options import (
     FormatOption,
     KvPrecisionOption,
     ModelOption,
+    NetworkOption,
     OutputOption,
+    OversubscriptionOption,
     PrecisionOption,
     PrefixOption,
     PricesOption,
@@ -78,6 +80,8 @@ def optimize(
     runtime: RuntimeOption = None,
     precision: PrecisionOption = None,
     kv_precision: KvPrecisionOption = None,
+    network: NetworkOption = None,
+    oversubscription: OversubscriptionOption = None,
     reference_machine: ReferenceOption = None,
     prices: PricesOption = None,
     max_cost: Annotated[

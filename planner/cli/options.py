@@ -109,6 +109,21 @@ UtilisationOption = Annotated[
     str | None,
     scenario_option("--max-utilisation", "X", "Highest utilisation of prefill work, such as 0.85. [default: 0.9]"),
 ]
+NetworkOption = Annotated[
+    str | None,
+    scenario_option(
+        "--network",
+        "NAME|RATE",
+        "Put every machine on a network of the catalog, such as ethernet-25g, or set the line rate of each NIC, such "
+        "as 25Gbit/s; '2 x ethernet-25g' sets the ports of a machine too. [default: each machine's own]",
+    ),
+]
+OversubscriptionOption = Annotated[
+    float | None,
+    scenario_option(
+        "--oversubscription", "X", "Bandwidth of all ports over what the switches above carry, such as 4. [default: 1]"
+    ),
+]
 # PLANNER_CATALOG is read by the catalog itself: its overlays lie below those given here.
 CatalogOption = Annotated[
     list[Path] | None,
@@ -199,6 +214,8 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "runtime": ("runtime", _as_is),
     "precision": ("precision", _as_is),
     "kv_precision": ("kv_precision", _as_is),
+    "network": ("network", _as_is),
+    "oversubscription": ("oversubscription", _as_is),
     "reference_machine": ("reference_machine", _as_is),
     "prices": ("prices", _as_is),
     "max_cost": ("max_cost_usd_per_hour", _quantity(units.MONEY_PER_HOUR)),

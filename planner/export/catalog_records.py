@@ -29,7 +29,7 @@ from planner.catalog.schema import (
 )
 from planner.catalog.validation import dotted, one_line
 from planner.errors import InputError, UnknownNameError
-from planner.units import format_bandwidth, format_data, format_power, format_time
+from planner.units import format_bandwidth, format_data, format_line_rate, format_power, format_time
 
 FROM = "from"
 BUILT_IN = "built-in"
@@ -202,6 +202,8 @@ def _summary(entry: Entry, catalog: Catalog) -> Iterator[Column]:
         yield Column("price_date", date and date.isoformat(), "of", date.isoformat() if date else "-")
     elif isinstance(entry, Fabric):
         yield _plain("family", entry.family)
+        rate = entry.line_rate_bytes_per_s
+        yield Column("line_rate_bytes_per_s", rate, "line rate", format_line_rate(rate) if rate else "any")
         yield Column("efficiency_fraction", entry.efficiency, "efficiency", f"{entry.efficiency * 100:g} %")
         yield Column("latency_s", entry.latency_s, "latency", format_time(entry.latency_s))
     elif isinstance(entry, Runtime):

@@ -5,13 +5,10 @@ Drawn by matplotlib, which comes with the extra `plot` and is imported when a pi
 
 from __future__ import annotations
 
-import html
-import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import OutputError
 from planner.estimation import Estimate, OperatorShare, RoofLimit
+from planner.export.charts import COLOURS, picture
 from planner.export.estimate_table import what_of
 from planner.export.text import percent
 from planner.units import format_bandwidth, format_time
@@ -20,50 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = (".svg", ".png", ".html")
 _SIZE_INCHES = (7.2, 5.8)
-_DOTS_PER_INCH = 200
 # Blue and vermilion of Okabe and Ito, told apart in every colour vision; the shape says it again in black and white.
-_LOOKS = {"memory": ("#0072B2", "o"), "compute": ("#D55E00", "s")}
+_LOOKS = {"memory": (COLOURS[0], "o"), "compute": (COLOURS[1], "s")}
 _REACHED_LINE: dict[str, Any] = {"color": "#222222", "linewidth": 1.6}
 _PEAK_LINE: dict[str, Any] = {"color": "#777777", "linewidth": 1.0, "linestyle": (0, (5, 3))}
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 _LARGEST_POINT = 26.0  # points across of an operator that takes the whole step; areas go with shares
 _SMALLEST_POINT = 5.0
 _LABEL_POINTS = 8.5
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "svg.fonttype": "path",  # looks the same wherever it is opened
-    "svg.hashsalt": "planner",  # the same estimate gives the same bytes
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-
-
-def check_plot(path: Path) -> None:
-    """Refuse a picture that cannot be made, before any work is done.
-
-    Raises
-    ------
-    OutputError
-        A file name that says no format, or matplotlib is not installed.
-    """
-    if path.suffix.casefold() not in SUFFIXES:
-        raise OutputError(
-            "a picture is SVG, PNG or HTML, as its name says",
-            where="--plot",
-            value=str(path),
-            rule=f"a name that ends with {', '.join(SUFFIXES)}",
-        )
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise OutputError(
-            "matplotlib is not installed, and pictures are drawn with it",
-            where="--plot",
-            fix="pip install 'splitwise-planner[plot]'",
-        ) from None
 
 
 def roofline_picture(estimate: Estimate, suffix: str) -> bytes:
@@ -90,28 +52,7 @@ def roofline_picture(estimate: Estimate, suffix: str) -> bytes:
     ----------
     .. [1] Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009.
     """
-    import matplotlib
-
-    with matplotlib.rc_context(_STYLE):
-        figure = _figure(estimate)
-        stream = io.BytesIO()
-        if suffix == ".png":
-            figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
-            return stream.getvalue()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Title": _headline(estimate)})
-    if suffix == ".svg":
-        return stream.getvalue()
-    return _page(estimate, stream.getvalue().decode("utf-8")).encode("utf-8")
-
-
-def _page(estimate: Estimate, svg: str) -> str:
-    title = html.escape(_headline(estimate))
-    picture = svg[svg.index("<svg") :]
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        "<style>figure { margin: 1rem auto; max-width: 60rem } svg { width: 100%; height: auto }</style>\n"
-        f"</head>\n<body>\n<figure>\n{picture}\n<figcaption>{title}</figcaption>\n</figure>\n</body>\n</html>\n"
-    )
+    return picture(lambda: _figure(estimate), suffix, _headline(estimate))
 
 
 def _headline(estimate: Estimate) -> str:

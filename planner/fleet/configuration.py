@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from planner.catalog.catalog import Catalog, MachinePrice
 from planner.catalog.schema import Accelerator, Fabric, Llm, Machine, Precision, Runtime
 from planner.errors import CatalogError, DoesNotFitError, PlannerError, ScenarioError
+from planner.fleet.network import NetworkOverride
 from planner.latency import StepTimes
 from planner.latency.layout import Layout
 from planner.latency.memory import kv_bytes_per_token, memory_fit, require_fit
@@ -34,7 +35,7 @@ class Configuration:
     kv_bytes_per_token : float
         KV cache of a token, over all layers [bytes].
     network_bytes_per_s : float
-        What the machine's NICs achieve together, each way [bytes/s].
+        What the machine's NICs achieve together, each way, with every machine sending at once [bytes/s].
     step_time_error : float
         Stated relative error of the step times.
     """
@@ -83,7 +84,7 @@ class Rejection:
 
 @dataclass(frozen=True, eq=False)
 class Serving:
-    """The model and software, the same for every machine.
+    """The model, software and network, the same for every machine.
 
     Attributes
     ----------
@@ -96,6 +97,8 @@ class Serving:
         Work that requests are spared.
     kv_share : float
         KV cache that a request holds, over what it would hold if no layer had a sliding window.
+    network : NetworkOverride or None
+        None: each machine has its own.
     """
 
     llm: Llm
@@ -105,6 +108,7 @@ class Serving:
     profile: Profile | None = None
     shortcuts: Shortcuts = Shortcuts()  # noqa: RUF009 - frozen
     kv_share: float = 1.0
+    network: NetworkOverride | None = None
 
 
 def configure(
@@ -123,6 +127,8 @@ def configure(
     """
     llm, runtime = serving.llm, serving.runtime
     accelerator, fabric = catalog.accelerator_of(machine), catalog.fabric_of(machine)
+    if serving.network is not None:
+        machine, fabric = serving.network.applied(machine, fabric)
     if layout.accelerators_per_replica * layout.replicas > machine.n_accelerators:
         raise ScenarioError(
             f"{layout.label} needs {layout.accelerators_per_replica * layout.replicas} accelerators",
@@ -131,7 +137,7 @@ def configure(
         )
     fit = require_fit(llm, accelerator, runtime, layout)
     step = _step_times(machine, accelerator, serving, layout)
-    network = machine.network.n_nics * machine.network.nic_bandwidth_bytes_per_s * fabric.efficiency
+    line_rate = machine.network.n_nics * machine.network.nic_bandwidth_bytes_per_s
     return Configuration(
         machine=machine,
         accelerator=accelerator,
@@ -145,7 +151,7 @@ def configure(
         ),
         price=catalog.price_of(machine.name, books),
         kv_bytes_per_token=kv_bytes_per_token(llm, layout),
-        network_bytes_per_s=network,
+        network_bytes_per_s=line_rate * fabric.efficiency / fabric.oversubscription,
         step_time_error=runtime.efficiency(accelerator, machine).step_time_error,
     )
 

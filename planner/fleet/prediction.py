@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.fleet.candidate import Requirement, transfer_s
+from planner.fleet.candidate import Requirement, network_rate_per_s, transfer_s
 from planner.fleet.configuration import Configuration
 from planner.latency.batch import Floats
 from planner.serving.capacity import MEMORY_FULL_ALLOWED
@@ -91,13 +91,24 @@ class ClusterModel:
         queue_of = self._prefill.get(i) or self._decode.get(i) or self._mixed[i]
         return rate / max(float(queue_of.stable_rate_per_s(member.n_lanes)[0]), 1e-300)
 
+    def network_utilisation(self, i: int) -> float:
+        """KV caches that member `i` sends or receives over what its NICs carry; 0 for mixed."""
+        member = self._members[i]
+        if member.role == "mixed" or not member.count:
+            return 0.0
+        return float(self._rates[i][0]) / (member.count * network_rate_per_s(member.configuration, self.need))
+
     def is_stable(self) -> bool:
         """Whether every pool keeps up, with KV memory free 99 % of the time."""
         return all(self.keeps_up(i) for i in range(len(self._members)))
 
     def keeps_up(self, i: int) -> bool:
-        """Whether member `i` keeps up, with KV memory free 99 % of the time."""
-        return self.utilisation(i) < 1.0 and self.memory_full(i) <= MEMORY_FULL_ALLOWED * (1 + 1e-6)
+        """Whether member `i` keeps up, in computing and on the network, with KV memory free 99 % of the time."""
+        return (
+            self.utilisation(i) < 1.0
+            and self.network_utilisation(i) <= 1.0 + 1e-6
+            and self.memory_full(i) <= MEMORY_FULL_ALLOWED * (1 + 1e-6)
+        )
 
     def memory_full(self, i: int) -> float:
         """Share of arrivals at member `i` that find no KV memory free; 0 for prefill, 1 where it cannot keep up."""
@@ -241,6 +252,8 @@ def binding_of(
             share = (beyond.late(limit.objective.metric, limit.limit_s) - full) / limit.allowed
             if share > worst:
                 worst, name = share, limit.objective.label
+    if beyond.network_utilisation(i) > 1.0:
+        return "network"
     if name:
         return name
     if member.role == "prefill" or (member.role == "mixed" and beyond.prompt_share(i) > need.most_busy):

@@ -55,14 +55,27 @@ def kv_transfer_exposed_s(
     ----------
     .. [1] Patel et al., Splitwise, ISCA 2024, section IV-C and figures 11, 14.
     """
-    tokens = np.asarray(prompt_tokens, dtype=float)
-    wire_s = tokens * kv_bytes_per_token / bandwidth_bytes_per_s
-    serialised = costs.setup_s + latency_s + wire_s
-    if not costs.overlapped:
-        return serialised
+    serialised, overlapped = kv_transfer_ways_s(
+        prompt_tokens, prefill_time_s, kv_bytes_per_token, n_layers, bandwidth_bytes_per_s, latency_s, costs
+    )
+    return np.minimum(serialised, overlapped) if costs.overlapped else serialised
+
+
+def kv_transfer_ways_s(
+    prompt_tokens: ArrayLike,
+    prefill_time_s: ArrayLike,
+    kv_bytes_per_token: float,
+    n_layers: int,
+    bandwidth_bytes_per_s: float,
+    latency_s: float,
+    costs: KvTransferCosts,
+) -> tuple[Floats, Floats]:
+    """What each way of sending leaves exposed: (1) serialised and (2) overlapped of `kv_transfer_exposed_s` [s]."""
+    wire_s = np.asarray(prompt_tokens, dtype=float) * kv_bytes_per_token / bandwidth_bytes_per_s
     hidden_s = (1.0 - 1.0 / n_layers) * np.asarray(prefill_time_s, dtype=float)
+    serialised = costs.setup_s + latency_s + wire_s
     overlapped = costs.synchronisation_s + latency_s + np.maximum(wire_s - hidden_s, wire_s / n_layers)
-    return np.minimum(serialised, overlapped)
+    return serialised, overlapped
 
 
 def synchronisation_scale(nic_bytes_per_s: float, costs: KvTransferCosts) -> float:

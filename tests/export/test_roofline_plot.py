@@ -13,7 +13,8 @@ import pytest
 
 from planner.errors import OutputError
 from planner.estimation import Estimate, estimate
-from planner.export.roofline_plot import _LOOKS, _figure, _free, check_plot, roofline_picture
+from planner.export.charts import check_plot
+from planner.export.roofline_plot import _LOOKS, _figure, _free, roofline_picture
 
 CASES: list[dict[str, Any]] = [
     {"batch": 32},
