@@ -79,6 +79,8 @@ OPTIONS: list[tuple[list[str], str, object]] = [
     (["--draft-tokens", "2"], "draft_tokens", 2),
     (["--precision", "fp8"], "precision", "fp8"),
     (["--kv-precision", "fp8"], "kv_precision", "fp8"),
+    (["--network", "ethernet-25g"], "network", "ethernet-25g"),
+    (["--oversubscription", "4"], "oversubscription", 4.0),
     (["--reference-machine", "dgx-h100"], "reference_machine", "dgx-h100"),
     (["--prices", "a", "--prices", "b"], "prices", ("a", "b")),
     (["--max-cost", "730000 USD/month"], "max_cost_usd_per_hour", 1000.0),
