@@ -44,7 +44,8 @@ def optimize(
     Returns
     -------
     Plan
-        Proven optimal, or with `solver.status == "limit"` and its bound.
+        Proven optimal, or with `solver.status == "limit"` and its bound; with its certificate by simulation unless
+        the scenario says `verify=False`.
 
     Raises
     ------
@@ -55,13 +56,19 @@ def optimize(
     NoPlanFoundError
         The time limit passed before any plan was found.
     """
-    from planner.planning import solve_problem
     from planner.problem import resolve
     from planner.reporting import plan_of
 
     opened, fields = _opened(catalog, fields)
     problem = resolve(load_scenario(scenario if scenario is not None else {}, **fields), opened)
-    solution = solve_problem(problem, progress)
+    if problem.scenario.verify:
+        from planner.certification import certified
+
+        solution = certified(problem, progress)
+    else:
+        from planner.planning import solve_problem
+
+        solution = solve_problem(problem, progress)
     progress("predicting percentiles")
     return plan_of(problem, solution)
 

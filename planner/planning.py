@@ -17,7 +17,9 @@ from planner.errors import (
     ScenarioError,
 )
 from planner.fleet.candidate import Candidate, needs_end_to_end, stable_rate_of_one
+from planner.fleet.certificate import Certificate
 from planner.fleet.configuration import Configuration, Rejection
+from planner.fleet.correction import NOTHING_LEARNT, Cluster, Corrections
 from planner.fleet.design import Design, design_name
 from planner.fleet.generation import generate
 from planner.fleet.limits import Limits, ObjectiveName, price_usd_per_hour, unit_cost
@@ -53,6 +55,8 @@ class Solution:
     ----------
     members, routes : lists
         The cluster, as `ClusterModel` takes it.
+    keys : list of str
+        Key of the candidate of each member.
     capacities : list of float
         Rate each member could carry within the objectives [requests/s].
     selection : Selection
@@ -62,9 +66,12 @@ class Solution:
     n_candidates : int
     rate_per_s : float
         Carried [requests/s].
+    certificate : Certificate or None
+        What simulation says of it, where it was asked.
     """
 
     members: list[Member]
+    keys: list[str]
     routes: list[Route]
     capacities: list[float]
     selection: Selection
@@ -72,6 +79,30 @@ class Solution:
     rejected: list[Rejection]
     n_candidates: int
     rate_per_s: float
+    certificate: Certificate | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The candidates with their machines."""
+        return frozenset((key, member.count) for key, member in zip(self.keys, self.members, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A problem with its candidate pools, ready to be solved, again and again if capacities are corrected.
+
+    Attributes
+    ----------
+    posed : list of (Problem, list of Candidate)
+        The problem; for throughput within end-to-end limits, at several rates.
+    rejected : list of Rejection
+    homogeneous : dict
+        Best plans of one mixed pool, for comparison, where the design asked for does not include them.
+    """
+
+    posed: list[tuple[Problem, list[Candidate]]]
+    rejected: list[Rejection]
+    homogeneous: dict[str, Simple]
 
 
 def quiet(_: str) -> None:
@@ -88,13 +119,31 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
+    return solve_search(prepare_search(problem, progress), progress=progress)
+
+
+def prepare_search(problem: Problem, progress: Progress = quiet) -> Search:
+    """Generate the candidate pools of a problem.
+
+    Raises
+    ------
+    InfeasibleError
+        No machine can hold the model, or none reaches an objective even unloaded.
+    """
     found, rejected = configurations(problem)
     top = _largest_rate(problem, found)
+    posed = list(_posed(problem, found, top, progress))
+    return Search(posed, rejected, _homogeneous(problem, found, top))
+
+
+def solve_search(search: Search, corrections: Corrections = NOTHING_LEARNT, progress: Progress = quiet) -> Solution:
+    """Choose among prepared candidates, capacities corrected by what simulation taught; raises as `solve_problem`."""
     best: Solution | None = None
     refused: InfeasibleError | None = None
-    for posed, candidates in _posed(problem, found, top, progress):
+    for posed, candidates in search.posed:
+        corrected = [corrections.applied_to(c) for c in candidates]
         try:
-            solution = _solve(posed, candidates, rejected, progress)
+            solution = _solve(posed, corrected, search.rejected, corrections.confirmed, progress)
         except InfeasibleError as error:
             refused = refused or error
             continue
@@ -104,7 +153,7 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
         raise refused or PlannerError(
             "the chosen pools do not meet the objectives together", rule="report this scenario as a bug"
         )
-    return replace(best, simples=_homogeneous(problem, found, top) | best.simples)
+    return replace(best, simples=search.homogeneous | best.simples)
 
 
 def _posed(
@@ -131,9 +180,16 @@ def _posed(
 
 
 def _solve(
-    problem: Problem, candidates: list[Candidate], rejected: list[Rejection], progress: Progress
+    problem: Problem,
+    candidates: list[Candidate],
+    rejected: list[Rejection],
+    confirmed: frozenset[Cluster],
+    progress: Progress,
 ) -> Solution | None:
-    """Choose among the candidates until the whole cluster meets the objectives; None if it never does."""
+    """Choose among the candidates until the whole cluster meets the objectives; None if it never does.
+
+    What simulation has confirmed is not judged again by the formulas.
+    """
     scenario, limits = problem.scenario, problem.limits
     first: Selection | None = None
     for tightening in range(_TIGHTENINGS):
@@ -153,13 +209,14 @@ def _solve(
         if selection is None:
             raise explain_infeasible(problem, candidates)
         by_key = {c.key: c for c in candidates}
-        members, routes, capacities = assemble(selection, by_key)
-        model = ClusterModel(members, routes, problem.need)
+        keys, members, routes, capacities = assemble(selection, by_key)
         first = first or selection
-        if all(model.meets(limit) for limit in problem.need.limits):
+        known = frozenset(selection.counts.items()) in confirmed
+        model = ClusterModel(members, routes, problem.need)
+        if known or all(model.meets(limit) for limit in problem.need.limits):
             selection = _against(first, selection)
             total = sum(r.rate_per_s for r in routes)
-            return Solution(members, routes, capacities, selection, simples, rejected, len(candidates), total)
+            return Solution(members, keys, routes, capacities, selection, simples, rejected, len(candidates), total)
         # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
         factor = 1.0 - min(0.01 * 2**tightening, 0.1)
         candidates = [_derated(c, factor) if c.key in selection.counts else c for c in candidates]
@@ -306,8 +363,10 @@ def _best(simples: Iterable[Simple], problem: Problem, objective: ObjectiveName 
     return best
 
 
-def assemble(selection: Selection, by_key: dict[str, Candidate]) -> tuple[list[Member], list[Route], list[float]]:
-    """Turn chosen candidates into a cluster."""
+def assemble(
+    selection: Selection, by_key: dict[str, Candidate]
+) -> tuple[list[str], list[Member], list[Route], list[float]]:
+    """Turn chosen candidates into a cluster: their keys, members, routes, and what each member could carry."""
     exact = {key: by_key[key].with_counts([n]) for key, n in selection.counts.items()}
     order = {"prefill": 0, "decode": 1, "mixed": 2}
     keys = sorted(exact, key=lambda k: (order[exact[k].role], k))
@@ -316,7 +375,7 @@ def assemble(selection: Selection, by_key: dict[str, Candidate]) -> tuple[list[M
     routes = [Route(keys.index(first), index[second], rate) for (first, second), rate in flows]
     rate = {k: sum(r for way, r in flows if k in way) for k in keys}
     members = [Member(exact[k].role, exact[k].configuration, selection.counts[k], rate[k]) for k in keys]
-    return members, routes, [exact[k].curve.at(selection.counts[k]) for k in keys]
+    return keys, members, routes, [exact[k].curve.at(selection.counts[k]) for k in keys]
 
 
 # -- infeasible ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from planner._version import __version__
+from planner.fleet.certificate import Certificate
 from planner.fleet.configuration import Rejection
 from planner.fleet.design import design_name
 from planner.fleet.plan import (
@@ -57,6 +58,7 @@ def plan_of(problem: Problem, solution: Solution) -> Plan:
         spares=[problem.limits.spares] * len(solution.members),
         rejected=solution.rejected,
         alternatives=_alternatives(problem, solution),
+        certificate=solution.certificate,
     )
 
 
@@ -70,6 +72,7 @@ def build_plan(
     spares: Sequence[int],
     rejected: Sequence[Rejection],
     alternatives: list[Alternative],
+    certificate: Certificate | None = None,
 ) -> Plan:
     """Report a cluster: predictions, costs and how it was found."""
     scenario, need = problem.scenario, problem.need
@@ -95,7 +98,7 @@ def build_plan(
         workload=problem.sizes.name,
         demand_rate_per_s=need.rate_per_s,
         rate_per_s=rate,
-        meets_objectives=model.is_stable() and all(p.met for p in predicted),
+        meets_objectives=_meets(model, predicted, certificate),
         pools=pools,
         machines=machines,
         cost_usd_per_hour=cost,
@@ -109,14 +112,30 @@ def build_plan(
         predicted=predicted,
         percentiles=_percentiles(model),
         headroom=headroom(members, routes, need),
-        verified="not simulated",
+        verified=_verified(certificate),
+        certificate=certificate,
         solver=report,
         alternatives=alternatives,
         rejected=[RejectedMachine(machine=r.machine, reason=_one_line(r)) for r in rejected],
         prices=_prices(members),
         step_time_error=max(m.configuration.step_time_error for m in members),
-        notes=_notes(problem, members, predicted),
+        notes=_notes(problem, members, predicted, certificate),
         scenario=scenario.dump(),
+    )
+
+
+def _meets(model: ClusterModel, predicted: Sequence[Prediction], certificate: Certificate | None) -> bool:
+    if certificate is not None and certificate.objectives:
+        return all(o.met for o in certificate.objectives)
+    return model.is_stable() and all(p.met for p in predicted)
+
+
+def _verified(certificate: Certificate | None) -> str:
+    if certificate is None:
+        return "not simulated"
+    runs = f"{len(certificate.seeds)} x {certificate.requests_per_run:,} requests simulated"
+    return {"confirmed": runs, "failed": f"NOT confirmed by simulation ({runs})"}.get(
+        certificate.status, "simulation interrupted"
     )
 
 
@@ -285,14 +304,21 @@ def _one_line(rejection: Rejection) -> str:
     return f"{rejection.error.what}{value}"
 
 
-def _notes(problem: Problem, members: Sequence[Member], predicted: Sequence[Prediction]) -> list[str]:
+def _notes(
+    problem: Problem, members: Sequence[Member], predicted: Sequence[Prediction], certificate: Certificate | None
+) -> list[str]:
     notes = list(problem.notes)
     error = max(m.configuration.step_time_error for m in members)
-    tight = [p for p in predicted if p.slack_fraction is not None and 0 <= p.slack_fraction < error]
+    slack = [(p, p.slack_fraction) for p in predicted]
+    if certificate is not None and certificate.objectives:
+        values = [o.simulated.value for o in certificate.objectives]
+        slack = [(p, None if v is None else 1.0 - v / p.limit) for p, v in zip(predicted, values, strict=True)]
+        notes += certificate.notes
+    tight = [(p, share) for p, share in slack if share is not None and 0 <= share < error]
     if tight and problem.scenario.profile is None:
         notes.append(
             f"less slack than the stated error of the step times ({error:.0%}): "
-            + ", ".join(f"{METRIC_TITLES[p.metric]} p{p.percentile:g} {p.slack_fraction:.0%}" for p in tight)
+            + ", ".join(f"{METRIC_TITLES[p.metric]} p{p.percentile:g} {share:.0%}" for p, share in tight)
         )
     for m in members:
         c = m.configuration

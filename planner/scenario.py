@@ -91,6 +91,11 @@ class Scenario(BaseModel):
     solver: Literal["highs", "cbc"] = "highs"
     time_limit_s: float = Field(default=60.0, gt=0, le=86400)
     seed: int = Field(default=0, ge=0)
+    verify: bool = Field(default=True, description="Whether a plan is proven by simulation.")
+    verify_runs: int = Field(default=3, ge=1, le=1000, description="Simulations of a plan, each with its own seed.")
+    verify_requests: int | None = Field(
+        default=None, ge=100, le=100_000_000, description="Requests of each; default as many as the traffic calls for."
+    )
 
     @field_validator("slo", mode="before")
     @classmethod

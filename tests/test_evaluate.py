@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import planner
 from planner.catalog.catalog import Catalog
 from planner.errors import DoesNotFitError, InputError, ScenarioError, UnknownNameError
 from planner.fleet.plan import Cluster, Plan
+
+# What the formulas say; proof by simulation has tests of its own.
+optimize = functools.partial(planner.optimize, verify=False)
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not (DATA / "azure_2023_code.csv").is_file(), reason=f"no measured data in {DATA}")
@@ -41,7 +45,7 @@ def pools_of(plan: Plan) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_pools_of_a_plan_give_its_predictions_again(catalog: Catalog, name: str) -> None:
-    plan = planner.optimize(SCENARIOS[name], catalog=catalog)
+    plan = optimize(SCENARIOS[name], catalog=catalog)
     again = planner.evaluate(pools_of(plan), SCENARIOS[name], catalog=catalog)
     assert again.solver.status == "evaluated"
     assert again.meets_objectives

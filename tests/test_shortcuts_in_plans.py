@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from planner.fleet.prediction import ClusterModel, Member, Route
 from planner.problem import Problem, resolve
 from planner.scenario import load_scenario
 from planner.simulation.cluster import ClusterSimulation
+
+# What the formulas say; proof by simulation has tests of its own.
+optimize = functools.partial(planner.optimize, verify=False)
 
 POOLS = [
     {"role": "prefill", "machine": "dgx-h100", "count": 3, "tensor_parallel": 8},
@@ -65,7 +69,7 @@ def test_more_tokens_a_step_mean_shorter_gaps(pools: list[dict[str, Any]]) -> No
 
 def test_capacity_and_cost_follow() -> None:
     def cost(**fields: Any) -> float:
-        found = planner.optimize(rate="60/s", machines=["dgx-h100"], **fields).cost_usd_per_hour
+        found = optimize(rate="60/s", machines=["dgx-h100"], **fields).cost_usd_per_hour
         assert found is not None
         return found
 

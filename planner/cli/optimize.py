@@ -35,7 +35,7 @@ from planner.cli.options import (
     given,
     scenario_option,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, text_width, wants_colour
+from planner.cli.output import Progress, check_output, emit, format_of, text_width, wants_colour
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
@@ -113,7 +113,21 @@ def optimize(
     ] = None,
     seed: Annotated[int | None, scenario_option("--seed", "N", "Of the solver. [default: 0]")] = None,
     verify: Annotated[
-        bool | None, typer.Option("--verify/--no-verify", help="Simulate the plan (this version cannot).")
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Whether to prove the plan by simulation, and to correct it where that disagrees. [default: verify]",
+            envvar="PLANNER_VERIFY",
+            show_envvar=False,
+            show_default=False,
+        ),
+    ] = None,
+    verify_runs: Annotated[
+        int | None, scenario_option("--verify-runs", "N", "Simulations of a plan, each with its own seed. [default: 3]")
+    ] = None,
+    verify_requests: Annotated[
+        int | None,
+        scenario_option("--verify-requests", "N", "Requests of each. [default: as many as the traffic calls for]"),
     ] = None,
     format: FormatOption = None,
     output: OutputOption = None,
@@ -127,18 +141,18 @@ def optimize(
     Every option that describes the scenario is also read from the environment: --max-cost from PLANNER_MAX_COST.
     Flags win over the environment, that over the scenario file, that over the defaults.
 
-    Exit codes: 0 proven plan, 2 bad input, 3 infeasible, 4 plan not proven within a limit, 5 no plan found in time.
+    Exit codes: 0 proven plan, 2 bad input, 3 infeasible, 4 plan not proven within a limit
+    or not confirmed by simulation, 5 no plan found in time.
     """
     check_output(output)
     wanted = given(context, scenario)
-    if verify:
-        note("note: this version cannot simulate a plan; what it predicts is not simulated", quiet=quiet)
     from planner.api import optimize as find_plan
 
     with Progress(quiet=quiet) as progress, wanted.locating():
         plan = find_plan(scenario, progress=progress, **wanted.fields)
     emit(plan_text(plan, format_of(format, output), output), output, quiet=quiet)
-    return EXIT_LIMIT_WITH_PLAN if plan.solver.status == "limit" else EXIT_OK
+    unproven = plan.certificate is not None and plan.certificate.status != "confirmed"
+    return EXIT_LIMIT_WITH_PLAN if plan.solver.status == "limit" or unproven else EXIT_OK
 
 
 def plan_text(plan: Plan, format: Format, output: Path | None) -> str:

@@ -230,6 +230,9 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "solver": ("solver", _as_is),
     "time_limit": ("time_limit_s", _quantity(units.TIME)),
     "seed": ("seed", _as_is),
+    "verify": ("verify", _as_is),
+    "verify_runs": ("verify_runs", _as_is),
+    "verify_requests": ("verify_requests", _as_is),
 }
 _OPTION_OF = {name: "--" + parameter.replace("_", "-") for parameter, (name, _) in _FIELDS.items()}
 # Other names that errors use for a field.

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 
 from planner.export.text import age, aligned, counted, in_words, labelled, number, percent, wrapped
+from planner.fleet.certificate import Estimate, MinimalityWitness, SimulatedObjective, SparesRemoved
 from planner.fleet.plan import Alternative, Plan, PoolPlan, Prediction, PriceUsed
 from planner.scenario import DEFAULT_MACHINES
 from planner.units import format_money, format_power, format_time
@@ -61,7 +62,7 @@ def _verdict(plan: Plan) -> str:
         money.append(f"{format_money(plan.cost_usd_per_hour)}/h")
     if plan.cost_usd_per_month is not None:
         money.append(f"${plan.cost_usd_per_month:,.0f}/month")
-    keeps_up = all(p.predicted is not None for p in plan.predicted)
+    keeps_up = plan.meets_objectives or all(p.predicted is not None for p in plan.predicted)
     if plan.cost_usd_per_million_tokens is not None and keeps_up:
         money.append(f"{_small_money(plan.cost_usd_per_million_tokens)} per million tokens")
     rated = f"{format_power(plan.power_w)} rated"
@@ -72,7 +73,7 @@ def _verdict(plan: Plan) -> str:
         if plan.meets_objectives:
             return f"Meets the objectives: {', '.join(figures)}"
         return f"Does not meet the objectives ({', '.join(missed) or 'it cannot keep up'}): {', '.join(figures)}"
-    proven = plan.solver.status == "optimal"
+    proven = plan.solver.status == "optimal" and (plan.certificate is None or plan.certificate.status == "confirmed")
     if objective == "throughput":
         head = "Most load" if proven else "Most load found, not proven"
         return f"{head}: {number(plan.rate_per_s)} requests/s; {', '.join(figures)}"
@@ -105,26 +106,53 @@ def _pools(plan: Plan) -> list[str]:
 
 
 def _objectives(plan: Plan, colour: bool) -> list[str]:
-    titles = ["objective", "limit", "predicted", "simulated", "slack", ""]
-    rows = [
-        [
+    """Limits against what is predicted and, where the plan was simulated, against that: it has the last word."""
+    found = {o.objective: o for o in plan.certificate.objectives} if plan.certificate else {}
+    titles = ["objective", "limit", "predicted", "simulated (95 % interval)" if found else "simulated", "slack", ""]
+    rows = []
+    for p in plan.predicted:
+        simulated = found.get(p.objective)
+        rows.append([
             _title(p),
             _quantity(p.limit, p.unit),
-            "grows without end" if p.predicted is None else _quantity(p.predicted, p.unit),
-            plan.verified,
-            "" if p.slack_fraction is None else percent(p.slack_fraction),
-            "met" if p.met else "MISSED",
-        ]
-        for p in plan.predicted
-    ]
+            _predicted(p, simulated),
+            _estimate(simulated.simulated, p.unit) if simulated else plan.verified,
+            _slack(p, simulated),
+            _verdict_on(p, simulated),
+        ])  # fmt: skip
     lines = aligned(titles, rows, right=("slack",))
     if not colour:
         return lines
     marked = [lines[0]]
-    for line, p in zip(lines[1:], plan.predicted, strict=True):
-        word = "met" if p.met else "MISSED"
-        marked.append(f"{line.removesuffix(word)}{_GREEN if p.met else _RED}{word}{_PLAIN}")
+    for line, row in zip(lines[1:], rows, strict=True):
+        word = row[-1]
+        marked.append(f"{line.removesuffix(word)}{_GREEN if word == 'met' else _RED}{word}{_PLAIN}")
     return marked
+
+
+def _predicted(prediction: Prediction, simulated: SimulatedObjective | None) -> str:
+    if prediction.predicted is not None:
+        return _quantity(prediction.predicted, prediction.unit)
+    # The formulas keep a hundredth of KV memory free; a plan that simulation confirms may need it.
+    return "beyond formula" if simulated and simulated.met else "grows without end"
+
+
+def _verdict_on(prediction: Prediction, simulated: SimulatedObjective | None) -> str:
+    return "met" if (simulated.met if simulated else prediction.met) else "MISSED"
+
+
+def _slack(prediction: Prediction, simulated: SimulatedObjective | None) -> str:
+    if simulated is not None and simulated.simulated.value is not None:
+        return percent(1.0 - simulated.simulated.value / prediction.limit)
+    return "" if prediction.slack_fraction is None else percent(prediction.slack_fraction)
+
+
+def _estimate(estimate: Estimate, unit: str) -> str:
+    if estimate.value is None:
+        return "unknown"
+    low, high = ("unknown" if v is None else _quantity(v, unit) for v in (estimate.low, estimate.high))
+    suffix = "x" if unit == "x" else f" {high.rpartition(' ')[2]}"
+    return f"{_quantity(estimate.value, unit)} ({low.removesuffix(suffix)} - {high})"
 
 
 def _title(prediction: Prediction) -> str:
@@ -151,7 +179,13 @@ def _labels(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
         )
     if plan.solver.status != "evaluated":
         yield "Proof", _proof(plan)
+        for n, corrected in enumerate(_corrected(plan)):
+            yield "" if n else "Corrected", corrected
     yield "Binding", "; ".join(f"{_pool_name(p, plan)}: {_binding(p, plan)}" for p in plan.pools)
+    if plan.certificate and plan.certificate.witnesses:
+        yield "Minimal", "; ".join(_witness(w) for w in plan.certificate.witnesses)
+    if plan.certificate and plan.certificate.without_spares:
+        yield "Spares", _without_spares(plan.certificate.without_spares)
     yield "Breaks at", _breaking_load(plan)
     for n, alternative in enumerate(plan.alternatives):
         yield "" if n else "Instead", _alternative(alternative, plan)
@@ -165,13 +199,20 @@ def _labels(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
 
 
 def _latency(plan: Plan) -> str:
+    if plan.certificate and plan.certificate.percentiles:
+        simulated = [(r.metric, [e.value for e in (r.p50_s, r.p90_s, r.p99_s)]) for r in plan.certificate.percentiles]
+        return f"{_in_a_row(simulated)} (p50/p90/p99, simulated)"
+    return f"{_in_a_row([(r.metric, [r.p50_s, r.p90_s, r.p99_s]) for r in plan.percentiles])} (p50/p90/p99)"
+
+
+def _in_a_row(rows: Sequence[tuple[str, Sequence[float | None]]]) -> str:
     texts = []
-    for row in plan.percentiles:
-        values = [v for v in (row.p50_s, row.p90_s, row.p99_s) if v is not None]
+    for metric, found in rows:
+        values = [v for v in found if v is not None]
         scale, unit = (1.0, "s") if values and max(values) >= 0.9995 else (1e3, "ms")
         shown = " / ".join(number(scale * v, 3) for v in values)
-        texts.append(f"{METRIC_TITLES[row.metric]} " + (f"{shown} {unit}" if len(values) == 3 else "grows without end"))
-    return f"{', '.join(texts)} (p50/p90/p99)"
+        texts.append(f"{METRIC_TITLES[metric]} " + (f"{shown} {unit}" if len(values) == 3 else "grows without end"))
+    return ", ".join(texts)
 
 
 def _proof(plan: Plan) -> str:
@@ -212,7 +253,38 @@ def _pool_name(pool: PoolPlan, plan: Plan) -> str:
     return f"{name} from {pool.takes_from}" if same and pool.takes_from else name
 
 
+def _corrected(plan: Plan) -> Iterator[str]:
+    """Plans that simulation did not leave as they were."""
+    rounds = plan.certificate.rounds if plan.certificate else []
+    for r in rounds if plan.certificate and plan.certificate.status == "failed" else rounds[:-1]:
+        carried = f"; it carries {percent(r.carried_fraction)} of the load" if r.carried_fraction else ""
+        yield f"{r.pools} ({_objective_value(r.value, plan.solver.objective)}): {r.finding}{carried}"
+
+
+def _witness(witness: MinimalityWitness) -> str:
+    return f"with {witness.count} {witness.role} {witness.machine} {witness.breaks or 'every objective still holds'}"
+
+
+def _without_spares(spares: SparesRemoved) -> str:
+    again = f"{counted(spares.n_restarted, 'request')} began again"
+    if spares.confirmed:
+        return f"{spares.failed}, fail: every objective holds ({again})"
+    missed = ", ".join(o.objective for o in spares.objectives if not o.met)
+    return f"{spares.failed}, fail: MISSED {missed} ({again})"
+
+
 def _breaking_load(plan: Plan) -> str:
+    loads: dict[float, list[str]] = {}
+    for o, p in zip(plan.certificate.objectives if plan.certificate else [], plan.predicted, strict=False):
+        if o.breaks_at_load is not None:
+            loads.setdefault(o.breaks_at_load, []).append(_title(p))
+    if loads:
+        least, *later = sorted(loads)
+        if least >= _HEADROOM_SEARCHED:
+            return f"more than {_HEADROOM_SEARCHED:g}x load, simulated"
+        texts = [f"{least:.2f}x load, {number(least * plan.rate_per_s)} requests/s ({', '.join(loads[least])})"]
+        texts += [f"{load:.2f}x ({', '.join(loads[load])})" for load in later]
+        return "; ".join(texts) + "; simulated"
     if plan.headroom >= _HEADROOM_SEARCHED:
         return f"more than {_HEADROOM_SEARCHED:g}x load"
     text = f"{plan.headroom:.2f}x load, {number(plan.headroom * plan.rate_per_s)} requests/s"

@@ -12,16 +12,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from planner.catalog.schema import SourceKind
+from planner.fleet.certificate import Certificate, Result
 
 PLAN_SCHEMA_VERSION = "1.0"
 HOURS_PER_MONTH = 730.0
-
-
-class Result(BaseModel):
-    """Frozen result; `to_records` gives flat dicts for a sheet or a DataFrame."""
-
-    # A result prints all its fields, so its schema requires them all.
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class Prediction(Result):
@@ -34,7 +28,7 @@ class Prediction(Result):
     predicted: float | None = Field(description="Predicted percentile in `unit`; null where the queue is unstable.")
     unit: Literal["s", "x"] = Field(description="Seconds, or a slowdown against the reference machine.")
     slack_fraction: float | None = Field(description="1 - predicted / limit; negative where the objective is missed.")
-    met: bool
+    met: bool = Field(description="As predicted; whether it holds in simulation is in `certificate`.")
 
 
 class Percentiles(Result):
@@ -131,7 +125,7 @@ class Plan(Result):
     workload: str
     demand_rate_per_s: float
     rate_per_s: float = Field(description="Carried: the demand, or the largest throughput.")
-    meets_objectives: bool
+    meets_objectives: bool = Field(description="As simulated where it was, else as predicted.")
     pools: list[PoolPlan]
     machines: int
     cost_usd_per_hour: float | None
@@ -144,6 +138,7 @@ class Plan(Result):
     percentiles: list[Percentiles]
     headroom: float = Field(description="Load multiple at which the first objective breaks.")
     verified: str = Field(description="`not simulated`, or how the plan was simulated.")
+    certificate: Certificate | None = Field(description="What simulation says; null where it was not asked.")
     solver: SolverReport
     alternatives: list[Alternative]
     rejected: list[RejectedMachine]

@@ -37,6 +37,8 @@ class ClusterSimulation:
         What slowdowns are measured against, if any objective is one.
     power : PoolPower or None
         How to compute power; `planner.simulation.energy.pool_power` makes one.
+    tables : dict, optional
+        Step times tabulated so far, to be shared by simulations of one traffic on like lanes.
 
     Raises
     ------
@@ -52,9 +54,11 @@ class ClusterSimulation:
         sizes: RequestSizes,
         reference: Lane | None = None,
         power: PoolPower | None = None,
+        tables: dict[tuple[int, int], StepTable] | None = None,
     ) -> None:
         self.members, self.routes, self.need, self.sizes = list(members), list(routes), need, sizes
         self.reference, self.power = reference, power
+        self._tables = {} if tables is None else tables
         if reference is None and any(limit.objective.slowdown is not None for limit in need.limits):
             raise ScenarioError("a slowdown needs a reference to be measured against", where="reference")
         self.n_machines = sum(member.count for member in self.members)
@@ -76,20 +80,20 @@ class ClusterSimulation:
                 return known
         largest = max(longest_prompt, int(self.sizes.prompt_tokens.max()) + 1)
         lanes: list[LaneSpec] = []
-        tables: dict[int, StepTable] = {}
         machine = nic = 0
         for pool, member in enumerate(self.members):
             layout, lane = member.configuration.layout, member.configuration.lane
-            if id(lane) not in tables and member.count:
-                tokens = max(largest, lane.token_budget) + 1
+            tokens = max(largest, lane.token_budget) + 1
+            table = (id(lane), tokens)
+            if table not in self._tables and member.count:
                 context = self.need.traffic.decode_context_tokens
-                tables[id(lane)] = tabulate(lane.step, lane.max_batch + 1, tokens, context)
+                self._tables[table] = tabulate(lane.step, lane.max_batch + 1, tokens, context)
             for _ in range(member.count):
                 for _ in range(layout.replicas):
                     lanes += [
                         LaneSpec(
                             member.role,  # type: ignore[arg-type]
-                            pool, machine, tables[id(lane)], lane.kv_tokens, lane.max_batch, lane.token_budget, nic,
+                            pool, machine, self._tables[table], lane.kv_tokens, lane.max_batch, lane.token_budget, nic,
                         )
                     ] * layout.pipeline_parallel  # fmt: skip
                     nic += 1  # a replica has its own share of the machine's NICs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,8 @@ class Simulated:
         Mean share of each pool's KV memory that was reserved.
     power_w : list of float or None
         Mean power of each pool [W]; None where the simulation was not told how to compute it.
-    stable : bool
-        Whether latencies had stopped growing.
+    growing : tuple of str
+        Which of `ttft` and `e2e` grew throughout a run: work is piling up before the first token, or after it.
     enough : bool
         Whether enough requests were left after the warm-up to say anything.
     n_requests : int
@@ -86,7 +86,7 @@ class Simulated:
     batch: list[float]
     memory_used: list[float]
     power_w: list[float] | None
-    stable: bool
+    growing: tuple[str, ...]
     enough: bool
     n_requests: int
     n_counted: int
@@ -96,6 +96,15 @@ class Simulated:
     n_waited_for_memory: int
     simulated_s: float
     interrupted: bool
+
+    @property
+    def stable(self) -> bool:
+        """Whether latencies had stopped growing."""
+        return not self.growing
+
+    def without_requests(self) -> Simulated:
+        """The same without the times of single requests, which take the memory."""
+        return replace(self, outcomes=[])
 
 
 def summarise(
@@ -117,7 +126,7 @@ def summarise(
             percentiles[metric, p] = interval
     objectives, late = _objectives(outcomes, starts, need.limits, reference)
     counted = sum(int(np.isfinite(o.finish_s[s : o.n_arrived]).sum()) for o, s in zip(outcomes, starts, strict=True))
-    stable = not any(is_growing(_finite(_sample(o, metric))) for o in outcomes for metric in ("ttft", "e2e"))
+    growing = tuple(m for m in ("ttft", "e2e") if any(is_growing(_finite(_sample(o, m))) for o in outcomes))
     enough = counted >= _FEWEST_AFTER_WARM_UP
     interrupted = any(o.interrupted for o in outcomes)
     observed = [max(o.horizon_s, 1e-12) for o in outcomes]
@@ -130,13 +139,13 @@ def summarise(
 
     return Simulated(
         outcomes=list(outcomes), percentiles=percentiles, means=means, objectives=objectives, late=list(late),
-        met=[s.high <= limit.allowed and stable and enough for s, limit in zip(late, need.limits, strict=True)],
+        met=[s.high <= limit.allowed and not growing and enough for s, limit in zip(late, need.limits, strict=True)],
         busy=[over_time("pool_busy_s", i) for i in pools],
         prompt_share=[over_time("pool_prompt_s", i) for i in pools],
         batch=[over_time("pool_batch_s", i) for i in pools],
         memory_used=[over_time("pool_kv_token_s", i) / members[i].configuration.lane.kv_tokens for i in pools],
         power_w=[power(members[i], outcomes, i) for i in pools] if power else None,
-        stable=stable, enough=enough, n_requests=sum(o.n_arrived for o in outcomes), n_counted=counted,
+        growing=growing, enough=enough, n_requests=sum(o.n_arrived for o in outcomes), n_counted=counted,
         n_too_large=sum(int(o.too_large.size) for o in outcomes),
         n_overflowed=sum(o.n_overflowed for o in outcomes), n_restarted=sum(o.n_restarted for o in outcomes),
         n_waited_for_memory=sum(o.n_waited_for_memory for o in outcomes),

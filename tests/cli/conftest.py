@@ -26,6 +26,7 @@ def planner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     """`planner("optimize", "--slo", "ttft=1s")` runs the command line; `code` is what the exit code must be."""
     for name in [name for name in os.environ if name.startswith("PLANNER_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PLANNER_VERIFY", "no")  # proof by simulation takes seconds, and has tests of its own
 
     def invoke(*arguments: object, code: int = 0) -> Finished:
         capsys.readouterr()

@@ -20,7 +20,7 @@ Planner = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return api.optimize(slo="ttft=1s")
+    return api.optimize(slo="ttft=1s", verify=False)
 
 
 @pytest.fixture
@@ -74,6 +74,9 @@ OPTIONS: list[tuple[list[str], str, object]] = [
     (["--design", "Splitwise-HA"], "design", "Splitwise-HA"),
     (["--objective", "power"], "objective", "power"),
     (["--runtime", "splitwise-2023"], "runtime", "splitwise-2023"),
+    (["--verify"], "verify", True),
+    (["--verify-runs", "5"], "verify_runs", 5),
+    (["--verify-requests", "2000"], "verify_requests", 2000),
     (["--prefix-cached", "25 %"], "prefix_cached", 0.25),
     (["--tokens-per-step", "1.8"], "tokens_per_step", 1.8),
     (["--draft-tokens", "2"], "draft_tokens", 2),
@@ -100,8 +103,14 @@ OPTIONS: list[tuple[list[str], str, object]] = [
 
 @pytest.mark.parametrize(("arguments", "field", "value"), OPTIONS, ids=[o[1] for o in OPTIONS])
 def test_each_option_sets_its_field(
-    planner: Planner, asked: list[Scenario], arguments: list[str], field: str, value: object
+    planner: Planner,
+    asked: list[Scenario],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    field: str,
+    value: object,
 ) -> None:
+    monkeypatch.delenv("PLANNER_VERIFY")
     planner("optimize", *arguments)
     assert asked[0].model_fields_set == {field}
     assert getattr(asked[0], field) == pytest.approx(value)
@@ -258,10 +267,26 @@ def test_unwritable_output_is_told_before_any_work(planner: Planner, asked: list
     assert asked == []
 
 
-def test_verify_is_accepted_and_says_that_nothing_is_simulated(planner: Planner, asked: list[Scenario]) -> None:
-    assert "simulate" in planner("optimize", "--verify").err
-    assert planner("optimize", "--verify", "--quiet").err == ""
-    assert planner("optimize", "--no-verify").err == ""
+def test_a_plan_is_proven_by_simulation_unless_told_not_to(
+    planner: Planner, asked: list[Scenario], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planner("optimize")  # the environment of these tests says no
+    planner("optimize", "--verify")
+    monkeypatch.delenv("PLANNER_VERIFY")
+    planner("optimize")
+    planner("optimize", "--no-verify")
+    assert [scenario.verify for scenario in asked] == [False, True, True, False]
+
+
+def test_a_plan_that_simulation_does_not_confirm_has_its_exit_code(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planner.certification.MOST_ROUNDS", 1)
+    arguments = ["--rate", "3/s", "--slo", "ttft=300ms", "--design", "Baseline-H100", "--verify-requests", "4000"]
+    shown = planner("optimize", "--verify", *arguments, code=4)
+    assert "Least cost found, not proven" in shown.out
+    assert "NOT confirmed by simulation (3 x 4,000" in shown.out
+    assert "MISSED" in shown.out
 
 
 def test_no_colour_and_no_progress_away_from_a_terminal(planner: Planner) -> None:
