@@ -10,6 +10,7 @@ import numpy as np
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Llm, Machine, Runtime, Workload
+from planner.economics.energy import ElectricitySupply, electricity_supply
 from planner.errors import (
     DoesNotFitError,
     InfeasibleError,
@@ -99,13 +100,18 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
     network = parse_network(scenario.network, scenario.oversubscription, catalog)
     if network is not None:
         notes.append(f"network: {network.describe()}")
-    serving = Serving(llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share, network)
+    electricity = electricity_supply(catalog, scenario.region, scenario.electricity_usd_per_kwh, scenario.pue)
+    serving = Serving(
+        llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share, network, electricity
+    )
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
     limits = _limits(scenario, names)
     for book in scenario.prices:
         catalog.price_book(book, where="prices")
     machines, unpriced = _machines(scenario, catalog, design, limits, serving)
+    if scenario.objective == "carbon":
+        _refuse_carbon_free(machines, electricity)
     considered = {m.name for m in machines} | set(unpriced)
     idle = sorted(name for name, most in limits.max_machines.items() if most > 0 and name not in considered)
     if idle:
@@ -267,6 +273,17 @@ def _machines(
                 + ("use --objective power" if alone else "leave it out"),
             )
     return tuple(m for m in machines if m not in unpriced), tuple(m.name for m in unpriced)
+
+
+def _refuse_carbon_free(machines: Sequence[Machine], electricity: ElectricitySupply) -> None:
+    free = sorted({m.site for m in machines if electricity.at(m.site).carbon_g_per_kwh <= 0})
+    if free:
+        raise ScenarioError(
+            f"the electricity of site {', '.join(free)} emits nothing, so carbon does not tell plans apart",
+            where="region",
+            rule="the objective carbon needs electricity that emits something at every site considered",
+            fix="use --objective power, or --objective cost",
+        )
 
 
 def _reference(scenario: Scenario, catalog: Catalog, serving: Serving) -> Lane:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from planner._version import __version__
+from planner.economics.energy import (
+    carbon_kg_per_hour,
+    energy_cost_usd_per_hour,
+    facility_power_w,
+    rated_carbon_kg_per_hour,
+)
 from planner.fleet.certificate import Certificate
 from planner.fleet.configuration import Rejection
 from planner.fleet.design import design_name
 from planner.fleet.plan import (
     HOURS_PER_MONTH,
     Alternative,
+    EnergyUse,
     Percentiles,
     Plan,
     PoolPlan,
     Prediction,
     PriceUsed,
     RejectedMachine,
+    SiteElectricity,
     SolverReport,
 )
 from planner.fleet.prediction import ClusterModel, Member, Route, binding_of, headroom
@@ -109,6 +118,7 @@ def build_plan(
         rack_units=None
         if any(u is None for u in rack)
         else sum((u or 0) * (p.count + p.spares) for u, p in zip(rack, pools, strict=True)),
+        energy=_energy(problem, members, pools),
         predicted=predicted,
         percentiles=_percentiles(model),
         headroom=headroom(members, routes, need),
@@ -136,6 +146,29 @@ def _verified(certificate: Certificate | None) -> str:
     runs = f"{len(certificate.seeds)} x {certificate.requests_per_run:,} requests simulated"
     return {"confirmed": runs, "failed": f"NOT confirmed by simulation ({runs})"}.get(
         certificate.status, "simulation interrupted"
+    )
+
+
+def _energy(problem: Problem, members: Sequence[Member], pools: Sequence[PoolPlan]) -> EnergyUse | None:
+    supply = problem.serving.electricity
+    if supply is None:
+        return None
+    facility_w = usd = carbon = rated = 0.0
+    for member, pool in zip(members, pools, strict=True):
+        machine, here = member.configuration.machine, supply.at(member.configuration.machine.site)
+        drawn_w = facility_power_w(machine, pool.expected_power_w, here.pue)
+        facility_w += drawn_w
+        usd += energy_cost_usd_per_hour(drawn_w, here.usd_per_kwh)
+        carbon += carbon_kg_per_hour(drawn_w, here.carbon_g_per_kwh)
+        rated += rated_carbon_kg_per_hour(machine, here) * (pool.count + pool.spares)
+    sites = sorted({member.configuration.machine.site for member in members})
+    return EnergyUse(
+        facility_power_w=facility_w,
+        energy_kwh_per_hour=facility_w / 1e3,
+        cost_usd_per_hour=usd,
+        carbon_kg_per_hour=carbon,
+        rated_carbon_kg_per_hour=rated,
+        sites=[SiteElectricity(site=site, **asdict(supply.at(site))) for site in sites],
     )
 
 

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from planner.catalog.loading import Layer, read_layer
-from planner.catalog.quantities import Fraction, FractionOrZero, PerS, UsdPerHour, Watts
+from planner.catalog.quantities import Fraction, FractionOrZero, PerS, UsdPerHour, UsdPerKwh, Watts
 from planner.catalog.schema import Precision
+from planner.economics.energy import DEFAULT_PUE, DEFAULT_REGION
 from planner.errors import ScenarioError, near_misses
 from planner.workload.objectives import Objective, parse_objectives
 
@@ -50,7 +51,7 @@ class Scenario(BaseModel):
     slo: tuple[Objective, ...] = Field(default=parse_objectives(DEFAULT_OBJECTIVES), min_length=1)
     machines: Names = Field(default=DEFAULT_MACHINES, description="Machines to consider; `all` is every one.")
     design: str = "auto"
-    objective: Literal["cost", "power", "machines", "throughput"] = "cost"
+    objective: Literal["cost", "power", "machines", "carbon", "throughput"] = "cost"
     runtime: str = "vllm-2026"
     prefix_cached: FractionOrZero | None = Field(
         default=None,
@@ -77,6 +78,16 @@ class Scenario(BaseModel):
     )
     reference_machine: str = Field(default="dgx-a100", description="What slowdowns are measured against.")
     prices: Names = Field(default=(), description="Price books that go before the default ones.")
+    region: Names = Field(
+        default=(DEFAULT_REGION,),
+        description="Where electricity comes from: a region of the catalog, or `SITE=REGION` for one site's machines.",
+    )
+    electricity_usd_per_kwh: UsdPerKwh | None = Field(
+        default=None,
+        validation_alias=AliasChoices("electricity_usd_per_kwh", "electricity"),
+        description="Price of electricity; default the region's, else 0.086 USD/kWh. Rented prices contain it.",
+    )
+    pue: float = Field(default=DEFAULT_PUE, ge=1, le=10, description="Power of the facility over that of its machines.")
     max_machines: dict[str, Annotated[int, Field(ge=0)]] = Field(default={}, description="Stock by machine.")
     max_total_machines: int | None = Field(default=None, ge=1)
     max_cost_usd_per_hour: UsdPerHour | None = Field(
@@ -177,6 +188,7 @@ _ALIASES = {
     "rate_per_s": ("rate", "rate_per_s"),
     "max_cost": ("max_cost", "max_cost_usd_per_hour"),
     "max_power": ("max_power", "max_power_w"),
+    "electricity": ("electricity", "electricity_usd_per_kwh"),
 }
 
 

@@ -92,7 +92,7 @@ MONEY = money("USD")
 MONEY_PER_KWH = Dimension(
     "price of electricity",
     "USD/kWh",
-    "0.085 USD/kWh",
+    "0.086 USD/kWh",
     {c + e: f for c in ("USD", "$") for e, f in (("/kWh", 1.0), ("/MWh", 1e-3))},
 )
 CARBON = Dimension(

@@ -14,7 +14,7 @@ from typing import Literal
 
 from planner.catalog.catalog import LABELS, Catalog
 from planner.catalog.loading import ABOUT, has_dotted_path, merge_layers
-from planner.catalog.prices import RENTED
+from planner.catalog.prices import RENTED, STALE_AFTER_DAYS
 from planner.catalog.schema import (
     ENTRY_TYPES,
     Accelerator,
@@ -36,7 +36,6 @@ Remark = tuple[Severity, str, str]  # severity, dotted path in the file, message
 
 N_PARAMETERS_TOLERANCE = 0.03
 RATED_POWER_TOLERANCE = 0.02
-PRICE_AGE_DAYS = 365
 
 # What no product of this decade lies outside of; beyond it, a unit or a digit is likely wrong.
 _MEMORY_BYTES = (1e9, 2e12)
@@ -270,7 +269,7 @@ def _about_region(entry: Region) -> Iterator[Remark]:
 
 def _about_age(subject: str, date: datetime.date, today: datetime.date) -> Iterator[Remark]:
     age_days = (today - date).days
-    if age_days > PRICE_AGE_DAYS:
+    if age_days > STALE_AFTER_DAYS:
         yield "warning", "date", f"{subject} {age_days / 30.44:.0f} months old ({date})"
     elif age_days < 0:
         yield "warning", "date", f"{subject} of a day to come ({date})"

@@ -29,6 +29,7 @@ from planner.catalog.quantities import (
 from planner.units import Dimension
 
 PlanName = Literal["owned", "reserved_3y", "reserved_1y", "on_demand", "spot"]
+STALE_AFTER_DAYS = 365  # an older price or exchange rate is to be asked for again
 PLAN_NAMES: tuple[PlanName, ...] = get_args(PlanName)
 RENTED: tuple[PlanName, ...] = ("reserved_3y", "reserved_1y", "on_demand", "spot")
 

@@ -16,6 +16,7 @@ from planner.cli.options import (
     CatalogOption,
     ColumnsOption,
     DraftOption,
+    ElectricityOption,
     FormatOption,
     KvPrecisionOption,
     ModelOption,
@@ -26,9 +27,11 @@ from planner.cli.options import (
     PrefixOption,
     PricesOption,
     ProfileOption,
+    PueOption,
     QuietOption,
     RateOption,
     ReferenceOption,
+    RegionOption,
     RuntimeOption,
     SloOption,
     TokensPerStepOption,
@@ -36,7 +39,7 @@ from planner.cli.options import (
     WorkloadOption,
     given,
 )
-from planner.cli.output import Progress, check_output, emit, format_of
+from planner.cli.output import Progress, check_output, emit, format_of, warn_of_old_prices
 from planner.errors import EXIT_INFEASIBLE, EXIT_OK, PlannerError, ScenarioError, UnknownNameError
 
 ROLES = ("prefill", "decode", "mixed")
@@ -78,6 +81,9 @@ def evaluate(
     oversubscription: OversubscriptionOption = None,
     reference_machine: ReferenceOption = None,
     prices: PricesOption = None,
+    region: RegionOption = None,
+    electricity: ElectricityOption = None,
+    pue: PueOption = None,
     max_utilisation: UtilisationOption = None,
     profile: ProfileOption = None,
     catalog: CatalogOption = None,
@@ -108,6 +114,7 @@ def evaluate(
         progress("predicting percentiles")
         source = cluster if cluster is not None else [read_pool(text) for text in pool or []]
         plan = predict(source, scenario, **wanted.fields)
+    warn_of_old_prices(plan.prices, format_of(format, output), quiet=quiet)
     emit(plan_text(plan, format_of(format, output), output), output, quiet=quiet)
     return EXIT_OK if plan.meets_objectives else EXIT_INFEASIBLE
 

@@ -13,6 +13,7 @@ from planner.cli.options import (
     CatalogOption,
     ColumnsOption,
     DraftOption,
+    ElectricityOption,
     Format,
     FormatOption,
     KvPrecisionOption,
@@ -24,9 +25,11 @@ from planner.cli.options import (
     PrefixOption,
     PricesOption,
     ProfileOption,
+    PueOption,
     QuietOption,
     RateOption,
     ReferenceOption,
+    RegionOption,
     RuntimeOption,
     SloOption,
     TokensPerStepOption,
@@ -35,7 +38,15 @@ from planner.cli.options import (
     given,
     scenario_option,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, text_width, wants_colour
+from planner.cli.output import (
+    Progress,
+    check_output,
+    emit,
+    format_of,
+    text_width,
+    wants_colour,
+    warn_of_old_prices,
+)
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
@@ -71,7 +82,7 @@ def optimize(
         scenario_option(
             "--objective",
             "NAME",
-            "cost, power or machines to be least, or throughput to be most within budgets. [default: cost]",
+            "cost, power, machines or carbon to be least, or throughput to be most within budgets. [default: cost]",
         ),
     ] = None,
     prefix_cached: PrefixOption = None,
@@ -84,6 +95,9 @@ def optimize(
     oversubscription: OversubscriptionOption = None,
     reference_machine: ReferenceOption = None,
     prices: PricesOption = None,
+    region: RegionOption = None,
+    electricity: ElectricityOption = None,
+    pue: PueOption = None,
     max_cost: Annotated[
         str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h' or '500000 USD/month'.")
     ] = None,
@@ -150,6 +164,7 @@ def optimize(
 
     with Progress(quiet=quiet) as progress, wanted.locating():
         plan = find_plan(scenario, progress=progress, **wanted.fields)
+    warn_of_old_prices(plan.prices, format_of(format, output), quiet=quiet)
     emit(plan_text(plan, format_of(format, output), output), output, quiet=quiet)
     unproven = plan.certificate is not None and plan.certificate.status != "confirmed"
     return EXIT_LIMIT_WITH_PLAN if plan.solver.status == "limit" or unproven else EXIT_OK

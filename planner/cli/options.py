@@ -124,6 +124,27 @@ OversubscriptionOption = Annotated[
         "--oversubscription", "X", "Bandwidth of all ports over what the switches above carry, such as 4. [default: 1]"
     ),
 ]
+RegionOption = Annotated[
+    list[str] | None,
+    scenario_option(
+        "--region",
+        "[SITE=]REGION",
+        "Where electricity comes from, for its carbon and price (`planner catalog list regions`). Repeatable, for "
+        "sites. [default: world]",
+    ),
+]
+ElectricityOption = Annotated[
+    str | None,
+    scenario_option(
+        "--electricity",
+        "PRICE",
+        "Of electricity, such as '0.11 USD/kWh'; rented prices contain it. [default: the region's, or 0.086 USD/kWh]",
+    ),
+]
+PueOption = Annotated[
+    float | None,
+    scenario_option("--pue", "X", "Power of the facility over that of its machines, at least 1. [default: 1.54]"),
+]
 # PLANNER_CATALOG is read by the catalog itself: its overlays lie below those given here.
 CatalogOption = Annotated[
     list[Path] | None,
@@ -218,6 +239,9 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "oversubscription": ("oversubscription", _as_is),
     "reference_machine": ("reference_machine", _as_is),
     "prices": ("prices", _as_is),
+    "region": ("region", _as_is),
+    "electricity": ("electricity_usd_per_kwh", _quantity(units.MONEY_PER_KWH)),
+    "pue": ("pue", _as_is),
     "max_cost": ("max_cost_usd_per_hour", _quantity(units.MONEY_PER_HOUR)),
     "max_power": ("max_power_w", _quantity(units.POWER)),
     "max_machines": ("max_machines", _stock),
@@ -236,7 +260,10 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
 }
 _OPTION_OF = {name: "--" + parameter.replace("_", "-") for parameter, (name, _) in _FIELDS.items()}
 # Other names that errors use for a field.
-_FIELD_OF = {"rate": "rate_per_s", "max_cost": "max_cost_usd_per_hour", "max_power": "max_power_w"}
+_FIELD_OF = {
+    "rate": "rate_per_s", "max_cost": "max_cost_usd_per_hour", "max_power": "max_power_w",
+    "electricity": "electricity_usd_per_kwh",
+}  # fmt: skip
 _AT_LINE_START = re.compile(
     r"^(\s*)(max_cost|max_power|max_total_machines|max_machines|max_pools|rate)(?=[ :])", re.MULTILINE
 )

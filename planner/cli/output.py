@@ -13,7 +13,10 @@ from planner.cli.options import Format
 from planner.errors import OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
+
+    from planner.export.text import Dated
 
 _WIDEST = 100  # columns; a table for a wide terminal is no easier to read
 _NARROWEST = 60
@@ -47,6 +50,18 @@ def note(text: str, *, quiet: bool = False) -> None:
     """Say something beside the result."""
     if not quiet:
         print(text, file=sys.stderr)
+
+
+def warn_of_old_prices(prices: Iterable[Dated], format: Format, *, quiet: bool = False) -> None:
+    """Say on stderr which prices and exchange rates are stale, with their dates; a table says how old they are."""
+    if quiet or format is Format.table:
+        return
+    import datetime
+
+    from planner.export.text import stale_prices
+
+    for line in stale_prices(prices, datetime.date.today()):
+        note(f"warning: {line}")
 
 
 def check_output(output: Path | None) -> None:

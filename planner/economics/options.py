@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.prices import PLAN_NAMES, Ownership, PlanName, PriceBook, Terms
 from planner.catalog.schema import Machine, SourceKind
+from planner.economics.energy import (
+    DEFAULT_PUE,
+    DEFAULT_USD_PER_KWH,
+    check_pue,
+    check_usd_per_kwh,
+    energy_cost_usd_per_hour,
+    facility_power_w,
+)
 from planner.economics.finance import HOURS_PER_MONTH, HOURS_PER_YEAR, annuity
 from planner.errors import ScenarioError
 
@@ -31,24 +38,13 @@ class Assumptions:
         [1/year]
     """
 
-    electricity_usd_per_kwh: float = 0.086
-    pue: float = 1.54
+    electricity_usd_per_kwh: float = DEFAULT_USD_PER_KWH
+    pue: float = DEFAULT_PUE
     cost_of_capital_per_year: float = 0.08
 
     def __post_init__(self) -> None:
-        if not self.pue >= 1 or not math.isfinite(self.pue):
-            raise ScenarioError(
-                "a PUE below 1 would be a facility that draws less than its machines",
-                where="pue",
-                value=f"{self.pue:g}",
-                rule="1 or more; 1.54 is the mean of 2025, 1.1 a new hyperscale site",
-            )
-        if not self.electricity_usd_per_kwh >= 0 or not math.isfinite(self.electricity_usd_per_kwh):
-            raise ScenarioError(
-                "a price of electricity must not be negative",
-                where="electricity_usd_per_kwh",
-                value=f"{self.electricity_usd_per_kwh:g}",
-            )
+        check_pue(self.pue)
+        check_usd_per_kwh(self.electricity_usd_per_kwh)
 
 
 @dataclass(frozen=True)
@@ -232,12 +228,9 @@ def energy_usd_per_hour(machine: Machine, power_w: float, assumptions: Assumptio
 
     PUE does not apply where the machine's figures are of the whole facility (`power_scope: facility`).
     """
-    return facility_power_w(machine, power_w, assumptions.pue) / 1e3 * assumptions.electricity_usd_per_kwh
-
-
-def facility_power_w(machine: Machine, power_w: float, pue: float) -> float:
-    """Draw of the facility for a machine that draws `power_w` [W]; the same where that is of the facility already."""
-    return power_w if machine.power_scope == "facility" else power_w * pue
+    return energy_cost_usd_per_hour(
+        facility_power_w(machine, power_w, assumptions.pue), assumptions.electricity_usd_per_kwh
+    )
 
 
 def _available_from_month(terms: Terms, start: datetime.date) -> float:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from planner.export.text import age, aligned, counted, in_words, labelled, number, percent, wrapped
 from planner.fleet.certificate import Estimate, MinimalityWitness, SimulatedObjective, SparesRemoved
-from planner.fleet.plan import Alternative, Plan, PoolPlan, Prediction, PriceUsed
-from planner.scenario import DEFAULT_MACHINES
+from planner.fleet.plan import Alternative, EnergyUse, Plan, PoolPlan, Prediction, PriceUsed
+from planner.scenario import DEFAULT_MACHINES, Scenario
 from planner.units import format_money, format_power, format_time
 from planner.workload.objectives import METRIC_TITLES
 
@@ -81,6 +81,8 @@ def _verdict(plan: Plan) -> str:
         head, figures = "Least power", [rated, *money]
     elif objective == "machines":
         head, figures = "Fewest machines", [str(plan.machines), *figures]
+    elif objective == "carbon":
+        head, figures = "Least carbon", [_objective_value(plan.solver.value, objective), *figures]
     else:
         head = "Least cost"
     return f"{head if proven else head + ' found, not proven'}: {', '.join(figures)}"
@@ -189,6 +191,8 @@ def _labels(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
     yield "Breaks at", _breaking_load(plan)
     for n, alternative in enumerate(plan.alternatives):
         yield "" if n else "Instead", _alternative(alternative, plan)
+    if plan.energy is not None and _is_energy_asked_for(plan):
+        yield "Energy", _energy(plan.energy)
     yield "Trust", _trust(plan, today)
     if plan.solver.status != "evaluated":
         yield "Considered", _considered(plan)
@@ -237,6 +241,8 @@ def _objective_value(value: float, objective: str) -> str:
         return f"{number(value)} machines"
     if objective == "throughput":
         return f"{number(value)} requests/s"
+    if objective == "carbon":
+        return f"{number(value)} kg CO2e/h at rated power"
     return f"{format_money(value)}/h"
 
 
@@ -302,6 +308,28 @@ def _alternative(alternative: Alternative, plan: Plan) -> str:
     change = f"{100.0 * alternative.relative:+,.{digits}f} %".replace("-0.00 %", "+0.00 %")
     name = "" if alternative.design.startswith("Baseline-") else f" ({alternative.design})"
     return f"{value} ({change}): {alternative.pools}{name}"
+
+
+def _is_energy_asked_for(plan: Plan) -> bool:
+    """Whether the scenario says anything of electricity."""
+    fields = ("region", "electricity_usd_per_kwh", "pue")
+    usual = Scenario().dump()
+    return plan.solver.objective == "carbon" or any(
+        name in plan.scenario and plan.scenario[name] != usual[name] for name in fields
+    )
+
+
+def _energy(energy: EnergyUse) -> str:
+    places = "; ".join(
+        f"{'' if len(energy.sites) == 1 else f'{s.site}: '}{s.region}, {s.carbon_g_per_kwh:g} g/kWh of "
+        f"{s.carbon_date.year}, ${s.usd_per_kwh:g}/kWh, PUE {s.pue:g}"
+        for s in energy.sites
+    )
+    return (
+        f"{number(energy.energy_kwh_per_hour, 3)} kWh/h at the expected draw, "
+        f"{format_money(energy.cost_usd_per_hour)}/h of electricity, which a rent contains, "
+        f"{number(energy.carbon_kg_per_hour, 3)} kg CO2e/h ({places})"
+    )
 
 
 def _trust(plan: Plan, today: datetime.date) -> str:

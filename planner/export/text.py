@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from planner.catalog.prices import STALE_AFTER_DAYS
 
 INDENT = "  "
 _GAP = "  "
@@ -71,6 +74,29 @@ def age(date: datetime.date, today: datetime.date) -> str:
     if months < 18:
         return f"{in_words(months)} {'month' if months == 1 else 'months'} old"
     return f"{in_words(round(days / 365.25))} years old"
+
+
+class Dated(Protocol):
+    """A price with its dates: one of a plan, or of a purchase option."""
+
+    @property
+    def book(self) -> str: ...
+    @property
+    def date(self) -> datetime.date: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def exchange_date(self) -> datetime.date | None: ...
+
+
+def stale_prices(prices: Iterable[Dated], today: datetime.date) -> Iterator[str]:
+    """Yield a line for each price book and exchange rate that is too old to buy by."""
+    listed = list(prices)
+    dates = {f"the prices of {p.book} are": p.date for p in listed}
+    dates |= {f"the exchange rate of {p.currency} is": p.exchange_date for p in listed if p.exchange_date}
+    for subject, date in dates.items():
+        if (today - date).days > STALE_AFTER_DAYS:
+            yield f"{subject} {age(date, today)} ({date.isoformat()}); ask again before you sign"
 
 
 def percent(fraction: float, digits: int = 0) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from planner.catalog.catalog import Catalog, MachinePrice
 from planner.catalog.schema import Accelerator, Fabric, Llm, Machine, Precision, Runtime
+from planner.economics.energy import ElectricitySupply, rated_carbon_kg_per_hour
 from planner.errors import CatalogError, DoesNotFitError, PlannerError, ScenarioError
 from planner.fleet.network import NetworkOverride
 from planner.latency import StepTimes
@@ -38,6 +39,8 @@ class Configuration:
         What the machine's NICs achieve together, each way, with every machine sending at once [bytes/s].
     step_time_error : float
         Stated relative error of the step times.
+    rated_carbon_kg_per_hour : float
+        What the electricity of one machine at its rated power emits [kg/h]; NaN where no region is known.
     """
 
     machine: Machine
@@ -49,6 +52,7 @@ class Configuration:
     kv_bytes_per_token: float
     network_bytes_per_s: float
     step_time_error: float
+    rated_carbon_kg_per_hour: float = float("nan")
 
     @property
     def label(self) -> str:
@@ -99,6 +103,8 @@ class Serving:
         KV cache that a request holds, over what it would hold if no layer had a sliding window.
     network : NetworkOverride or None
         None: each machine has its own.
+    electricity : ElectricitySupply or None
+        None: nothing is known of what it emits.
     """
 
     llm: Llm
@@ -109,6 +115,7 @@ class Serving:
     shortcuts: Shortcuts = Shortcuts()  # noqa: RUF009 - frozen
     kv_share: float = 1.0
     network: NetworkOverride | None = None
+    electricity: ElectricitySupply | None = None
 
 
 def configure(
@@ -153,6 +160,9 @@ def configure(
         kv_bytes_per_token=kv_bytes_per_token(llm, layout),
         network_bytes_per_s=line_rate * fabric.efficiency / fabric.oversubscription,
         step_time_error=runtime.efficiency(accelerator, machine).step_time_error,
+        rated_carbon_kg_per_hour=float("nan")
+        if serving.electricity is None
+        else rated_carbon_kg_per_hour(machine, serving.electricity.at(machine.site)),
     )
 
 

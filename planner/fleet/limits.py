@@ -8,7 +8,7 @@ from typing import Literal
 
 from planner.fleet.candidate import Candidate
 
-ObjectiveName = Literal["cost", "power", "machines", "throughput"]
+ObjectiveName = Literal["cost", "power", "machines", "carbon", "throughput"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,12 @@ def price_usd_per_hour(candidate: Candidate) -> float:
 
 
 def unit_cost(candidate: Candidate, objective: ObjectiveName) -> float:
-    """What one machine adds to the objective; for throughput, its rated power, which breaks ties [W]."""
+    """What one machine adds to the objective; for throughput, its rated power, which breaks ties [W].
+
+    Carbon is that of rated power, as power is [kg/h].
+    """
     if objective == "cost":
         return price_usd_per_hour(candidate)
+    if objective == "carbon":
+        return candidate.configuration.rated_carbon_kg_per_hour
     return 1.0 if objective == "machines" else candidate.configuration.machine.rated_power_w

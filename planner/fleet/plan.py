@@ -78,6 +78,30 @@ class PriceUsed(Result):
     exchange_date: datetime.date | None = Field(default=None, description="Of the rate; null where the book is in USD.")
 
 
+class SiteElectricity(Result):
+    """Where the electricity of a site comes from."""
+
+    site: str
+    region: str
+    carbon_g_per_kwh: float
+    carbon_date: datetime.date
+    usd_per_kwh: float
+    pue: float = Field(description="Facility over machines; not applied to machines whose figures are of the facility.")
+    kind: SourceKind = Field(description="Of the carbon intensity.")
+    source: str
+
+
+class EnergyUse(Result):
+    """Electricity of a plan at its expected draw, the facility's share included."""
+
+    facility_power_w: float = Field(description="Mean draw of the facility at this load [W].")
+    energy_kwh_per_hour: float
+    cost_usd_per_hour: float = Field(description="Of electricity. A rent contains it; who owns pays it.")
+    carbon_kg_per_hour: float = Field(description="CO2-equivalent, location-based, at the expected draw [kg/h].")
+    rated_carbon_kg_per_hour: float = Field(description="The same at rated power: the objective `carbon` [kg/h].")
+    sites: list[SiteElectricity]
+
+
 class SolverReport(Result):
     """How the answer was found and proven."""
 
@@ -134,6 +158,7 @@ class Plan(Result):
     power_w: float = Field(description="Rated [W].")
     expected_power_w: float = Field(description="Mean draw at this load [W].")
     rack_units: int | None
+    energy: EnergyUse | None = Field(default=None, description="Null in plans of versions that did not know it.")
     predicted: list[Prediction]
     percentiles: list[Percentiles]
     headroom: float = Field(description="Load multiple at which the first objective breaks.")

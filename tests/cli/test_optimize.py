@@ -86,6 +86,9 @@ OPTIONS: list[tuple[list[str], str, object]] = [
     (["--oversubscription", "4"], "oversubscription", 4.0),
     (["--reference-machine", "dgx-h100"], "reference_machine", "dgx-h100"),
     (["--prices", "a", "--prices", "b"], "prices", ("a", "b")),
+    (["--region", "world", "--region", "aws=france"], "region", ("world", "aws=france")),
+    (["--electricity", "110 USD/MWh"], "electricity_usd_per_kwh", 0.11),
+    (["--pue", "1.2"], "pue", 1.2),
     (["--max-cost", "730000 USD/month"], "max_cost_usd_per_hour", 1000.0),
     (["--max-power", "300kW"], "max_power_w", 300e3),
     (["--max-machines", "dgx-h100=40", "--max-machines", "x=0"], "max_machines", {"dgx-h100": 40, "x": 0}),
@@ -160,6 +163,13 @@ def test_bad_input_in_the_environment_names_the_variable(planner: Planner, monke
         (["--rate", "1e12/s"], "--rate: 1e+12 requests/s is more than all the world sends", "1e12/s"),
         (["--rate", "70"], "--rate: a rate needs its unit", "write it like 70/s"),
         (["--rate", "70 GB"], "--rate: expected a rate, got 'GB', which is a data size", "70/s"),
+        (["--region", "frnce"], "--region: unknown region 'frnce'", "france"),
+        (["--region", "awss=france"], "--region: unknown site 'awss'", "aws"),
+        (["--region", "=france"], "--region: not a region", "SITE=REGION"),
+        (["--pue", "0.9"], "--pue: must be greater than or equal to 1", "0.9"),
+        (["--electricity", "-0.1 USD/kWh"], "--electricity: must be greater than or equal to 0", "-0.1"),
+        (["--electricity", "0.1"], "--electricity: a price of electricity needs its unit", "0.086 USD/kWh"),
+        (["--electricity", "0.1 EUR/kWh"], "--electricity: 'EUR/kWh' is not a unit of price of electricity", "USD"),
         (["--slo", "ttft.p100=1s"], "--slo: percentile p100 is out of range", "below 100"),
         (["--slo", "ttft.p0=1s"], "--slo: percentile p0 is out of range", "above 0"),
         (["--slo", "tttf=1s"], "--slo: unknown metric 'tttf'", "ttft"),
@@ -251,7 +261,9 @@ def test_output_goes_whole_into_the_file(planner: Planner, asked: list[Scenario]
     file = tmp_path / "plan.json"
     shown = planner("optimize", "--output", file)
     assert shown.out == ""
-    assert shown.err == f"wrote {file}\n"
+    stale, wrote = shown.err.splitlines()
+    assert stale.startswith("warning: the prices of splitwise-2023 are") and "(2023-11-30)" in stale
+    assert wrote == f"wrote {file}"
     assert Plan.model_validate_json(file.read_text()) == plan
     planner("optimize", "--output", tmp_path / "plan.csv", "--quiet")
     assert (tmp_path / "plan.csv").read_text().startswith("design,")
