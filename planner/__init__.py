@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from planner._version import __version__
 
 if TYPE_CHECKING:
-    from planner.api import evaluate, optimize
+    from planner.api import evaluate, optimize, provisioning_map, regime_map
     from planner.catalog.catalog import Catalog
     from planner.errors import (
         CatalogError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from planner.scenario import Scenario
 
 _HOMES = {
-    "planner.api": ("evaluate", "optimize"),
+    "planner.api": ("evaluate", "optimize", "provisioning_map", "regime_map"),
     "planner.catalog.catalog": ("Catalog",),
     "planner.errors": (
         "CatalogError", "DoesNotFitError", "InfeasibleError", "InputError", "NoPlanFoundError",
@@ -54,7 +54,7 @@ __all__ = [
     "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "InfeasibleError",
     "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Scenario",
     "ScenarioError", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate",
-    "optimize",
+    "optimize", "provisioning_map", "regime_map",
 ]  # fmt: skip
 
 

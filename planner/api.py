@@ -11,6 +11,8 @@ from planner.scenario import Scenario, load_scenario
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
+    from planner.exploration.provisioning_map import ProvisioningMap
+    from planner.exploration.regime_map import RegimeMap
 
 Path = str | os.PathLike[str]
 ScenarioLike = Scenario | Mapping[str, Any] | str | os.PathLike[str]
@@ -120,6 +122,94 @@ def evaluate(
     }  # fmt: skip
     problem = resolve(load_scenario(loaded, **overrides), opened)
     return evaluate_cluster(problem, pools)
+
+
+def provisioning_map(
+    scenario: ScenarioLike | None = None,
+    *,
+    prefill_machines: tuple[int, int] | None = None,
+    decode_machines: tuple[int, int] | None = None,
+    catalog: Catalog | Path | Sequence[Path] | None = None,
+    progress: Callable[[str], None] = _quiet,
+    **fields: Any,
+) -> ProvisioningMap:
+    """Judge every pair of prefill and decode machine counts: cost, and which objectives hold.
+
+    Parameters
+    ----------
+    scenario, catalog, progress, **fields
+        As in `optimize`. The design is a split one: `design="Splitwise-HA"`, or `splitwise` (the default here), whose
+        best plan of two pools says which pair is mapped.
+    prefill_machines, decode_machines : (int, int), optional
+        First and last count, both included; left out, from 1 to a little beyond the best plan.
+
+    Returns
+    -------
+    ProvisioningMap
+        Its `optimum` is the best cell; `.to_records()` is one row a cell.
+
+    Raises
+    ------
+    InputError
+        A design that does not split, ranges that are reversed or too large, something wrong in the scenario.
+    InfeasibleError
+        The pair can serve at no count.
+    """
+    from planner.exploration.provisioning_map import map_provisioning
+    from planner.problem import resolve
+
+    opened, fields = _opened(catalog, fields)
+    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
+    if "design" not in loaded.model_fields_set:
+        loaded = load_scenario(loaded, design="splitwise")
+    return map_provisioning(resolve(loaded, opened), prefill_machines, decode_machines, progress)
+
+
+def regime_map(
+    scenario: ScenarioLike | None = None,
+    *,
+    x: str = "price-ratio",
+    y: str = "prompt-output-ratio",
+    points: int = 30,
+    price_ratio_of: tuple[str, str] | None = None,
+    workers: int | None = None,
+    catalog: Path | Sequence[Path] | None = None,
+    progress: Callable[[str], None] = _quiet,
+    **fields: Any,
+) -> RegimeMap:
+    """Find which design wins, and by how much, at every crossing of two axes.
+
+    Parameters
+    ----------
+    scenario, catalog, progress, **fields
+        As in `optimize`.
+    x, y : str
+        `AXIS[=FROM..TO[:POINTS]]`, of price-ratio, prompt-output-ratio, load, ttft, tbt and network:
+        `"ttft=200ms..5s:20"`.
+    points : int
+        Of an axis that does not say.
+    price_ratio_of : (str, str), optional
+        Machines whose prices the axis `price-ratio` compares; left out, the dearer and the cheaper of two.
+    workers : int, optional
+        Processes; left out, one a core. The map does not depend on it.
+
+    Returns
+    -------
+    RegimeMap
+        After Ctrl-C with the cells that were done, and `complete` false.
+
+    Raises
+    ------
+    InputError
+        Unknown or equal axes, ranges that are reversed or have one point, a map that is too large.
+    """
+    from planner.exploration.axes import parse_axis
+    from planner.exploration.regime_map import map_regimes
+
+    _, fields = _opened(catalog, fields)
+    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
+    axes = [parse_axis(text, points=points, where=where) for text, where in ((x, "x"), (y, "y"))]
+    return map_regimes(loaded, *axes, price_ratio_of=price_ratio_of, workers=workers, progress=progress)
 
 
 def _opened(

@@ -92,6 +92,12 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
     runtime = catalog.runtime(scenario.runtime, where="runtime")
     sizes, arrival_cv2, cached, workload_notes = _traffic(scenario, catalog)
     notes = list(workload_notes)
+    if scenario.prompt_output_ratio is not None:
+        sizes = sizes.at_ratio(scenario.prompt_output_ratio)
+        notes.append(
+            f"sizes scaled to {scenario.prompt_output_ratio:.4g} prompt tokens an output token: "
+            f"{sizes.mean_prompt_tokens:,.0f} and {sizes.mean_output_tokens:,.0f} on average"
+        )
     profile = read_profile(scenario.profile) if scenario.profile else None
     shortcuts = _shortcuts(scenario, runtime, cached)
     notes += _shortcut_notes(shortcuts)

@@ -44,6 +44,13 @@ class Scenario(BaseModel):
     workload_columns: dict[str, str] | None = Field(
         default=None, description="Columns of a trace: prompt, output, timestamp -> name in the file."
     )
+    prompt_output_ratio: float | None = Field(
+        default=None,
+        ge=1e-3,
+        le=1e5,
+        description="Scale the workload to this ratio of mean prompt to mean output tokens, with as many tokens a "
+        "request as it has.",
+    )
     rate_per_s: PerS = Field(default=70.0, validation_alias=AliasChoices("rate_per_s", "rate"))
     arrival_cv2: float | None = Field(
         default=None, gt=0, le=1000, description="Squared CV of gaps between arrivals; default the workload's, or 1."

@@ -16,9 +16,9 @@ STABLE = {
     "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "InfeasibleError",
     "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Scenario",
     "ScenarioError", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate",
-    "optimize",
+    "optimize", "provisioning_map", "regime_map",
 }  # fmt: skip
-FUNCTIONS = ("assign", "estimate", "evaluate", "optimize")
+FUNCTIONS = ("assign", "estimate", "evaluate", "optimize", "provisioning_map", "regime_map")
 
 
 def test_no_stable_name_has_gone() -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from planner._version import __version__
-from planner.cli import calibrate, catalog, estimate, evaluate, measure, optimize, schema, workload
+from planner.cli import calibrate, catalog, estimate, evaluate, map, measure, optimize, schema, workload
 from planner.errors import EXIT_BAD_INPUT, EXIT_OK, InputError, PlannerError, near_misses
 
 EXIT_INTERRUPTED = 130
@@ -56,6 +56,7 @@ app.command("evaluate", short_help="Predict what a given cluster does.")(evaluat
 app.command("estimate", short_help="Time one step, operator by operator.")(estimate.estimate)
 app.command("calibrate", short_help="Fit a runtime to measurements.")(calibrate.calibrate)
 app.command("measure", short_help="Time the kernels of a model on this GPU.")(measure.measure)
+app.add_typer(map.app, name="map", short_help="Map costs and winning designs over what is unsure.")
 app.add_typer(workload.app, name="workload", short_help="Describe workloads and traces.")
 app.add_typer(catalog.app, name="catalog", short_help="See and extend what can be bought and served.")
 app.command("schema", short_help="Print the JSON Schema of results and files.")(schema.schema)

@@ -28,6 +28,7 @@ from planner.cli.options import (
     PueOption,
     QuietOption,
     RateOption,
+    RatioOption,
     ReferenceOption,
     RegionOption,
     RuntimeOption,
@@ -63,6 +64,7 @@ def optimize(
     rate: RateOption = None,
     workload: WorkloadOption = None,
     columns: ColumnsOption = None,
+    prompt_output_ratio: RatioOption = None,
     arrival_cv2: ArrivalOption = None,
     machine: Annotated[
         list[str] | None,

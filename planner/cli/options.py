@@ -62,6 +62,14 @@ ColumnsOption = Annotated[
         "--columns", "ROLE=COLUMN,...", "Columns of a trace with unusual names: prompt=..,output=..,timestamp=.."
     ),
 ]
+RatioOption = Annotated[
+    float | None,
+    scenario_option(
+        "--prompt-output-ratio",
+        "X",
+        "Scale the workload to so many prompt tokens an output token on average, tokens a request unchanged.",
+    ),
+]
 ArrivalOption = Annotated[
     float | None,
     scenario_option(
@@ -225,6 +233,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "rate": ("rate_per_s", _quantity(units.RATE)),
     "workload": ("workload", _as_is),
     "columns": ("workload_columns", _columns),
+    "prompt_output_ratio": ("prompt_output_ratio", _as_is),
     "arrival_cv2": ("arrival_cv2", _as_is),
     "machine": ("machines", _as_is),
     "design": ("design", _as_is),

@@ -26,7 +26,7 @@ STYLE: Any = {
     "font.size": 9.0,
     "svg.fonttype": "path",  # looks the same wherever it is opened
     "svg.hashsalt": "planner",  # the same result gives the same bytes
-    "hatch.linewidth": 0.6,
+    "text.parse_math": False,  # a $ is a price
     "axes.spines.top": False,
     "axes.spines.right": False,
 }

@@ -71,9 +71,10 @@ class NetworkOverride:
 def parse_network(
     text: str | None, oversubscription: float | None, catalog: Catalog, *, where: str = "network"
 ) -> NetworkOverride | None:
-    """Read `ethernet-25g`, `25 Gbit/s` or `2 x ethernet-25g`: a fabric of the catalog, or the line rate of a NIC.
+    """Read `ethernet-25g`, `25Gbit/s`, `ethernet-roce 50Gbit/s` or `2 x ethernet-25g`.
 
-    Without `N x` each machine keeps its number of NICs. A bandwidth keeps each machine's kind of network.
+    That is a fabric of the catalog, or the line rate of a NIC, or both. Without `N x` each machine keeps its number of
+    NICs, without a fabric its kind of network, and without a rate, where the fabric has none, that of its NICs.
 
     Raises
     ------
@@ -84,18 +85,19 @@ def parse_network(
     """
     if text is None:
         return NetworkOverride(oversubscription=oversubscription) if oversubscription is not None else None
-    match = re.fullmatch(r"\s*(?:(-?\d+)\s*x\s+)?(.+?)\s*", text)
+    match = re.fullmatch(r"\s*(?:(-?\d+)\s*x\s+)?(\S.*?)\s*", text)
     if match is None:
         raise ScenarioError("no network is named", where=where, value=repr(text), fix="write ethernet-25g or 25Gbit/s")
     n_nics = int(match[1]) if match[1] else None
     if n_nics is not None and n_nics < 1:
         raise ScenarioError("a machine has at least one NIC", where=where, value=text)
-    link = match[2]
-    if link in catalog.names(Fabric):
-        return NetworkOverride(catalog.fabric(link), n_nics, None, oversubscription)
-    if not re.match(r"[-+.\d]", link):
-        raise UnknownNameError.of("network", link, catalog.names(Fabric), where=where)
-    return NetworkOverride(None, n_nics, parse_bandwidth(link, where=where), oversubscription)
+    name, _, rest = match[2].partition(" ")
+    if re.match(r"[-+.\d]", name):
+        return NetworkOverride(None, n_nics, parse_bandwidth(match[2], where=where), oversubscription)
+    if name not in catalog.names(Fabric):
+        raise UnknownNameError.of("network", name, catalog.names(Fabric), where=where)
+    rate = parse_bandwidth(rest, where=where) if rest.strip() else None
+    return NetworkOverride(catalog.fabric(name), n_nics, rate, oversubscription)
 
 
 def parse_bandwidth(text: str, *, where: str) -> float:

@@ -182,6 +182,27 @@ class RequestSizes:
         result = values[order][np.minimum(index, values.size - 1)]
         return result if probability.ndim else float(result)
 
+    def at_ratio(self, prompt_output_ratio: float) -> RequestSizes:
+        """Return sizes whose mean prompt is so many times the mean output, with as many tokens a request as before.
+
+        All prompts are scaled by one factor and all outputs by another, so that the shape of both, and how they go
+        together, stay. No side is scaled below one token, which at extreme ratios moves the means a little.
+
+        Raises
+        ------
+        ScenarioError
+            A ratio that is not positive.
+        """
+        if not (prompt_output_ratio > 0 and math.isfinite(prompt_output_ratio)):
+            raise ScenarioError("not a ratio of prompt to output tokens", value=prompt_output_ratio, rule="above 0")
+        output = (self.mean_prompt_tokens + self.mean_output_tokens) / (1.0 + prompt_output_ratio)
+        return RequestSizes(
+            np.maximum(self.prompt_tokens * (output * prompt_output_ratio / self.mean_prompt_tokens), 1.0),
+            np.maximum(self.output_tokens * (output / self.mean_output_tokens), 1.0),
+            self.weight,
+            self.name,
+        )
+
     def compressed(self, max_points: int) -> RequestSizes:
         """Return at most `max_points` points that stand for these.
 

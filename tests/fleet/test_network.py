@@ -33,6 +33,7 @@ def tp8(machine: str, **fields: Any) -> Any:
         ("ethernet-25g", 8, 25e9 / 8, "ethernet-25g"),
         ("25Gbit/s", 8, 25e9 / 8, "infiniband-hdr"),
         ("2 x ethernet-25g", 2, 25e9 / 8, "ethernet-25g"),
+        ("4 x ethernet-roce 50Gbit/s", 4, 50e9 / 8, "ethernet-roce"),
         ("1 x 3 GB/s", 1, 3e9, "infiniband-hdr"),
         ("ethernet-roce", 8, 200e9 / 8, "ethernet-roce"),  # no line rate of its own: each NIC keeps its
     ],

@@ -1,0 +1,15 @@
+"""`planner map`: pictures of many plans at once."""
+
+from __future__ import annotations
+
+import typer
+
+from planner.cli import map_provisioning, map_regime
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Map costs and designs over what is unsure.")
+app.command("provisioning", short_help="Cost over prefill x decode machines, with where each objective holds.")(
+    map_provisioning.provisioning
+)
+app.command("regime", short_help="Which design wins over two of price, mix, load, limits and network.")(
+    map_regime.regime
+)

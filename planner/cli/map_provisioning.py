@@ -1,0 +1,191 @@
+"""`planner map provisioning`: cost over prefill x decode machine counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from planner.cli.options import (
+    ArrivalOption,
+    CatalogOption,
+    ColumnsOption,
+    DraftOption,
+    Format,
+    FormatOption,
+    KvPrecisionOption,
+    ModelOption,
+    NetworkOption,
+    OutputOption,
+    OversubscriptionOption,
+    PrecisionOption,
+    PrefixOption,
+    PricesOption,
+    ProfileOption,
+    QuietOption,
+    RateOption,
+    RatioOption,
+    ReferenceOption,
+    RuntimeOption,
+    SloOption,
+    TokensPerStepOption,
+    UtilisationOption,
+    WorkloadOption,
+    given,
+    locating,
+    scenario_option,
+)
+from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
+from planner.errors import EXIT_OK, ScenarioError
+
+if TYPE_CHECKING:
+    from planner.exploration.provisioning_map import ProvisioningMap
+
+
+def provisioning(
+    context: typer.Context,
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="A file with the fields of a scenario.")
+    ] = None,
+    pair: Annotated[
+        str | None,
+        typer.Option(
+            "--pair",
+            metavar="prefill=X,decode=Y",
+            help="The two machines. [default: those of the design, or of the best plan that splits]",
+        ),
+    ] = None,
+    prefill: Annotated[
+        str | None, typer.Option("--prefill", metavar="FROM..TO", help="Prefill machines, such as 1..40.")
+    ] = None,
+    decode: Annotated[
+        str | None, typer.Option("--decode", metavar="FROM..TO", help="Decode machines, such as 1..20.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the map: FILE.svg, .png or .html.")
+    ] = None,
+    slo: SloOption = None,
+    model: ModelOption = None,
+    rate: RateOption = None,
+    workload: WorkloadOption = None,
+    columns: ColumnsOption = None,
+    prompt_output_ratio: RatioOption = None,
+    arrival_cv2: ArrivalOption = None,
+    machine: Annotated[
+        list[str] | None,
+        scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
+    ] = None,
+    design: Annotated[
+        str | None, scenario_option("--design", "NAME", "Splitwise-HA, Splitwise-MACHINE+MACHINE, or splitwise.")
+    ] = None,
+    objective: Annotated[
+        str | None, scenario_option("--objective", "NAME", "cost, power or machines to be least. [default: cost]")
+    ] = None,
+    prefix_cached: PrefixOption = None,
+    tokens_per_step: TokensPerStepOption = None,
+    draft_tokens: DraftOption = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
+    kv_precision: KvPrecisionOption = None,
+    network: NetworkOption = None,
+    oversubscription: OversubscriptionOption = None,
+    reference_machine: ReferenceOption = None,
+    prices: PricesOption = None,
+    max_cost: Annotated[str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h'.")] = None,
+    max_power: Annotated[str | None, scenario_option("--max-power", "POWER", "Budget, such as 300kW.")] = None,
+    spares: Annotated[
+        int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
+    ] = None,
+    max_utilisation: UtilisationOption = None,
+    profile: ProfileOption = None,
+    catalog: CatalogOption = None,
+    format: FormatOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Judge every pair of prefill and decode counts: cost, and which objectives hold. The best is starred.
+
+    It is figure 12 of the Splitwise paper for any pair of machines. Each cell is judged by the model that judges
+    plans; plans of two pools lie on it, and nothing is simulated.
+
+    Exit codes: 0 ok, 2 bad input, 3 no count of this pair can serve.
+    """
+    check_output(output)
+    if plot is not None:
+        from planner.export.charts import check_plot
+
+        check_plot(plot)
+        check_output(plot)
+    wanted = given(context, scenario)
+    counts: dict[str, Any] = {}
+    for name, text in (("prefill", prefill), ("decode", decode)):
+        if text is not None:
+            counts[f"{name}_machines"] = read_counts(text, f"--{name}")
+    if pair is not None:
+        if design is not None:
+            raise ScenarioError("a pair and a design are both given", where="--pair", value=pair, fix="leave one out")
+        wanted.fields["design"] = read_pair(pair)
+        wanted.where["design"] = "--pair"
+        wanted.text["design"] = pair
+    from planner.api import provisioning_map
+
+    with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
+        found = provisioning_map(scenario, progress=progress, **counts, **wanted.fields)
+    if plot is not None:
+        from planner.export.files import write_whole
+        from planner.export.provisioning_plot import provisioning_picture
+
+        write_whole(plot, provisioning_picture(found, plot.suffix.casefold()))
+        note(f"wrote {plot}", quiet=quiet)
+    emit(_text(found, format_of(format, output)), output, quiet=quiet)
+    return EXIT_OK
+
+
+def _text(found: ProvisioningMap, format: Format) -> str:
+    if format is Format.json:
+        return found.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(found.to_records())
+    from planner.export.provisioning_table import provisioning_table
+
+    return provisioning_table(found, width=text_width())
+
+
+def read_counts(text: str, where: str) -> tuple[int, int]:
+    """Read `1..40`.
+
+    Raises
+    ------
+    ScenarioError
+        Not a range of whole numbers, or one that is reversed or has one point.
+    """
+    first, dots, last = (part.strip() for part in text.partition(".."))
+    try:
+        if not dots:
+            raise ValueError
+        return int(first), int(last)
+    except ValueError:
+        raise ScenarioError(
+            "not a range of counts", where=where, value=text, rule="FROM..TO", fix="write it like 1..40"
+        ) from None
+
+
+def read_pair(text: str, where: str = "--pair") -> str:
+    """Read `prefill=dgx-h100,decode=dgx-a100` as the name of a design.
+
+    Raises
+    ------
+    ScenarioError
+        Not in that form.
+    """
+    parts = dict(part.strip().partition("=")[::2] for part in text.split(","))
+    named = {role.strip(): machine.strip() for role, machine in parts.items()}
+    if set(named) != {"prefill", "decode"} or not all(named.values()) or text.count(",") != 1:
+        raise ScenarioError(
+            "not a pair of machines", where=where, value=text, rule="prefill=MACHINE,decode=MACHINE",
+            fix="write it like prefill=dgx-h100,decode=dgx-a100",
+        )  # fmt: skip
+    return f"Splitwise-{named['prefill']}+{named['decode']}"

@@ -1,0 +1,161 @@
+"""`planner map regime`: which design wins over two axes, and by how much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import (
+    ArrivalOption,
+    CatalogOption,
+    ColumnsOption,
+    DraftOption,
+    Format,
+    FormatOption,
+    KvPrecisionOption,
+    ModelOption,
+    NetworkOption,
+    OutputOption,
+    OversubscriptionOption,
+    PrecisionOption,
+    PrefixOption,
+    PricesOption,
+    ProfileOption,
+    QuietOption,
+    RateOption,
+    RatioOption,
+    ReferenceOption,
+    RuntimeOption,
+    SloOption,
+    TokensPerStepOption,
+    UtilisationOption,
+    WorkloadOption,
+    given,
+    locating,
+    scenario_option,
+)
+from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
+from planner.errors import EXIT_OK, ScenarioError
+
+if TYPE_CHECKING:
+    from planner.exploration.regime_map import RegimeMap
+
+EXIT_INTERRUPTED = 130
+AXES = "price-ratio, prompt-output-ratio, load, ttft, tbt or network"
+
+
+def regime(
+    context: typer.Context,
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="A file with the fields of a scenario.")
+    ] = None,
+    x: Annotated[
+        str,
+        typer.Option("--x", metavar="AXIS[=FROM..TO[:POINTS]]", help=f"{AXES}, such as ttft=200ms..5s:20."),
+    ] = "price-ratio",
+    y: Annotated[str, typer.Option("--y", metavar="AXIS[=FROM..TO[:POINTS]]", help="The other axis, likewise.")] = (
+        "prompt-output-ratio"
+    ),
+    points: Annotated[int, typer.Option("--points", metavar="N", help="Of an axis that does not say.")] = 30,
+    price_ratio_of: Annotated[
+        str | None,
+        typer.Option(
+            "--price-ratio-of",
+            metavar="NAME/NAME",
+            help="The first machine's price becomes so many times the second's. [default: the dearer of the two]",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the map: FILE.svg, .png or .html.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Processes. [default: one a core]")
+    ] = None,
+    slo: SloOption = None,
+    model: ModelOption = None,
+    rate: RateOption = None,
+    workload: WorkloadOption = None,
+    columns: ColumnsOption = None,
+    prompt_output_ratio: RatioOption = None,
+    arrival_cv2: ArrivalOption = None,
+    machine: Annotated[
+        list[str] | None,
+        scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
+    ] = None,
+    objective: Annotated[
+        str | None, scenario_option("--objective", "NAME", "cost, power or machines to be least. [default: cost]")
+    ] = None,
+    prefix_cached: PrefixOption = None,
+    tokens_per_step: TokensPerStepOption = None,
+    draft_tokens: DraftOption = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
+    kv_precision: KvPrecisionOption = None,
+    network: NetworkOption = None,
+    oversubscription: OversubscriptionOption = None,
+    reference_machine: ReferenceOption = None,
+    prices: PricesOption = None,
+    max_cost: Annotated[str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h'.")] = None,
+    max_power: Annotated[str | None, scenario_option("--max-power", "POWER", "Budget, such as 300kW.")] = None,
+    spares: Annotated[
+        int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
+    ] = None,
+    max_utilisation: UtilisationOption = None,
+    profile: ProfileOption = None,
+    catalog: CatalogOption = None,
+    format: FormatOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Find which design wins, and by how much, wherever two things may lie that you are not sure of.
+
+    Every design (one mixed pool, or one prefill and one decode pool, of the machines considered) is sized at every
+    point; the map shows the best and its margin to the second. Nothing is simulated. Ctrl-C prints the cells that were
+    done, marked as incomplete, and exits with 130.
+
+    Exit codes: 0 ok, 2 bad input, 130 interrupted.
+    """
+    check_output(output)
+    if plot is not None:
+        from planner.export.charts import check_plot
+
+        check_plot(plot)
+        check_output(plot)
+    wanted = given(context, scenario)
+    pair = None
+    if price_ratio_of is not None:
+        first, _, second = (part.strip() for part in price_ratio_of.partition("/"))
+        pair = (first, second)
+        if not first or not second or "/" in second:
+            raise ScenarioError(
+                "not a pair of machines", where="--price-ratio-of", value=price_ratio_of, rule="NAME/NAME",
+                fix="write it like dgx-h100/dgx-a100",
+            )  # fmt: skip
+    from planner.api import regime_map
+
+    with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
+        found = regime_map(
+            scenario, x=x, y=y, points=points, price_ratio_of=pair, workers=workers, progress=progress, **wanted.fields
+        )
+    if plot is not None:
+        from planner.export.files import write_whole
+        from planner.export.regime_plot import regime_picture
+
+        write_whole(plot, regime_picture(found, plot.suffix.casefold()))
+        note(f"wrote {plot}", quiet=quiet)
+    emit(_text(found, format_of(format, output)), output, quiet=quiet)
+    return EXIT_OK if found.complete else EXIT_INTERRUPTED
+
+
+def _text(found: RegimeMap, format: Format) -> str:
+    if format is Format.json:
+        return found.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(found.to_records())
+    from planner.export.regime_table import regime_table
+
+    return regime_table(found, width=text_width())

@@ -1,0 +1,69 @@
+"""`planner map`: formats, files, pictures and errors, as a shell sees them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROVISIONING = ("map", "provisioning", "--slo", "ttft=1s", "--pair", "prefill=dgx-h100,decode=dgx-a100")
+REGIME = ("map", "regime", "--slo", "ttft=1s", "--x", "price-ratio=1..3:3", "--y", "ttft=1s..2s:2", "--workers", "1")
+
+
+@pytest.mark.parametrize("command", [PROVISIONING, REGIME], ids=["provisioning", "regime"])
+def test_formats_agree(planner: Any, command: tuple[str, ...], tmp_path: Path) -> None:
+    data = json.loads(planner(*command, "--format", "json").out)
+    rows = list(csv.DictReader(io.StringIO(planner(*command, "--format", "csv").out)))
+    assert len(rows) == len(data["cells"])
+    assert "llama-3.1-70b" in planner(*command).out
+    planner(*command, "--output", tmp_path / "map.json", "-q")
+    assert json.loads((tmp_path / "map.json").read_text()) == data
+
+
+@pytest.mark.parametrize("command", [PROVISIONING, REGIME], ids=["provisioning", "regime"])
+def test_pictures_are_written(planner: Any, command: tuple[str, ...], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra `plot`")
+    done = planner(*command, "--plot", tmp_path / "map.svg")
+    assert b"<svg" in (tmp_path / "map.svg").read_bytes() and "wrote" in done.err
+    assert "its name says" in planner(*command, "--plot", tmp_path / "map.pdf", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where", "word"),
+    [
+        (("provisioning", "--pair", "prefill=dgx-h100"), "--pair", "not a pair"),
+        (("provisioning", "--pair", "prefill=dgx-h100,decode=dgx-a101"), "--pair", "dgx-a100"),
+        (("provisioning", "--pair", "prefill=aws-p5.48xlarge,decode=dgx-a100"), "--pair", "site aws"),
+        (("provisioning", "--prefill", "1-40"), "--prefill", "1..40"),
+        (("provisioning", "--decode", "9..2"), "--decode", "backwards"),
+        (("regime", "--x", "pric"), "--x", "price-ratio"),
+        (("regime", "--y", "ttft=2s..1s"), "--y", "backwards"),
+        (("regime", "--price-ratio-of", "dgx-h100"), "--price-ratio-of", "NAME/NAME"),
+        (("regime", "--points", "400"), "--x", "2 to 200"),
+        (("regime", "--workers", "0"), "--workers", "at least one process"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_option(planner: Any, arguments: tuple[str, ...], where: str, word: str) -> None:
+    err = planner("map", *arguments, code=2).err
+    assert f"error: {where}: " in err and word in err
+
+
+def test_a_pair_and_a_design_are_one_too_many(planner: Any) -> None:
+    assert "both given" in planner(*PROVISIONING, "--design", "Splitwise-HH", code=2).err
+
+
+def test_interrupted_maps_exit_with_130(planner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from planner.exploration import regime_map
+
+    def interrupted(job: Any, sets: Any, **_: Any) -> Any:
+        yield 0, job(sets[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(regime_map, "run_all", interrupted)
+    done = planner(*REGIME, "--format", "json", code=130)
+    assert json.loads(done.out)["complete"] is False
+    assert "interrupted" in done.err
