@@ -1,184 +1,191 @@
-"""Analytic percentiles (`ClusterModel`) against simulated ones, over a grid.
+"""Analytic percentiles (`ClusterModel`) against the simulated ones of benchmarks/simulated_grid.csv.
 
-    python benchmarks/simulation_against_analytic.py            a grid of some 120 clusters, minutes
-    python benchmarks/simulation_against_analytic.py --full     all combinations
-    python benchmarks/simulation_against_analytic.py --markdown the table of docs/simulation.md
+    python benchmarks/simulation_against_analytic.py            tables for the terminal, half a minute
+    python benchmarks/simulation_against_analytic.py --markdown those of docs/simulation.md
+    python benchmarks/simulation_against_analytic.py --margins  rewrite planner/serving/percentile_margins.csv
 
-Role x utilisation x pool size x sizes x variability of arrivals x machine. A prefill or mixed pool is judged by TTFT,
-a decode or mixed pool by TBT. A decode pool is fed by a prefill pool at a third of its capacity. The error is analytic
-over simulated, less one: above zero the formula is pessimistic. The half-width of the simulated 95 % interval,
-relative, says how much of an error is chance.
+A prefill pool is judged by TTFT, a decode pool by TBT, a mixed one by both; E2E by all. The error is analytic over
+simulated, less one: above zero the formula is pessimistic. The half-width of the simulated 95 % interval says how much
+of an error is chance. Left out: pools short of KV memory by the formulas, which no plan contains, and clusters that did
+not settle in the simulation.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import csv
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from planner.fleet.candidate import stable_rate_of_one
-from planner.fleet.configuration import Configuration, configure, make_layout
-from planner.fleet.prediction import ClusterModel, Member, Route
-from planner.problem import Problem, resolve
-from planner.scenario import Scenario
-from planner.serving.decode import DecodeQueue
-from planner.serving.mixed import MixedQueue
-from planner.serving.prefill import PrefillQueue
-from planner.simulation.cluster import ClusterSimulation
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-UTILISATIONS = (0.3, 0.6, 0.8, 0.9, 0.95)
-COUNTS = (1, 3, 10, 30, 100)
-SIZES = ("azure-code-2023", "azure-conv-2023")
-ARRIVAL_CVS = (1.0, 2.0, 3.0)
-MACHINES = ("dgx-h100", "dgx-a100")
-ROLES = ("prefill", "decode", "mixed")
-PERCENTILES = (50.0, 90.0, 99.0)
-FEEDER_UTILISATION = 0.33
+from simulated_grid import METRICS, PERCENTILES, ROLES, Case, Cell, Grid, read
 
+from planner.fleet.prediction import ClusterModel
+from planner.serving.margin import (
+    ARRIVAL_CVS,
+    COLUMNS,
+    FILE,
+    LANES,
+    LONG_ANSWER_TOKENS,
+    SHORT_ANSWER_TOKENS,
+    UTILISATIONS,
+)
 
-@dataclass(frozen=True)
-class Case:
-    """One cluster of the grid."""
-
-    role: str
-    utilisation: float
-    count: int
-    sizes: str
-    arrival_cv: float
-    machine: str
+JUDGED = {"prefill": ("ttft", "e2e"), "decode": ("tbt", "e2e"), "mixed": METRICS}
+_SAME = 0.03  # utilisations this close count as those of the grid, which were computed with the formulas of their day
 
 
 @dataclass(frozen=True)
 class Result:
-    """Errors of one case by metric and percentile, the relative half-width of the simulation, and how busy it was."""
+    """Predicted over simulated, less one, by metric and percentile; and whether the formulas keep memory free."""
 
-    case: Case
+    cell: Cell
     error: dict[tuple[str, float], float]
-    chance: dict[tuple[str, float], float]
-    busy: float
-    stable: bool
+    utilisation: float
+    fits: bool
+    mean_output_tokens: float
+
+    @property
+    def case(self) -> Case:
+        """Cluster."""
+        return self.cell.case
 
 
-def cases(full: bool) -> Iterator[Case]:
-    """The grid; without `full` each factor varies around the middle, and the two that matter most together."""
+def evaluate(grid: Grid, cell: Cell) -> Result:
+    """Predict the percentiles of a simulated cluster."""
+    members, routes, need = grid.cluster(cell.case, cell.rate_per_s)
+    model, at = ClusterModel(members, routes, need), int(cell.case.role == "decode")
+    error = {}
+    for metric in JUDGED[cell.case.role]:
+        for p in PERCENTILES:
+            predicted = model.percentile(metric, p, 1.0)
+            error[metric, p] = float("inf") if predicted is None else predicted / cell.value[metric, p] - 1.0
+    mean = need.traffic.sizes.mean_output_tokens
+    return Result(cell, error, model.utilisation(at), model.keeps_up(at), mean)
+
+
+def _row(label: Sequence[str], chosen: Sequence[Result], metric: str) -> list[str]:
+    cells = []
+    for p in PERCENTILES:
+        errors = np.array([r.error[metric, p] for r in chosen])
+        cells.append(f"{np.median(errors):+.0%} / {errors.min():+.0%} to {errors.max():+.0%}")
+    return [*label, str(len(chosen)), *cells]
+
+
+def show(results: Sequence[Result], markdown: bool, title: str, values: Callable[[Case], str]) -> None:
+    """Errors by role, metric and one axis of the grid: the median and the extremes."""
+    rows = [["pool", "metric", title, "clusters", *(f"P{p:.0f} median / from to" for p in PERCENTILES)]]
     for role in ROLES:
-        for sizes in SIZES:
-            for utilisation in UTILISATIONS:
-                for count in COUNTS:
-                    for cv in ARRIVAL_CVS:
-                        for machine in MACHINES:
-                            usual = cv == 1.0 and machine == MACHINES[0]
-                            middle = count == 10 and utilisation in (0.6, 0.9)
-                            if full or usual or (middle and (cv == 1.0 or machine == MACHINES[0])):
-                                yield Case(role, utilisation, count, sizes, cv, machine)
+        for metric in JUDGED[role]:
+            of_role = [r for r in results if r.case.role == role]
+            for value in dict.fromkeys(values(r.case) for r in of_role):
+                chosen = [r for r in of_role if values(r.case) == value]
+                rows.append(_row([role, metric.upper(), value], chosen, metric))
+    _print(rows, markdown)
 
 
-class Grid:
-    """Problems and configurations, resolved once."""
-
-    def __init__(self) -> None:
-        self._problems: dict[str, Problem] = {}
-        self._configurations: dict[tuple[str, str], Configuration] = {}
-
-    def problem(self, sizes: str) -> Problem:
-        """Of a workload."""
-        if sizes not in self._problems:
-            self._problems[sizes] = resolve(Scenario(model="llama-2-70b", workload=sizes, rate=1.0))
-        return self._problems[sizes]
-
-    def configuration(self, sizes: str, name: str) -> Configuration:
-        """One replica a machine."""
-        if (sizes, name) not in self._configurations:
-            problem = self.problem(sizes)
-            machine = problem.catalog.machine(name, where="benchmark")
-            layout = make_layout(machine, problem.serving, 8)
-            self._configurations[sizes, name] = configure(problem.catalog, machine, problem.serving, layout)
-        return self._configurations[sizes, name]
-
-    def run(self, case: Case, n_requests: int, seeds: tuple[int, ...]) -> Result:
-        """Both predictions of one case."""
-        problem, c = self.problem(case.sizes), self.configuration(case.sizes, case.machine)
-        traffic = replace(problem.need.traffic, arrival_cv2=case.arrival_cv**2)
-        kinds = {"prefill": PrefillQueue, "decode": DecodeQueue, "mixed": MixedQueue}
-        one = {role: stable_rate_of_one(c, kind(c.lane, traffic)) for role, kind in kinds.items()}
-        rate = case.utilisation * case.count * one[case.role]
-        need = replace(problem.need, traffic=traffic, rate_per_s=rate)
-        if case.role == "mixed":
-            members, routes, at = [Member("mixed", c, case.count, rate)], [Route(0, None, rate)], 0
-        else:
-            feeders = max(int(np.ceil(rate / one["prefill"] / FEEDER_UTILISATION)), 1)
-            takers = max(int(np.ceil(rate / one["decode"] / FEEDER_UTILISATION)), 1)
-            n_prefill, n_decode = (case.count, takers) if case.role == "prefill" else (feeders, case.count)
-            members = [Member("prefill", c, n_prefill, rate), Member("decode", c, n_decode, rate)]
-            routes, at = [Route(0, 1, rate)], int(case.role == "decode")
-        model = ClusterModel(members, routes, need)
-        simulation = ClusterSimulation(members, routes, need, problem.sizes, problem.reference)
-        simulated = simulation.simulate(n_requests=max(n_requests, 400 * case.count), seeds=seeds)
-        metrics = {"prefill": ("ttft",), "decode": ("tbt",), "mixed": ("ttft", "tbt")}[case.role]
-        error, chance = {}, {}
-        for metric in metrics:
-            for p in PERCENTILES:
-                predicted = model.percentile(metric, p, 1.0)
-                interval = simulated.percentiles[metric, p]
-                error[metric, p] = float("inf") if predicted is None else predicted / interval.value - 1.0
-                chance[metric, p] = max(interval.high - interval.value, interval.value - interval.low) / interval.value
-        return Result(case, error, chance, simulated.busy[at], simulated.stable)
-
-
-def show(results: list[Result], markdown: bool) -> None:
-    """Errors by role, metric and utilisation: the median and the worst over the grid."""
-    bar = "|" if markdown else " "
-    head = ["role", "metric", "utilisation", "clusters"] + [f"P{p:.0f} median / worst" for p in PERCENTILES]
-    print(bar, f" {bar} ".join(head), bar)
+def _print(rows: Sequence[Sequence[str]], markdown: bool) -> None:
     if markdown:
-        print("|" + "---|" * len(head))
-    for role in ROLES:
-        for metric in ("ttft", "tbt"):
-            for utilisation in UTILISATIONS:
-                chosen = [
-                    r for r in results
-                    if r.case.role == role and r.case.utilisation == utilisation
-                    and (metric, 50.0) in r.error and r.stable
-                ]  # fmt: skip
-                if not chosen:
-                    continue
-                cells = []
-                for p in PERCENTILES:
-                    errors = np.array([r.error[metric, p] for r in chosen])
-                    cells.append(f"{np.median(errors):+.0%} / {errors[np.argmax(np.abs(errors))]:+.0%}")
-                row = [role, metric, f"{utilisation:g}", str(len(chosen)), *cells]
-                print(bar, f" {bar} ".join(row), bar)
-    below = [r for r in results if r.case.utilisation < 0.9 and r.stable]
+        print("\n".join("| " + " | ".join(row) + " |" for row in (rows[0], *rows[1:])).replace(
+            "|\n", "|\n|" + "---|" * len(rows[0]) + "\n", 1))  # fmt: skip
+    else:
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        for row in rows:
+            print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
     print()
+
+
+def show_worst(results: Sequence[Result], markdown: bool, n: int = 12) -> None:
+    """What is beyond 10 % at P90 or 20 % at P99 below 0.9 utilisation, the worst first."""
+    below = [r for r in results if r.case.utilisation < 0.9]
     for p, allowed in ((90.0, 0.10), (99.0, 0.20)):
-        pairs = [(r, m) for r in below for m in ("ttft", "tbt") if (m, p) in r.error]
-        beyond = [(r, m) for r, m in pairs if abs(r.error[m, p]) > allowed + r.chance[m, p]]
-        print(f"below 0.9: {len(beyond)} of {len(pairs)} are off by more than {allowed:.0%} and chance at P{p:.0f}")
-        for r, m in sorted(beyond, key=lambda rm: -abs(rm[0].error[rm[1], p]))[:8]:
+        pairs = [(r, metric) for r in below for metric in JUDGED[r.case.role]]
+        beyond = [(r, m) for r, m in pairs if abs(r.error[m, p]) > allowed + r.cell.half_width[m, p]]
+        print(f"Below 0.9, {len(beyond)} of {len(pairs)} are off by more than {allowed:.0%} and chance at P{p:.0f}.\n")
+        rows = [["pool", "metric", "machine", "count", "sizes", "utilisation", "arrival CV", "error", "chance"]]
+        for r, m in sorted(beyond, key=lambda both: -abs(both[0].error[both[1], p]))[:n]:
             c = r.case
-            print(
-                f"  {c.role} {m} {c.machine} x {c.count}, {c.sizes}, {c.utilisation:g} busy, CV {c.arrival_cv:g}: "
-                f"{r.error[m, p]:+.0%} (chance {r.chance[m, p]:.0%})"
-            )
-    unstable = [r for r in results if not r.stable]
-    print(f"not stable in the simulation: {len(unstable)} of {len(results)}")
+            rows.append([c.role, m.upper(), c.machine, str(c.count), c.sizes, f"{c.utilisation:g}", f"{c.arrival_cv:g}",
+                         f"{r.error[m, p]:+.0%}", f"{r.cell.half_width[m, p]:.0%}"])  # fmt: skip
+        _print(rows, markdown)
+
+
+def write_margins(results: Sequence[Result], path: Path) -> None:
+    """Worst simulated over predicted, less one, of both signs, in each class of `planner.serving.margin`."""
+    answers = {
+        "short": lambda r: r.mean_output_tokens <= SHORT_ANSWER_TOKENS,
+        "long": lambda r: r.mean_output_tokens >= LONG_ANSWER_TOKENS,
+    }
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for role in ROLES:
+            for metric in JUDGED[role]:
+                for name, matches in answers.items():
+                    of_kind = [r for r in results if r.case.role == role and matches(r)]
+                    for row in _margins_of(of_kind, metric):
+                        writer.writerow([role, metric, name, *row])
+
+
+def _margins_of(results: Sequence[Result], metric: str) -> list[list[str]]:
+    rows = []
+    for cv_from, cv in zip((1.0, *ARRIVAL_CVS), ARRIVAL_CVS, strict=False):
+        for few, many in itertools.pairwise(LANES):
+            for idle, busy in zip((0.0, *UTILISATIONS), UTILISATIONS, strict=False):
+                like = [
+                    r for r in results
+                    if cv_from <= r.case.arrival_cv <= cv and few <= r.case.count <= many
+                    and idle - _SAME <= r.utilisation <= busy + _SAME
+                ]  # fmt: skip
+                # A class is known only if its upper half was simulated, though memory may be short there.
+                if any(r.case.arrival_cv == cv and r.utilisation >= (idle + busy) / 2.0 for r in like):
+                    held = [r for r in like if r.fits]
+                    rows.append([f"{cv:g}", str(few), str(many), f"{busy:g}", *_extremes(held, metric)])
+    return rows
+
+
+def _extremes(results: Sequence[Result], metric: str) -> list[str]:
+    """Lowest and highest of each percentile, rounded outwards to whole per cents."""
+    texts = []
+    for p in PERCENTILES:
+        off = [1.0 / (1.0 + r.error[metric, p]) - 1.0 for r in results]
+        texts += [f"{np.floor(100 * min(*off, 0.0)) / 100:.2f}", f"{np.ceil(100 * max(*off, 0.0)) / 100:.2f}"]
+    return texts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true")
     parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--margins", action="store_true")
     options = parser.parse_args()
-    grid, results, start = Grid(), [], time.perf_counter()
-    for case in cases(options.full):
-        results.append(grid.run(case, options.requests, tuple(range(1, options.seeds + 1))))
-    show(results, options.markdown)
-    print(f"{len(results)} clusters in {time.perf_counter() - start:.0f} s")
+    grid = Grid()
+    everything = [evaluate(grid, cell) for cell in read()]
+    settled = sorted(
+        (r for r in everything if r.cell.stable),
+        key=lambda r: (r.case.sizes, r.case.arrival_cv, r.case.utilisation, r.case.machine, r.case.count),
+    )
+    results = [r for r in settled if r.fits]
+    if options.margins:
+        write_margins(settled, FILE)
+    usual = [r for r in results if r.case.arrival_cv == 1.0]
+    by_utilisation = sorted(usual, key=lambda r: r.case.utilisation)
+    print("Poisson arrivals, all machines.\n")
+    show(by_utilisation, options.markdown, "utilisation", lambda c: f"{c.utilisation:g}")
+    below = [r for r in results if r.case.utilisation < 0.9]
+    print("Below 0.9 utilisation.\n")
+    show(below, options.markdown, "sizes, arrival CV", lambda c: f"{c.sizes}, {c.arrival_cv:g}")
+    show(sorted((r for r in usual if r.case.utilisation < 0.9), key=lambda r: r.case.machine), options.markdown,
+         "machine", lambda c: c.machine)  # fmt: skip
+    show_worst(results, options.markdown)
+    short = [r for r in everything if not r.fits]
+    moving = [r for r in everything if r.fits and not r.cell.stable]
+    print(f"{len(results)} clusters; left out: {len(short)} short of KV memory, {len(moving)} that did not settle")
 
 
 if __name__ == "__main__":

@@ -178,6 +178,7 @@ def _prediction(model: ClusterModel, limit: Limit) -> Prediction:
     value = model.percentile(o.metric, o.percentile, limit.unit_s)
     if met and value is not None:
         value = min(value, limit.value)  # the search for the percentile stops a thousandth short
+    margin = model.margin(o.metric, o.percentile)
     return Prediction(
         objective=str(o),
         metric=o.metric,
@@ -187,6 +188,8 @@ def _prediction(model: ClusterModel, limit: Limit) -> Prediction:
         unit="s" if o.limit_s is not None else "x",
         slack_fraction=None if value is None else 1.0 - value / limit.value,
         met=met,
+        margin_low=None if margin is None else margin.low,
+        margin_high=None if margin is None else margin.high,
     )
 
 

@@ -17,6 +17,7 @@ _LABEL_WIDTH = 10
 _HEADROOM_SEARCHED = 16.0  # the search for the breaking load stops there
 _MANY = 4  # more rejected machines than this are counted, not listed
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
+NOT_SIMULATED = "not simulated"
 _GENERAL_DESIGNS = ("auto", "baseline", "splitwise")
 
 
@@ -335,11 +336,25 @@ def _energy(energy: EnergyUse) -> str:
 def _trust(plan: Plan, today: datetime.date) -> str:
     source = "measured" if plan.scenario.get("profile") else "modelled"
     texts = [f"{source} step times +/- {percent(plan.step_time_error)}"]
+    if plan.verified == NOT_SIMULATED:
+        texts.append(_margins(plan.predicted))
     if plan.prices:
         texts.append("prices " + "; ".join(_books(plan.prices, today)))
     elif plan.cost_usd_per_hour is None:
         texts.append("no price book lists these machines")
     return "; ".join(texts)
+
+
+def _margins(predicted: Sequence[Prediction]) -> str:
+    """What simulation may make of the predicted percentiles: the worst of both signs over the objectives."""
+    lows, highs = ([getattr(p, end) for p in predicted] for end in ("margin_low", "margin_high"))
+    if not predicted or None in (*lows, *highs):
+        return "no cluster like this one was simulated to say how far its percentiles hold"
+    return f"percentiles {_signed(min(lows), '-')} / {_signed(max(highs), '+')} before simulation"
+
+
+def _signed(fraction: float, sign: str) -> str:
+    return f"{sign if fraction else ''}{percent(abs(fraction))}"
 
 
 def _books(prices: Sequence[PriceUsed], today: datetime.date) -> Iterator[str]:

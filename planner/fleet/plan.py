@@ -29,6 +29,12 @@ class Prediction(Result):
     unit: Literal["s", "x"] = Field(description="Seconds, or a slowdown against the reference machine.")
     slack_fraction: float | None = Field(description="1 - predicted / limit; negative where the objective is missed.")
     met: bool = Field(description="As predicted; whether it holds in simulation is in `certificate`.")
+    margin_low: float | None = Field(
+        default=None,
+        description="Before simulation, the simulated percentile is expected from 1 + margin_low to 1 + margin_high "
+        "times the predicted one: the worst errors over simulated clusters like this one. Null where none is like it.",
+    )
+    margin_high: float | None = Field(default=None, description="See margin_low.")
 
 
 class Percentiles(Result):

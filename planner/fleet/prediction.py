@@ -13,6 +13,7 @@ from planner.latency.batch import Floats
 from planner.serving.capacity import MEMORY_FULL_ALLOWED
 from planner.serving.decode import DecodeQueue, Upstream
 from planner.serving.erlang import WaitTail
+from planner.serving.margin import Margin, percentile_margin, widest
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
 from planner.serving.requests import Limit, reference_latencies
@@ -171,6 +172,22 @@ class ClusterModel:
         unit = np.broadcast_to(np.asarray(unit_s, dtype=float), self.need.traffic.weight.shape)
         allowed = 1.0 - percentile / 100.0
         return _smallest(lambda v: self.late(metric, v * unit) <= allowed, self._unloaded(metric, unit, percentile))
+
+    def margin(self, metric: str, percentile: float) -> Margin | None:
+        """How far the simulated percentile may be from the predicted one, over the pools that decide it.
+
+        None where no cluster like these pools was simulated.
+        """
+        traffic = self.need.traffic
+        return widest(
+            percentile_margin(
+                m.role, metric, percentile,
+                utilisation=self.utilisation(i), n_lanes=float(m.n_lanes[0]),
+                mean_output_tokens=traffic.sizes.mean_output_tokens, arrival_cv2=traffic.arrival_cv2,
+            )
+            for i, m in enumerate(self._members)
+            if m.rate_per_s > 0 and metric in (*METRICS_OF[m.role], "e2e")
+        )  # fmt: skip
 
     def _unloaded(self, metric: str, unit_s: Floats, percentile: float) -> float:
         """The percentile with every request alone, where to start the search for the loaded one."""

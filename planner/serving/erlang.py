@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from planner.latency.batch import Floats
+from planner.serving.gamma_arrivals import burstiness, wait_probability
 
 _RECURSION_LIMIT = 12  # above this many servers the integral form is as exact (1e-13) and much quicker
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -89,7 +90,7 @@ def _blocking_integral(k: Floats, a: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class WaitTail:
-    """Distribution of a queueing delay: P(W > t) = probability exp(-decay t).
+    """Distribution of a queueing delay: P(W > t) = probability exp(-decay (t - least)), from t = least on.
 
     Attributes
     ----------
@@ -97,14 +98,17 @@ class WaitTail:
         Probability of waiting at all.
     decay_per_s : ndarray
         Decay of the tail [1/s]; 0 where the queue is unstable.
+    least_s : ndarray or float
+        What those who wait wait at least [s].
     """
 
     probability: Floats
     decay_per_s: Floats
+    least_s: Floats | float = 0.0
 
     def exceeds(self, t_s: Floats) -> Floats:
         """P(W > t); 1 for negative t [s]. `t_s` broadcasts against the attributes."""
-        tail = self.probability * np.exp(-self.decay_per_s * np.maximum(t_s, 0.0))
+        tail = self.probability * np.exp(-self.decay_per_s * np.maximum(t_s - self.least_s, 0.0))
         return np.where(t_s < 0, 1.0, tail)
 
 
@@ -130,9 +134,11 @@ def ggk_wait(
 
     Notes
     -----
-    P(W > t) ~ C(k, a) exp(-2 k (1-rho) t / (E[S] (c_a^2 + c_s^2)))                                    (1)
+    P(W > t) ~ C exp(-k (1-rho) t / (z E[S])),  z = z_a + (c_s^2 - 1)/2                                (1)
 
-    Exact for M/M/k; in general its mean is the Allen-Cunneen approximation C/(k(1-rho)) E[S] (c_a^2+c_s^2)/2.
+    C and z_a are those of gamma arrivals and exponential service: Erlang's C and 1 for Poisson arrivals
+    (`wait_probability`, `Burstiness`). Exact for GI/M/k with such gaps; for Poisson arrivals the mean is that of Allen
+    and Cunneen, C/(k(1-rho)) E[S] (1 + c_s^2)/2.
 
     References
     ----------
@@ -140,6 +146,8 @@ def ggk_wait(
     """
     rate, k, mean = (np.asarray(x, dtype=float) for x in (rate_per_s, n_servers, service_mean_s))
     load = rate * mean
-    variability = np.maximum(arrival_cv2 + np.asarray(service_cv2, dtype=float), 1e-9)
-    decay = 2.0 * np.maximum(k - load, 0.0) / (mean * variability)
-    return WaitTail(erlang_c(k, load), decay)
+    bursts = burstiness(arrival_cv2)
+    z = bursts.decay(load / k) + (np.asarray(service_cv2, dtype=float) - 1.0) / 2.0
+    decay = np.maximum(k - load, 0.0) / (mean * np.maximum(z, 1e-9))
+    waits = erlang_c(k, load) if bursts.poisson else wait_probability(k, load, arrival_cv2)
+    return WaitTail(waits, decay)

@@ -9,6 +9,8 @@ import numpy as np
 from planner.latency.batch import Floats, mixed_batch
 from planner.serving.cells import cells
 from planner.serving.erlang import WaitTail, ggk_wait
+from planner.serving.gamma_arrivals import burstiness, wait_probability
+from planner.serving.prefill import full_steps
 from planner.serving.requests import Lane, Traffic
 
 _RESIDUAL = np.array([0.25, 0.75])  # of a running step that an arrival waits for: midpoints of halves
@@ -20,6 +22,7 @@ _PROMPT_CELLS = 96  # classes of prompts over which TTFT is summed
 _GAP_CELLS = 20  # classes of output length over which TBT percentiles are summed
 _BATCHES = 48  # sizes at which step times are tabulated and (1) is solved
 _RATE_STEPS = 9
+_SHARES = np.linspace(0.0, 1.0, 33)  # shares of prompts at which what bursts find is tabulated
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +41,10 @@ class MixedState:
         A step with a prompt takes offset + slope x the time of that prompt alone.
     prompt_share : ndarray
         Share r of time in steps that carry a prompt.
-    behind, per_step, breeding : ndarray
-        Prompts waiting on the lane when a request begins to decode; prompts that each further step without one
-        brings; prompts that each of these brings while it is computed.
+    behind, behind_scatter : ndarray
+        Prompts waiting on the lane when a request begins to decode: mean, and variance less the mean.
+    per_step, breeding : ndarray
+        Prompts that each further step without one brings; prompts that each of these brings while it is computed.
     tbt_cv : ndarray
         Spread of the mean TBT that the fluctuating batch alone causes, relative.
     memory_full : ndarray
@@ -56,6 +60,7 @@ class MixedState:
     prompt_slope: Floats
     prompt_share: Floats
     behind: Floats
+    behind_scatter: Floats
     per_step: Floats
     breeding: Floats
     tbt_cv: Floats
@@ -68,6 +73,7 @@ class _Prompts:
 
     share: Floats
     behind: Floats
+    behind_scatter: Floats
     per_step: Floats
     breeding: Floats
 
@@ -88,17 +94,24 @@ class MixedQueue:
 
         theta = N + g a                                                                                (2)
 
-    prompts, of which each brings h more, on average theta/(1 - h) with variance theta/(1 - h)^3, and no more than g.
-    Requests go to the lane with fewest prompt tokens left to compute and, among those with none, fewest sequences.
-    A lane that computes a prompt gets another one only while all lanes do, which has the probability
-    C = r^(sqrt(2(k+1)) - 1) [2]_:
+    prompts, of which each brings h more: on average theta/(1 - h). The time that they take varies by
 
-        a = s l (1 - C) t_d/(1 - r),  h = C - a,  N = C (1 + W/T_p)                                    (3)
+        E[S^2] theta/(1 - h)^3,  for the longer a prompt, the more arrive meanwhile,                   (3)
 
-    N are the prompts that arrive behind a request's own while it waits W and is computed. With one lane C = r: all
-    of the usual M/G/1 busy period. s <= 1 says how much shorter than the mean the joined lane is: with x = B + r
-    requests a lane it has about x - (1 - 1/k)/2. The wait of a prompt is that of G/G/k at load r, plus the rest of
-    the running step.
+    and by what N does; the law of X is given the variance that makes up for both. X is at most g times what the token
+    budget lets into a step, for prompts that wait together are computed together. Requests go to the lane with fewest
+    prompt tokens left to compute and, among those with none, fewest sequences. A lane that computes a prompt gets
+    another one only while all lanes do, which has the probability C = r^(sqrt(2(k+1)) - 1) [2]_:
+
+        a = s l (1 - C) t_d/(1 - s r),  h = C - a,  N = C' (1 + W/T_p)                                 (4)
+
+    s is the number of sequences on the lane that a prompt joins over the mean (`_met_share`), so that sequences spend
+    the share s r of their time beside prompts. N are the prompts that arrive behind a request's own while it waits W
+    and is computed; all lanes are found busy with the chance C', which is C for Poisson arrivals and larger for
+    burstier ones (`gamma_arrivals`), and then N is geometric. With one lane C = r and s = 1: all of the usual M/G/1
+    busy period. Burstier arrivals at k lanes add (c_a^2 - 1)/k to the variance over mean of those of one. The wait of a
+    prompt is that of G/G/k at load r, prompts that wait on one lane sharing its next step, plus the rest of the running
+    step.
 
     References
     ----------
@@ -137,6 +150,10 @@ class MixedQueue:
         # TTFT and its limits depend on the prompt alone, so it is enough to look at classes of prompts.
         self._prompt_cells = cells(traffic.prompt_tokens, weight, _PROMPT_CELLS)
         self._alone_of_cell = self._prompt_cells.means(self.alone_s)
+        self._peakedness = (1.0 + traffic.arrival_cv2) / 2.0  # of arrivals at very many lanes (Eckberg, ITC 10, 1983)
+        self._bursts = burstiness(traffic.arrival_cv2)
+        self._found: dict[bytes, Floats] = {}
+        self._most_a_step = float(full_steps(traffic, float(lane.token_budget)).n_prompts.mean())
         self._known: dict[bytes, tuple[Floats, Floats]] = {}
 
     def stable_rate_per_s(self, n_lanes: Floats) -> Floats:
@@ -159,13 +176,13 @@ class MixedQueue:
         # The batch fluctuates like Poisson, wider where a larger one slows the lane and where prompts end in clumps
         # behind each other; k lanes share the swings.
         clumped = np.maximum(1.0 - prompts.breeding - prompts.per_step, 0.1)
-        swings = batch / (n_lanes * (1.0 - elasticity) * clumped)  # variance of the batch
+        swings = self._peakedness * batch / (n_lanes * (1.0 - elasticity) * clumped)  # variance of the batch
         tbt_cv = elasticity * np.minimum(np.sqrt(swings) / np.maximum(batch, 1.0), 1.0)
         full = self._memory_full(batch, prompts.share, swings)
         batch = np.where(overloaded, np.inf, batch)
         return MixedState(
             batch, rate, decode_s, prompt_s, cv2, offset, slope,
-            prompts.share, prompts.behind, prompts.per_step, prompts.breeding, tbt_cv, full,
+            prompts.share, prompts.behind, prompts.behind_scatter, prompts.per_step, prompts.breeding, tbt_cv, full,
         )  # fmt: skip
 
     def _memory_full(self, batch: Floats, computing: Floats, variance: Floats) -> Floats:
@@ -187,23 +204,39 @@ class MixedQueue:
         """(3), elementwise."""
         share = np.minimum(rate * prompt_s, 1.0 - 1e-9)
         all_busy = share ** (np.sqrt(2.0 * (n_lanes + 1.0)) - 1.0)
-        wait = all_busy * (self._traffic.arrival_cv2 + cv2) / (2.0 * n_lanes * (1.0 - share))  # in prompt steps
-        met = _met_share(batch + share, n_lanes)
-        per_step = met * rate * (1.0 - all_busy) / (1.0 - share) * decode_s
-        return _Prompts(share, all_busy * (1.0 + wait), per_step, all_busy - per_step)
+        found = self._found_busy(share, all_busy, n_lanes)
+        wait = found * (self._bursts.decay(share) + (cv2 - 1.0) / 2.0) / (n_lanes * (1.0 - share))  # in prompt steps
+        behind = found * (1.0 + wait)
+        # One, and geometrically more, with the chance that all lanes are found busy.
+        scatter = np.maximum(2.0 * behind * (1.0 + wait) - 2.0 * behind - behind**2, -behind)
+        met = _met_share(batch, share, n_lanes, self._peakedness)
+        per_step = met * rate * (1.0 - all_busy) / (1.0 - met * share) * decode_s
+        return _Prompts(share, behind, scatter, per_step, all_busy - per_step)
+
+    def _found_busy(self, share: Floats, all_busy: Floats, n_lanes: Floats) -> Floats:
+        """Chance that an arrival finds all lanes with prompts, from the share of time that they are."""
+        if self._bursts.poisson:
+            return all_busy
+        lanes = n_lanes.ravel()
+        key = lanes.tobytes()
+        if key not in self._found:
+            self._found[key] = wait_probability(lanes[:, None], lanes[:, None] * _SHARES, self._bursts.cv2)
+        rows = zip(share.reshape(lanes.size, -1), self._found[key], strict=True)
+        return np.array([np.interp(x, _SHARES, row) for x, row in rows]).reshape(share.shape)
 
     def _decode_time_s(self, rate: Floats, batch: Floats, steps: tuple[Floats, Floats], n_lanes: Floats) -> Floats:
         """E[g t_d + X (T_p - t_d)] [s], elementwise; `steps` are t_d and E[T_p] at the batch."""
         decode_s, prompt_s = steps
         p = self._prompts(rate, batch, decode_s, prompt_s, self._cv2, n_lanes)
         first, slope = p.behind / (1.0 - p.breeding), np.minimum(p.per_step / (1.0 - p.breeding), 1.0 - 1e-9)
-        # Requests shorter than this meet a prompt at every step.
-        short = first / (1.0 - slope)
+        # Requests shorter than this meet full steps alone.
+        most = self._most_a_step
+        short = first / (most - slope)
         at = np.searchsorted(self._sorted_g, short)
         below, steps_below = self._share_below[at], self._steps_below[at]
         g = self._traffic.mean_decode_steps
-        met = steps_below + first * (1.0 - below) + slope * (g - steps_below)
-        return g * decode_s + np.minimum(met, g) * np.maximum(prompt_s - decode_s, 0.0)
+        met = most * steps_below + first * (1.0 - below) + slope * (g - steps_below)
+        return g * decode_s + np.minimum(met, most * g) * np.maximum(prompt_s - decode_s, 0.0)
 
     def _tables(self, n_lanes: Floats) -> tuple[Floats, Floats]:
         """Rates of a lane that solve (1) at each batch of the nodes [requests/s], and by how much a larger batch
@@ -244,14 +277,26 @@ class MixedQueue:
         return np.array([np.interp(x, row, self._nodes, right=np.inf) for x, row in rows])
 
     def wait(self, state: MixedState, n_lanes: Floats) -> WaitTail:
-        """Queueing delay of a prompt behind other prompts, on a pool of `n_lanes`."""
-        rate = state.rate_per_s * n_lanes
-        return ggk_wait(rate, n_lanes, state.prompt_step_s, state.prompt_step_cv2, self._traffic.arrival_cv2)
+        """Queueing delay of a prompt behind other prompts, on a pool of `n_lanes`, arrays of one shape.
+
+        Prompts that wait on a lane share its next step: b of them wait for one step of decoding instead of b, and on
+        average for half of the others too.
+        """
+        rate, share = state.rate_per_s * n_lanes, state.prompt_share
+        decode_s, prompt_s = state.decode_step_s, state.prompt_step_s
+        z = np.maximum(self._bursts.decay(share) + (state.prompt_step_cv2 - 1.0) / 2.0, 0.0)
+        waiting = z * share / np.maximum((1.0 - share) * n_lanes, 1e-9)  # on a lane, where all have prompts
+        together = np.minimum(1.0 + waiting, self._most_a_step)
+        shared_s = np.minimum(decode_s, prompt_s)
+        each_s = prompt_s - shared_s * (1.0 - 1.0 / together)
+        cv2 = state.prompt_step_cv2 * (prompt_s / each_s) ** 2
+        wait = ggk_wait(rate, n_lanes, each_s, cv2, self._traffic.arrival_cv2)
+        return WaitTail(wait.probability, wait.decay_per_s, (together - 1.0) / 2.0 * (prompt_s - shared_s))
 
     def exceeds_ttft(self, limit_s: Floats, state: MixedState, n_lanes: Floats) -> Floats:
         """Share of requests whose TTFT exceeds the limit of their point; state and lanes of shape (k,)."""
         wait = self.wait(state, n_lanes)
-        wait = WaitTail(wait.probability[:, None], wait.decay_per_s[:, None])
+        wait = WaitTail(*(x[:, None] for x in (wait.probability, wait.decay_per_s, np.asarray(wait.least_s))))
         slack = self._prompt_cells.means(limit_s) - self._own_step_s(state, self._alone_of_cell)
         decoding = self._decoding(state, n_lanes)
         late = (1.0 - decoding) * (wait.exceeds(slack) @ self._prompt_cells.share)
@@ -262,7 +307,7 @@ class MixedQueue:
 
     def _decoding(self, state: MixedState, n_lanes: Floats) -> Floats:
         """Chance that the lane which a prompt joins is in the middle of a decoding step, shape (k,)."""
-        joined = state.batch * _met_share(state.batch + state.prompt_share, n_lanes)
+        joined = state.batch * _met_share(state.batch, state.prompt_share, n_lanes, self._peakedness)
         return -np.expm1(-np.maximum(joined, 0.0))
 
     def exceeds_tbt(self, limit_s: Floats, state: MixedState, n_lanes: Floats) -> Floats:
@@ -271,47 +316,67 @@ class MixedQueue:
             return np.zeros(state.batch.shape)
         limit = self._gap_cells.means(limit_s)[:, None]
         g = self._gaps[:, None]
-        d, p, cv2, spread, behind, per_step, breeding = (
+        d, p, cv2, spread = (
             x[:, None, None]
-            for x in (
-                state.decode_step_s, state.prompt_step_s, state.prompt_step_cv2, state.tbt_cv,
-                state.behind, state.per_step, state.breeding,
-            )
+            for x in (state.decode_step_s, state.prompt_step_s, state.prompt_step_cv2, state.tbt_cv)
         )  # fmt: skip
-        theta = behind + g * per_step
-        probability = _generalised_poisson(np.minimum(theta, _MANY * (1.0 - breeding)), breeding)
-        met = np.minimum(_PROMPTS_MET, g)
-        centre = d + (p - d) * met / g
-        sd = np.sqrt(met * cv2 * p**2 / g**2 + (spread * centre) ** 2) + 1e-12
-        few = (probability * _normal_tail((limit - centre) / sd)).sum(axis=-1)
+        mean_met, variance_met = (x[:, :, None] for x in self._met(state, n_lanes, self._gaps))
+        # The generalised Poisson law of that mean and variance.
+        breeding = 1.0 - np.sqrt(mean_met / np.maximum(variance_met, 1e-300))
+        few_met = np.minimum(mean_met, _MANY)
+        probability = _generalised_poisson(few_met * (1.0 - breeding), breeding)
+        most = self._most_a_step * g
+        met = np.minimum(_PROMPTS_MET, most)
+        # The token budget, not the sizes of the prompts, decides how long a full step is.
+        centre = (p - d) * met / g
+        variance = met * (1.0 - met / most) * cv2 * p**2 / g**2 + (spread * (d + centre)) ** 2
+        late = np.where(
+            met > 0, _gamma_tail(limit - d, centre + 1e-12, variance), _normal_tail((limit - d) / (spread * d + 1e-12))
+        )
+        few = (probability * late).sum(axis=-1)
         # Of very many prompts the sum is close to a gamma law.
-        mean_met = np.minimum(theta / (1.0 - breeding), g)
+        mean_met = np.minimum(mean_met, most)
         mean = (p - d) * mean_met / g + 1e-12
-        variance = mean_met * ((p - d) ** 2 / (1.0 - breeding) ** 2 + cv2 * p**2) / g**2 + (spread * (d + mean)) ** 2
-        many = _gamma_tail(limit - d, mean, variance)[..., 0]
+        variance = ((p - d) ** 2 * variance_met + mean_met * cv2 * p**2) / g**2 + (spread * (d + mean)) ** 2
+        full = _normal_tail((limit - d - (p - d) * most / g) / (spread * (d + (p - d) * most / g) + 1e-12))
+        many = (_gamma_tail(limit - d, mean, variance) * full)[..., 0]
         return np.where(mean_met[..., 0] >= _MANY, many, few) @ self._gap_cells.share
+
+    def _met(self, state: MixedState, n_lanes: Floats, g: Floats) -> tuple[Floats, Floats]:
+        """Prompts met in g steps, at each state and each g: mean and variance, shape (k, g).
+
+        The variance is that of the time they take, less what their own sizes cause: longer prompts breed more.
+        """
+        behind, scatter, per_step, breeding, cv2 = (
+            x[:, None]
+            for x in (state.behind, state.behind_scatter, state.per_step, state.breeding, state.prompt_step_cv2)
+        )
+        mean = np.minimum((behind + g * per_step) / (1.0 - breeding), self._most_a_step * g)
+        clumps = (self._traffic.arrival_cv2 - 1.0) / n_lanes[:, None]  # arrivals of a lane vary by so much more
+        each = (1.0 + cv2 + clumps) / (1.0 - breeding) ** 2 - cv2
+        return mean, np.maximum(mean * each + scatter / (1.0 - breeding) ** 2, 0.05 * mean)
 
     def exceeds_e2e(self, limit_s: Floats, state: MixedState, n_lanes: Floats) -> Floats:
         """Share of requests whose end-to-end latency exceeds the limit of their point, shape (k,)."""
         wait = self.wait(state, n_lanes)
-        wait = WaitTail(wait.probability[:, None], wait.decay_per_s[:, None])
+        wait = WaitTail(*(x[:, None] for x in (wait.probability, wait.decay_per_s, np.asarray(wait.least_s))))
         g = self._traffic.decode_steps
-        d, p, cv2, spread, behind, per_step, breeding = (
-            x[:, None]
-            for x in (
-                state.decode_step_s, state.prompt_step_s, state.prompt_step_cv2, state.tbt_cv,
-                state.behind, state.per_step, state.breeding,
-            )
-        )  # fmt: skip
-        met = np.minimum((behind + g * per_step) / (1.0 - breeding), g)
-        mean = g * d + (p - d) * met
-        variance = met * ((p - d) ** 2 / (1.0 - breeding) ** 2 + cv2 * p**2) + (spread * mean) ** 2
-        sd = np.sqrt(np.minimum(variance, (g * (p - d)) ** 2))
+        d, p, cv2, spread = (
+            x[:, None] for x in (state.decode_step_s, state.prompt_step_s, state.prompt_step_cv2, state.tbt_cv)
+        )
+        met, scatter = self._met(state, n_lanes, g)
+        prompts = (p - d) * met + 1e-12
+        variance = (p - d) ** 2 * scatter + met * cv2 * p**2 + (spread * (g * d + prompts)) ** 2
         running = 0.5 * d * self._decoding(state, n_lanes)[:, None]
-        slack = limit_s - self._own_step_s(state, self.alone_s) - running - mean
-        late = np.zeros(state.batch.shape)
+        slack = limit_s - self._own_step_s(state, self.alone_s) - running - g * d
+        most = self._most_a_step * g * (p - d)
+        ninth = variance / (9.0 * prompts**2)
+        root, late = np.sqrt(ninth), np.zeros(state.batch.shape)
         for node, share in zip(_HERMITE_X, _HERMITE_W, strict=True):
-            late = late + share * (wait.exceeds(slack - node * sd) @ self._traffic.weight)
+            # Gamma distributed as in `_gamma_tail`: where a normal variable is at the node.
+            cube_root = np.maximum(1.0 - ninth + node * root, 0.0)
+            took = np.minimum(prompts * cube_root * cube_root * cube_root, most)
+            late = late + share * (wait.exceeds(slack - took) @ self._traffic.weight)
         return late
 
     def _own_step_s(self, state: MixedState, alone_s: Floats) -> Floats:
@@ -319,12 +384,28 @@ class MixedQueue:
         return state.prompt_offset_s[:, None] + state.prompt_slope[:, None] * alone_s
 
 
-def _met_share(requests: Floats, n_lanes: Floats) -> Floats:
-    """Requests on the lane that a prompt joins, over the mean, under join-shortest-queue."""
-    gap = (1.0 - 1.0 / n_lanes) / 2.0
-    # Below one request a lane there is usually an idle one; the straight line would turn negative there.
-    shorter = np.where(requests > 2.0 * gap, requests - gap, requests**2 / np.maximum(4.0 * gap, 1e-12))
-    return np.where(requests > 0, shorter / np.maximum(requests, 1e-12), 1.0)
+def _met_share(batch: Floats, share: Floats, n_lanes: Floats, peakedness: float) -> Floats:
+    """Sequences on the lane that a prompt joins, over the mean, under join-shortest-queue.
+
+    Notes
+    -----
+    Of very many lanes, those without prompts hold m or m + 1 sequences, and a prompt joins one that holds m or, with
+    the chance q, has just fallen to m - 1. Lanes at m fall at the rate at which prompts join them there, so that with
+    x = B + r requests a lane a prompt finds
+
+        J = m - q = (x - 1) max(1, 2/x),  none below x = 1,                                            (1)
+
+    to the straight line between whole x >= 2. k lanes share the swings of x, whose variance is z x/k, z being the
+    peakedness of the arrivals, and one lane leaves no choice: J = B.
+    """
+    others = 1.0 - 1.0 / n_lanes
+    requests = batch + others * share
+    over = requests - others
+    sd = np.sqrt(np.maximum(requests, 1e-12) * peakedness * others / n_lanes) + 1e-9
+    z = over / sd
+    joined = over * _normal_tail(-z) + sd * np.exp(-z * z / 2.0) / np.sqrt(2.0 * np.pi)
+    joined = joined * (1.0 + others * np.maximum(2.0 / np.maximum(requests, 1.0) - 1.0, 0.0))
+    return np.clip(np.where(batch > 0, joined / np.maximum(batch, 1e-12), 1.0), 0.0, 1.0)
 
 
 def _two_sizes(prompt: Floats, weight: Floats) -> tuple[float, float]:

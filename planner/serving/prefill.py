@@ -9,7 +9,8 @@ import numpy as np
 
 from planner.latency.batch import Batch, Floats
 from planner.serving.cells import cells
-from planner.serving.erlang import WaitTail, erlang_b
+from planner.serving.erlang import WaitTail, erlang_b, erlang_c
+from planner.serving.gamma_arrivals import burstiness, wait_probability
 from planner.serving.requests import Lane, Traffic
 
 _LANES = np.array([1.0, 3.0, 12.0, 48.0])  # numbers of lanes at which waiting is tabulated; beyond, little changes
@@ -19,6 +20,7 @@ _FULL_STEPS = np.geomspace(0.2, 2000.0, 24)  # full steps before one's own at wh
 _CELLS = 96  # classes of prompts
 _SCAN, _STATES = 14, 32  # states at which the queue is first scanned, and then summed
 _NEGLIGIBLE = 16.0  # e-folds below the most likely queue length that are left out
+_LEAST_PEAKED = 0.02  # z of arrivals and service that hardly vary
 _TYPICAL_LOAD = 0.7  # at which the arrivals during a step of a single prompt are counted
 _STEPS_PACKED = 256  # full steps looked at to learn how many prompts fit
 _GOLDEN = 0.6180339887498949
@@ -87,13 +89,15 @@ class PrefillQueue:
     rho(x) = lambda T(b)/(k b) beyond. That gives the probability that all lanes are busy; without batching it is
     Erlang's C. Of the queue found then, less variable service makes it shorter: its ratios are
 
-        r = 1/(1 + (1/rho - 1)/z),  z = (c_a^2 + c_s^2)/2                                               (2)
+        r = 1/(1 + (1/rho - 1)/z),  z = z_a + (c_s^2 - 1)/2                                             (2)
 
-    and their mirror image where rho > 1; c_s^2 is the variance of one prompt's part of a step over (T/b)^2. With k
-    lanes to choose from, the lengths of the prompts ahead matter little. To one lane they add their variance, which
-    is that of the exponential tail: the share 1/k of -log r is (1 - rho)/z, the mean being kept. An arrival waits for
-    the rest of a running step, the full steps before its own, and its own with all prompts in it. For one lane and
-    N = 1 the mean wait is that of Pollaczek and Khinchine.
+    and their mirror image where rho > 1; c_s^2 is the variance of one prompt's part of a step over (T/b)^2, and z_a is
+    1 for Poisson arrivals, otherwise such that r is exact for exponential service (`Burstiness`). With k lanes to
+    choose from, the lengths of the prompts ahead matter little. To one lane they add their variance, which is that of
+    the exponential tail: the share 1/k of -log r is (1 - rho)/z, the mean being kept. Burstier arrivals find all lanes
+    busy more often than they are: the odds rise as they do for exponential service (`wait_probability`). An arrival
+    waits for the rest of a running step, the full steps before its own, and its own with all prompts in it. For one
+    lane and N = 1 the mean wait is that of Pollaczek and Khinchine.
 
     A request joins the lane with fewest prompt tokens. While one prompt a lane is in work that is the shortest of k,
     and the rest of its step is so much shorter. Where lanes run batches it is the lane whose step began last.
@@ -103,7 +107,6 @@ class PrefillQueue:
     .. [1] Whitt, Approximations for the GI/G/m queue, Production and Operations Management 2(2), 1993, for (2).
     .. [2] Inoue, Queueing analysis of GPU-based inference servers with dynamic batching, Performance Evaluation 147,
        2021, for batches that form by themselves.
-    .. [3] Kraemer and Langenbach-Belz, Approximate formulae for the delay in the queueing system GI/G/1, ITC 8, 1976.
     """
 
     def __init__(self, lane: Lane, traffic: Traffic) -> None:
@@ -138,8 +141,9 @@ class PrefillQueue:
         self._full_from = float(short[-1] + self.largest_batch / 2.0)
         self._length = self._queue + self._taken / 2.0
         log_part_s = np.interp(self._taken, self._batch, np.log(part_s))
-        z = np.maximum((traffic.arrival_cv2 + variance / part_s**2) / 2.0, 0.02)
-        self._log_part_s, self._peakedness = log_part_s, np.interp(self._taken, self._batch, z)
+        self._bursts = burstiness(traffic.arrival_cv2)
+        self._log_part_s = log_part_s
+        self._varied = np.interp(self._taken, self._batch, (variance / part_s**2 - 1.0) / 2.0)  # (c_s^2 - 1)/2
 
     def _fit(self, queue: Floats) -> Floats:
         """Prompts that a step takes of a queue: E[min(w, N)]."""
@@ -277,10 +281,10 @@ class PrefillQueue:
             """log rho and log r of (2) with so many prompts beyond the k in work."""
             length = 1.0 + waiting / k
             log_rho = log_rate + np.interp(length, self._length, self._log_part_s)
-            z = np.interp(length, self._length, self._peakedness)
+            z, z_of_one = self._peakedness(log_rho, np.interp(length, self._length, self._varied))
             away = np.minimum(np.abs(log_rho), 50.0)
             gap = np.log1p(np.expm1(away) / z)
-            gap = gap + (-np.expm1(-away) / z - gap) / k
+            gap = gap + (-np.expm1(-away) / z_of_one - gap) / k
             return log_rho, np.copysign(gap, log_rho)
 
         # Queue lengths that matter: scan as far as the queue can be, then look closely at the likely ones.
@@ -316,34 +320,38 @@ class PrefillQueue:
         with np.errstate(divide="ignore", over="ignore"):
             others = 1.0 / erlang_b(n_lanes, rate_per_s * self._step_s[0]) - 1.0
             busy = 1.0 / (1.0 + others * np.exp(-log_busy))
-        busy = self._seen_by_arrivals(busy, np.exp(log_rate[:, 0] + self._log_part_s[0]))
+        busy = self._seen_by_arrivals(busy, rate_per_s * self._step_s[0], n_lanes)
         stable = log_rate[:, 0] + self._log_part_s[-1] < -1e-9
         length = np.where(stable[:, None], 1.0 + waiting / k, self._length[-1])
         return _Found(np.where(stable, np.where(lo[:, 0] > 0, 1.0, busy), 1.0), length, probability)
 
+    def _peakedness(self, log_rho: Floats, varied: Floats) -> tuple[Floats, Floats]:
+        """z of (2) for the queue in prompts, and for the wait at one lane, from log rho and (c_s^2 - 1)/2."""
+        rho = np.exp(np.minimum(log_rho, 0.0))
+        z, z_of_one = self._bursts.queue(rho) + varied, self._bursts.decay(rho) + varied
+        return np.maximum(z, _LEAST_PEAKED), np.maximum(z_of_one, _LEAST_PEAKED)
+
     def _nobody_waits(self, log_rate: Floats, lanes: Floats) -> Floats:
         """Logarithm of the weight that the state of no prompt waiting needs for the mean of (2), shape (k,)."""
-        log_rho, z = log_rate + self._log_part_s[0], self._peakedness[0]
+        log_rho = log_rate + self._log_part_s[0]
+        z, z_of_one = self._peakedness(log_rho, self._varied[0])
         rho = np.exp(np.minimum(log_rho, -1e-9))
         mean = z * rho / (1.0 - rho)
         slow = mean / (1.0 + mean)
-        q = np.exp(np.log(slow) + (-(1.0 - rho) / z - np.log(slow)) / lanes)
+        q = np.exp(np.log(slow) + (-(1.0 - rho) / z_of_one - np.log(slow)) / lanes)
         some = mean * (1.0 - q)
         weight = q * (1.0 - some) / np.maximum(some * (1.0 - q), 1e-300)
         return np.where((log_rho < 0) & (some < 1.0), np.log(np.maximum(weight, 1e-300)), 0.0)
 
-    def _seen_by_arrivals(self, busy: Floats, load: Floats) -> Floats:
-        """Chance that an arrival finds all lanes busy, from the share of time they are [3]_; equal for Poisson."""
-        arrival = self._traffic.arrival_cv2
-        if abs(arrival - 1.0) < 1e-9:
+    def _seen_by_arrivals(self, busy: Floats, load: Floats, lanes: Floats) -> Floats:
+        """Chance that an arrival finds all lanes busy, from the share of time they are; equal for Poisson."""
+        if self._bursts.poisson:
             return busy
-        load, service = np.minimum(load, 1.0), self._step_cv2[0]
-        both = load**2 * (4.0 * arrival + service)
-        if arrival > 1.0:
-            factor = 4.0 * load / (arrival + both)
-        else:
-            factor = (1.0 + arrival + load * service) / (1.0 + load * (service - 1.0) + both)
-        return np.clip(busy + (arrival - 1.0) * busy * (1.0 - busy) * factor, 0.0, 1.0)
+        load = np.minimum(load, 0.995 * lanes)
+        wait, poisson = wait_probability(lanes, load, self._bursts.cv2), erlang_c(lanes, load)
+        odds = np.maximum(wait, 1e-300) / np.maximum(1.0 - wait, 1e-12)
+        odds *= np.maximum(1.0 - poisson, 1e-12) / np.maximum(poisson, 1e-300)
+        return busy * odds / (1.0 - busy + busy * odds)
 
     def _farthest(self, log_rate: Floats, k: Floats) -> Floats:
         """Waiting prompts beyond which there are never more, shape (k, 1)."""
@@ -351,9 +359,11 @@ class PrefillQueue:
         def dies_out_in(log_rho: Floats, z: float) -> Floats:
             return _NEGLIGIBLE * (1.0 + z / np.maximum(-np.expm1(log_rho), 1e-6))
 
-        batched = k * self._full_from + dies_out_in(log_rate + self._log_part_s[-1], self._peakedness.max())
+        most = self._bursts.most + self._varied
+        batched = k * self._full_from + dies_out_in(log_rate + self._log_part_s[-1], max(most.max(), _LEAST_PEAKED))
         one = log_rate + self._log_part_s[0]
-        return np.where(one < 0, np.minimum(batched, dies_out_in(one, float(self._peakedness[0]))), batched)
+        alone = dies_out_in(one, max(float(most[0]), _LEAST_PEAKED))
+        return np.where(one < 0, np.minimum(batched, alone), batched)
 
 
 def _pairs(prompt_tokens: Floats) -> Floats:

@@ -65,6 +65,22 @@ def test_objectives_show_limit_prediction_and_slack(plan: Plan) -> None:
         assert row[5] == "met"
 
 
+def test_trust_says_what_simulation_may_make_of_the_percentiles(plan: Plan) -> None:
+    def trust(lows: list[float | None], verified: str = "not simulated") -> str:
+        predicted = [
+            p.model_copy(update={"margin_low": low, "margin_high": None if low is None else 0.12})
+            for p, low in zip(plan.predicted, lows, strict=True)
+        ]
+        return line_of(
+            plan_table(plan.model_copy(update={"predicted": predicted, "verified": verified}), TODAY), "Trust"
+        )
+
+    assert "; percentiles -5 % / +12 % before simulation; " in trust([0.0, -0.05])
+    assert "; percentiles 0 % / +12 % before simulation; " in trust([0.0, 0.0])
+    assert "no cluster like this one was simulated" in trust([-0.05, None])
+    assert "before simulation" not in trust([0.0, -0.05], "3 x 100,000 requests simulated")
+
+
 def test_remarks_say_proof_binding_breaking_load_and_trust(plan: Plan) -> None:
     text = plan_table(plan, TODAY)
     assert line_of(text, "Proof").startswith("optimal (gap 0 %), HiGHS")

@@ -72,11 +72,25 @@ def test_generalised_poisson_is_the_progeny_of_arrivals_during_service() -> None
 
 
 def test_join_shortest_queue_meets_fewer() -> None:
-    x = np.array([0.0, 0.3, 1.0, 5.0, 50.0])
-    assert _met_share(x, np.array(1.0)) == pytest.approx(np.ones(5))
-    many = _met_share(x[1:], np.array(1e6))
-    assert np.all(np.diff(many) > 0)
-    assert many[-1] == pytest.approx(49.5 / 50)
+    batch, none = np.array([0.0, 0.3, 1.0, 5.0, 50.0]), np.zeros(5)
+    assert _met_share(batch, none, np.ones(5), 1.0) == pytest.approx(np.ones(5))
+    many = _met_share(batch, none, np.full(5, 1e8), 1.0)
+    assert many[1] == pytest.approx(0.0, abs=1e-3), "a lane is free"
+    assert many[3:] == pytest.approx([4 / 5, 49 / 50])
+    some = _met_share(np.full(3, 5.0), np.zeros(3), np.array([2.0, 10.0, 100.0]), 1.0)
+    assert np.all(np.diff(some) < 0)
+
+
+@pytest.mark.parametrize(("lanes", "prompt_share"), [(40, 0.3), (40, 0.6), (4, 0.5)])
+def test_prompts_met_under_join_shortest_queue_by_brute_force(lanes: int, prompt_share: float) -> None:
+    """Sequences decoding beside each other on lanes that prompts choose by their queues."""
+    traffic = fixed(1000, 25)
+    step = AffineStepTimes(base_s=0.02, per_token_s=8e-5, per_sequence_s=1e-6, per_context_s=0.0)
+    queue = MixedQueue(Lane(step, PLENTY, 256, 1), traffic)
+    rate = prompt_share / float(queue.alone_s[0]) * lanes
+    measured = simulate(step.scalar, traffic, "mixed", rate, lanes, 300 * lanes + 4000, 7, token_budget=1)
+    batch = float(queue.batch_at(at(rate), at(lanes))[0])
+    assert batch == pytest.approx(measured.mean_batch, rel=0.1)
 
 
 @pytest.mark.parametrize("prompt_share", [0.2, 0.5, 0.7])
