@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from planner._version import __version__
 
 if TYPE_CHECKING:
-    from planner.api import evaluate, optimize, provisioning_map, regime_map
+    from planner.api import evaluate, optimize, provisioning_map, regime_map, simulate
     from planner.catalog.catalog import Catalog
     from planner.errors import (
         CatalogError,
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from planner.fleet.plan import Cluster, Plan
     from planner.optimization.assignment import Assignment, assign
     from planner.scenario import Scenario
+    from planner.simulation.report import SimulationReport
 
 _HOMES = {
-    "planner.api": ("evaluate", "optimize", "provisioning_map", "regime_map"),
+    "planner.api": ("evaluate", "optimize", "provisioning_map", "regime_map", "simulate"),
     "planner.catalog.catalog": ("Catalog",),
     "planner.errors": (
         "CatalogError", "DoesNotFitError", "InfeasibleError", "InputError", "NoPlanFoundError",
@@ -47,14 +48,15 @@ _HOMES = {
     "planner.fleet.plan": ("Cluster", "Plan"),
     "planner.optimization.assignment": ("Assignment", "assign"),
     "planner.scenario": ("Scenario",),
+    "planner.simulation.report": ("SimulationReport",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "InfeasibleError",
     "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Scenario",
-    "ScenarioError", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate",
-    "optimize", "provisioning_map", "regime_map",
+    "ScenarioError", "SimulationReport", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign",
+    "estimate", "evaluate", "optimize", "provisioning_map", "regime_map", "simulate",
 ]  # fmt: skip
 
 

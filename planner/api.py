@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
     from planner.exploration.provisioning_map import ProvisioningMap
     from planner.exploration.regime_map import RegimeMap
+    from planner.simulation.report import SimulationReport
 
 Path = str | os.PathLike[str]
 ScenarioLike = Scenario | Mapping[str, Any] | str | os.PathLike[str]
@@ -105,8 +106,104 @@ def evaluate(
     DoesNotFitError
         The model does not fit a pool's layout.
     """
-    from planner.evaluation import evaluate_cluster, read_cluster, read_cluster_file
+    from planner.evaluation import evaluate_cluster
     from planner.problem import resolve
+
+    pools, loaded, opened = _cluster_and_scenario(cluster, scenario, catalog, fields)
+    return evaluate_cluster(resolve(loaded, opened), pools)
+
+
+def simulate(
+    cluster: Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    scenario: ScenarioLike | None = None,
+    *,
+    seeds: int | Sequence[int] | None = None,
+    n_requests: int | None = None,
+    load: float = 1.0,
+    replay: bool = False,
+    repeat: int = 1,
+    rates: Sequence[float | str] = (),
+    period: float | str | None = None,
+    policy: str = "jsq",
+    routing: str | None = None,
+    chunk_tokens: int | None = None,
+    overflow: bool | None = None,
+    failures: Sequence[str] = (),
+    catalog: Catalog | Path | Sequence[Path] | None = None,
+    progress: Callable[[str], None] = _quiet,
+    **fields: Any,
+) -> SimulationReport:
+    """Simulate every request and step of a given cluster under a scenario.
+
+    Parameters
+    ----------
+    cluster, scenario, catalog, **fields
+        As in `evaluate`. `arrival_cv2` makes arrivals burstier than Poisson.
+    seeds : int or sequence of int, optional
+        How many runs, or the seed of each; three, or one of a replay. The same seed gives the same requests.
+    n_requests : int, optional
+        Of each run; 100,000, or all that the trace or the rates have.
+    load : float
+        Multiple of the rate.
+    replay : bool
+        Play the trace that is the workload, with its own timestamps; a `rate` stretches them to that rate. Requests may
+        have the same timestamp: they come together.
+    repeat : int
+        How often the trace is played, one after the other.
+    rates : sequence of float or str
+        Rates that follow each other in place of one, `["10/s", "40/s"]`.
+    period : float or str, optional
+        How long each of them lasts: `"1h"`, or seconds.
+    policy : str
+        `jsq` (join the shortest queue), or `splitwise` (the scheduling of that paper, with its mixed pool).
+    routing : str, optional
+        `pending-tokens`, `least-loaded` or `round-robin`, in place of the policy's.
+    chunk_tokens : int, optional
+        Chunked prefill with so many tokens a step, decoding sequences counted.
+    overflow : bool, optional
+        Whether machines of one pool may serve the other phase when its own pool is full; default the policy's.
+    failures : sequence of str
+        Machines that stop, as `"decode:0@120s-300s"`: the first decode machine is down from 120 s to 300 s; without an
+        end, for good. `decode.dgx-a100:0` where several types share the role. What they held starts again elsewhere.
+    progress : callable
+        Told about once a second how far it is, and an estimate of the time left.
+
+    Returns
+    -------
+    SimulationReport
+        Percentiles with 95 % intervals beside the predicted ones; `meets_objectives` says whether every objective
+        holds, up to its upper confidence limit. After Ctrl-C of what was simulated until then, marked `interrupted`.
+
+    Raises
+    ------
+    InputError
+        As `evaluate`; arrivals, policies or failures that make no sense; a trace shorter than the warm-up.
+    DoesNotFitError
+        The model does not fit a pool's layout.
+    """
+    from planner.catalog.catalog import Catalog
+    from planner.simulating import simulate_cluster
+    from planner.trial import Arrivals, read_trial
+
+    # A rate or a variability that only a plan's own scenario has does not contradict a replay.
+    trial = read_trial(
+        seeds=seeds, n_requests=n_requests, load=load, replay=replay, repeat=repeat, rates=rates, period=period,
+        policy=policy, routing=routing, chunk_tokens=chunk_tokens, overflow=overflow, failures=failures,
+        has_rate=not {"rate", "rate_per_s"}.isdisjoint(fields), has_cv2="arrival_cv2" in fields,
+    )  # fmt: skip
+    pools, loaded, opened = _cluster_and_scenario(cluster, scenario, catalog, fields)
+    arrivals = Arrivals(loaded, trial, opened or Catalog.default(loaded.catalog))
+    return simulate_cluster(pools, arrivals, trial, progress)
+
+
+def _cluster_and_scenario(
+    cluster: Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    scenario: ScenarioLike | None,
+    catalog: Catalog | Path | Sequence[Path] | None,
+    fields: dict[str, Any],
+) -> tuple[Cluster, Scenario, Catalog | None]:
+    """A given cluster, and the scenario it is to serve without what only matters to a search."""
+    from planner.evaluation import read_cluster, read_cluster_file
 
     if isinstance(cluster, (str, os.PathLike)):
         pools, planned_for = read_cluster_file(cluster)
@@ -120,8 +217,7 @@ def evaluate(
         "max_machines": {}, "max_pools": None, "max_total_machines": None,
         "max_cost_usd_per_hour": None, "max_power_w": None,
     }  # fmt: skip
-    problem = resolve(load_scenario(loaded, **overrides), opened)
-    return evaluate_cluster(problem, pools)
+    return pools, load_scenario(loaded, **overrides), opened
 
 
 def provisioning_map(

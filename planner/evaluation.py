@@ -96,6 +96,27 @@ def read_cluster(source: Cluster | Mapping[str, Any] | list[Any]) -> Cluster:
 def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
     """Predict percentiles, utilisation, cost and headroom of a given cluster.
 
+    Raises
+    ------
+    ScenarioError
+        A prefill pool that can reach no decode pool.
+    """
+    members, routes = members_and_routes(problem, cluster)
+    capacities = [capacity_of(members, routes, problem.need, i) for i in range(len(members))]
+    value = float(sum(pool.count for pool in cluster.pools))
+    report = SolverReport(
+        status="evaluated", solver="none", objective="none", value=value, bound=value, gap=0.0, rounds=0,
+        candidates=len(members), enumeration=None, rows_checked=False,
+    )  # fmt: skip
+    return build_plan(
+        problem, members, routes, capacities, report,
+        spares=[pool.spares for pool in cluster.pools], rejected=[], alternatives=[],
+    )  # fmt: skip
+
+
+def members_and_routes(problem: Problem, cluster: Cluster) -> tuple[list[Member], list[Route]]:
+    """The pools of a given cluster with their layouts, and the ways that requests take through them.
+
     Load is shared as the pools say (`rate_per_s`), or else in proportion to the rate that each can sustain; every
     prefill pool sends to every decode pool that it can reach and that takes from it.
 
@@ -119,16 +140,7 @@ def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
     members = [
         Member(pool.role, c, pool.count, r) for pool, c, r in zip(cluster.pools, configurations, rate, strict=True)
     ]
-    capacities = [capacity_of(members, routes, problem.need, i) for i in range(len(members))]
-    value = float(sum(pool.count for pool in cluster.pools))
-    report = SolverReport(
-        status="evaluated", solver="none", objective="none", value=value, bound=value, gap=0.0, rounds=0,
-        candidates=len(members), enumeration=None, rows_checked=False,
-    )  # fmt: skip
-    return build_plan(
-        problem, members, routes, capacities, report,
-        spares=[pool.spares for pool in cluster.pools], rejected=[], alternatives=[],
-    )  # fmt: skip
+    return members, routes
 
 
 def _configuration(problem: Problem, pool: PoolInput) -> Configuration:
@@ -148,7 +160,8 @@ def _configuration(problem: Problem, pool: PoolInput) -> Configuration:
     if not found:
         raise rejected[0].error
     # The layout that carries most within the objectives at this count; where none carries anything, the quickest.
-    return max(found, key=lambda c: (*_capacity(problem, pool, c), c.label))
+    # One that holds the longest request goes before all that do not.
+    return max(found, key=lambda c: (problem.need.is_held_by(c, pool.role), *_capacity(problem, pool, c), c.label))
 
 
 def _queue(problem: Problem, role: str, c: Configuration) -> PrefillQueue | DecodeQueue | MixedQueue:

@@ -37,6 +37,7 @@ from planner.scenario import Scenario, is_trace_file
 from planner.serving.requests import Lane, Limit, Traffic, reference_latencies
 from planner.workload.library import sizes_of
 from planner.workload.sizes import RequestSizes
+from planner.workload.traces import Trace, read_trace
 
 SIZE_POINTS = 512  # points of the joint size distribution that queues are computed over
 ALL_MACHINES = "all"
@@ -77,8 +78,16 @@ class Problem:
     notes: tuple[str, ...]
 
 
-def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
+def resolve(scenario: Scenario, catalog: Catalog | None = None, trace: Trace | None = None) -> Problem:
     """Look up every name of a scenario and apply its objectives to its traffic.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    catalog : Catalog, optional
+        Left out: the built-in one under the scenario's overlays.
+    trace : Trace, optional
+        The scenario's workload, where it is a file that was read before.
 
     Raises
     ------
@@ -90,7 +99,7 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None) -> Problem:
     catalog = catalog or Catalog.default(scenario.catalog)
     llm = catalog.llm(scenario.model, where="model")
     runtime = catalog.runtime(scenario.runtime, where="runtime")
-    sizes, arrival_cv2, cached, workload_notes = _traffic(scenario, catalog)
+    sizes, arrival_cv2, cached, workload_notes = _traffic(scenario, catalog, trace)
     notes = list(workload_notes)
     if scenario.prompt_output_ratio is not None:
         sizes = sizes.at_ratio(scenario.prompt_output_ratio)
@@ -202,10 +211,10 @@ def _shortcut_notes(shortcuts: Shortcuts) -> list[str]:
     return notes
 
 
-def _traffic(scenario: Scenario, catalog: Catalog) -> tuple[RequestSizes, float, float, list[str]]:
+def _traffic(scenario: Scenario, catalog: Catalog, trace: Trace | None) -> tuple[RequestSizes, float, float, list[str]]:
     """Sizes, variability of arrivals, share of prompt tokens cached, and notes."""
     name = scenario.workload
-    if name in catalog.names(Workload) and not Path(name).is_file():
+    if trace is None and is_catalog_workload(name, catalog):
         if scenario.workload_columns:
             raise ScenarioError(
                 "columns are named of a trace file", where="workload_columns",
@@ -213,11 +222,7 @@ def _traffic(scenario: Scenario, catalog: Catalog) -> tuple[RequestSizes, float,
             )  # fmt: skip
         workload = catalog.workload(name)
         return sizes_of(workload), scenario.arrival_cv2 or workload.arrival_cv2, workload.prefix_cached, []
-    if not is_trace_file(name) and not Path(name).is_file():
-        raise UnknownNameError.of("workload", name, catalog.names(Workload), where="workload")
-    from planner.workload.traces import read_trace
-
-    trace = read_trace(name, columns=scenario.workload_columns)
+    trace = trace or trace_of(scenario, catalog)
     notes = []
     if scenario.arrival_cv2 is None:
         notes.append(
@@ -225,6 +230,27 @@ def _traffic(scenario: Scenario, catalog: Catalog) -> tuple[RequestSizes, float,
             "(--arrival-cv2 makes them burstier)"
         )
     return trace.sizes(), scenario.arrival_cv2 or 1.0, 0.0, notes
+
+
+def is_catalog_workload(name: str, catalog: Catalog) -> bool:
+    """Whether a workload is one of the catalog; a file of that name goes first."""
+    return name in catalog.names(Workload) and not Path(name).is_file()
+
+
+def trace_of(scenario: Scenario, catalog: Catalog) -> Trace:
+    """Read the trace that is a scenario's workload.
+
+    Raises
+    ------
+    UnknownNameError
+        The workload is neither of the catalog nor a file, with near misses.
+    TraceError
+        The file cannot be used.
+    """
+    name = scenario.workload
+    if not is_trace_file(name) and not Path(name).is_file():
+        raise UnknownNameError.of("workload", name, catalog.names(Workload), where="workload")
+    return read_trace(name, columns=scenario.workload_columns)
 
 
 def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:

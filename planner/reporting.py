@@ -100,7 +100,7 @@ def build_plan(
     return Plan(
         planner_version=__version__,
         catalog_digest=problem.catalog.digest()[:16],
-        design=_design_of(members),
+        design=design_of(members),
         model=problem.llm.name,
         runtime=problem.runtime.name,
         precision=scenario.precision or problem.llm.weight_precision,
@@ -278,7 +278,7 @@ def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: 
     return min(one, c.machine.rated_power_w) * member.count + idle * spares
 
 
-def _design_of(members: Sequence[Member]) -> str:
+def design_of(members: Sequence[Member]) -> str:
     by_role = {
         role: sorted({m.configuration.machine.name for m in members if m.role == role})
         for role in ("prefill", "decode", "mixed")
@@ -293,7 +293,7 @@ def _design_of(members: Sequence[Member]) -> str:
 def _alternatives(problem: Problem, solution: Solution) -> list[Alternative]:
     """Best plan of each other design; the homogeneous ones first, then by objective."""
     throughput = problem.scenario.objective == "throughput"
-    chosen = _design_of(solution.members)
+    chosen = design_of(solution.members)
     value = solution.selection.objective
     found = []
     for name, simple in solution.simples.items():

@@ -9,35 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options import (
-    ArrivalOption,
-    CatalogOption,
-    ColumnsOption,
-    DraftOption,
-    ElectricityOption,
     Format,
     FormatOption,
-    KvPrecisionOption,
-    ModelOption,
-    NetworkOption,
     OutputOption,
-    OversubscriptionOption,
-    PrecisionOption,
-    PrefixOption,
-    PricesOption,
-    ProfileOption,
-    PueOption,
     QuietOption,
-    RateOption,
-    RatioOption,
-    ReferenceOption,
-    RegionOption,
-    RuntimeOption,
-    SloOption,
-    TokensPerStepOption,
-    UtilisationOption,
-    WorkloadOption,
     given,
     scenario_option,
+    scenario_options,
 )
 from planner.cli.output import (
     Progress,
@@ -54,18 +32,12 @@ if TYPE_CHECKING:
     from planner.fleet.plan import Plan
 
 
+@scenario_options
 def optimize(
     context: typer.Context,
     scenario: Annotated[
         Path | None, typer.Argument(metavar="SCENARIO.yaml", help="A file with the fields of a scenario.")
     ] = None,
-    slo: SloOption = None,
-    model: ModelOption = None,
-    rate: RateOption = None,
-    workload: WorkloadOption = None,
-    columns: ColumnsOption = None,
-    prompt_output_ratio: RatioOption = None,
-    arrival_cv2: ArrivalOption = None,
     machine: Annotated[
         list[str] | None,
         scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
@@ -87,19 +59,6 @@ def optimize(
             "cost, power, machines or carbon to be least, or throughput to be most within budgets. [default: cost]",
         ),
     ] = None,
-    prefix_cached: PrefixOption = None,
-    tokens_per_step: TokensPerStepOption = None,
-    draft_tokens: DraftOption = None,
-    runtime: RuntimeOption = None,
-    precision: PrecisionOption = None,
-    kv_precision: KvPrecisionOption = None,
-    network: NetworkOption = None,
-    oversubscription: OversubscriptionOption = None,
-    reference_machine: ReferenceOption = None,
-    prices: PricesOption = None,
-    region: RegionOption = None,
-    electricity: ElectricityOption = None,
-    pue: PueOption = None,
     max_cost: Annotated[
         str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h' or '500000 USD/month'.")
     ] = None,
@@ -119,9 +78,6 @@ def optimize(
     spares: Annotated[
         int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
     ] = None,
-    max_utilisation: UtilisationOption = None,
-    profile: ProfileOption = None,
-    catalog: CatalogOption = None,
     solver: Annotated[str | None, scenario_option("--solver", "highs|cbc", "Solver. [default: highs]")] = None,
     time_limit: Annotated[
         str | None,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -166,6 +168,58 @@ OutputOption = Annotated[
     Path | None, typer.Option("--output", metavar="FILE", help="Write to this file, whole or not at all.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+
+
+# What is to be served, and how: options of every command that takes a scenario, in the order of its help.
+_SCENARIO_OPTIONS: dict[str, Any] = {
+    "slo": SloOption,
+    "model": ModelOption,
+    "rate": RateOption,
+    "workload": WorkloadOption,
+    "columns": ColumnsOption,
+    "prompt_output_ratio": RatioOption,
+    "arrival_cv2": ArrivalOption,
+    "prefix_cached": PrefixOption,
+    "tokens_per_step": TokensPerStepOption,
+    "draft_tokens": DraftOption,
+    "runtime": RuntimeOption,
+    "precision": PrecisionOption,
+    "kv_precision": KvPrecisionOption,
+    "network": NetworkOption,
+    "oversubscription": OversubscriptionOption,
+    "reference_machine": ReferenceOption,
+    "prices": PricesOption,
+    "region": RegionOption,
+    "electricity": ElectricityOption,
+    "pue": PueOption,
+    "max_utilisation": UtilisationOption,
+    "profile": ProfileOption,
+    "catalog": CatalogOption,
+}
+
+
+def scenario_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of a scenario that all commands share; it reads them with `given(context)`.
+
+    They come before its `format`, or before its `machine` where it has one: that begins what it looks for.
+    """
+    own = inspect.signature(command, eval_str=True)
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=annotation)
+        for name, annotation in _SCENARIO_OPTIONS.items()
+    ]
+    parameters = list(own.parameters.values())
+    at = list(own.parameters).index("machine" if "machine" in own.parameters else "format")
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> int:
+        return command(**{name: values[name] for name in own.parameters})
+
+    with_options.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*parameters[:at], *shared, *parameters[at:]]
+    )
+    with_options.__annotations__ = {p.name: p.annotation for p in (*parameters, *shared)}
+    return with_options
 
 
 def _quantity(dimension: units.Dimension) -> Callable[[str, str], object]:

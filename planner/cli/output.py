@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from planner.export.text import Dated
 
+EXIT_INTERRUPTED = 130
 _WIDEST = 100  # columns; a table for a wide terminal is no easier to read
 _NARROWEST = 60
 _PATIENCE_S = 0.3  # work that is done sooner shows no progress, so that nothing flickers

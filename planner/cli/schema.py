@@ -10,12 +10,15 @@ from planner.cli.options import OutputOption
 from planner.cli.output import check_output, emit
 from planner.errors import UnknownNameError
 
-NAMES = ("plan", "cluster", "scenario", "estimate")
+NAMES = ("plan", "simulation", "cluster", "scenario", "estimate")
 
 
 def schema(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="plan, cluster, scenario, estimate, or a kind of catalog file.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="plan, simulation, cluster, scenario, estimate, or a kind of catalog file."
+        ),
     ] = "plan",
     output: OutputOption = None,
 ) -> None:
@@ -46,9 +49,11 @@ def schema_of(name: str) -> dict[str, Any]:
         from planner.estimation import Estimate
         from planner.fleet.plan import Cluster, Plan
         from planner.scenario import Scenario
+        from planner.simulation.report import SimulationReport
 
         models: dict[str, type[BaseModel]] = {
             "plan": Plan,
+            "simulation": SimulationReport,
             "cluster": Cluster,
             "scenario": Scenario,
             "estimate": Estimate,

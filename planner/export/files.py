@@ -6,7 +6,9 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from planner.errors import OutputError
 
@@ -31,15 +33,34 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
         What was there before is left as it was.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    with whole_file(path) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path | str) -> Iterator[IO[bytes]]:
+    """A stream to write a file that is too long to hold: it takes its place when the block ends well, and not before.
+
+    Yields
+    ------
+    binary stream
+        Of a new file in the same folder; or of a device or pipe itself, for it cannot be replaced.
+
+    Raises
+    ------
+    OutputError
+        As `write_whole`.
+    """
     shown = str(path)
     target = Path(os.path.realpath(path))
     try:
         mode = _checked_mode(target, shown)
         if mode is not None and not stat.S_ISREG(mode):
             with open(target, "wb") as stream:
-                stream.write(data)
+                yield stream
             return
-        _replace(target, data, mode)
+        with _replacing(target, mode) as stream:
+            yield stream
     except OSError as error:
         raise OutputError(f"cannot write: {error.strerror or error}", where=shown, fix="choose another file") from None
 
@@ -80,11 +101,12 @@ def _checked_mode(target: Path, shown: str) -> int | None:
     return mode
 
 
-def _replace(target: Path, data: bytes, mode: int | None) -> None:
+@contextlib.contextmanager
+def _replacing(target: Path, mode: int | None) -> Iterator[IO[bytes]]:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())

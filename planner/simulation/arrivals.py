@@ -57,6 +57,15 @@ class Requests:
     def __len__(self) -> int:
         return int(self.arrival_s.size)
 
+    def first(self, n: int) -> Requests:
+        """The first `n` requests; all, if there are fewer."""
+        return self if n >= len(self) else Requests(self.arrival_s[:n], self.prompt_tokens[:n], self.output_tokens[:n])
+
+    @property
+    def n_together(self) -> int:
+        """Requests that arrived at the same time as the one before them."""
+        return int((self.arrival_s[1:] == self.arrival_s[:-1]).sum())
+
     @property
     def rate_per_s(self) -> float:
         """Mean arrivals over the whole [requests/s]; infinite if all came at once."""
@@ -77,7 +86,9 @@ def requests_of(arrival_s: ArrayLike, prompt_tokens: ArrayLike, output_tokens: A
     return Requests(np.asarray(arrival_s, dtype=float), prompt, output)
 
 
-def replay(trace: Trace, *, rate_per_s: float | None = None, repeat: int = 1) -> Requests:
+def replay(
+    trace: Trace, *, rate_per_s: float | None = None, repeat: int = 1, n_requests: int | None = None
+) -> Requests:
     """The requests of a trace with its own timestamps, or rescaled in time to a rate.
 
     Parameters
@@ -87,16 +98,18 @@ def replay(trace: Trace, *, rate_per_s: float | None = None, repeat: int = 1) ->
         Mean rate to stretch or squeeze the timestamps to: silences and bursts stay, longer or shorter [requests/s].
     repeat : int
         How many times the trace is played, one after the other, a mean gap apart.
+    n_requests : int, optional
+        Only so many of the requests, from the start.
 
     Raises
     ------
     ScenarioError
-        A trace without timestamps; to rescale, one without duration.
+        A trace without timestamps; to rescale or repeat, one without duration.
     """
     if trace.arrival_s is None:
         raise ScenarioError(
             "the trace has no timestamps to replay", where=str(trace.path),
-            fix="draw arrivals at a rate, with the sizes of the trace",
+            fix="name their column with --columns timestamp=.., or leave --replay out and draw arrivals",
         )  # fmt: skip
     if repeat < 1:
         raise ScenarioError("a trace is played at least once", where="repeat", value=repeat)
@@ -109,8 +122,10 @@ def replay(trace: Trace, *, rate_per_s: float | None = None, repeat: int = 1) ->
             arrival = arrival * (own / rate_per_s)
             own = rate_per_s
         period = arrival[-1] - arrival[0] + 1.0 / own
-        arrival = np.concatenate([arrival + k * period for k in range(repeat)])
-    return requests_of(arrival, np.tile(trace.prompt_tokens, repeat), np.tile(trace.output_tokens, repeat))
+        arrival = (arrival + period * np.arange(repeat)[:, None]).ravel()
+    once = requests_of(trace.arrival_s, trace.prompt_tokens, trace.output_tokens)
+    requests = Requests(arrival, np.tile(once.prompt_tokens, repeat), np.tile(once.output_tokens, repeat))
+    return requests if n_requests is None else requests.first(n_requests)
 
 
 def draw_requests(
@@ -131,39 +146,58 @@ def draw_requests(
     """
     if not rate_per_s > 0 or not np.isfinite(rate_per_s):
         raise ScenarioError("requests come at a positive rate", where="rate", value=rate_per_s)
-    if not arrival_cv2 >= 0 or not np.isfinite(arrival_cv2):
-        raise ScenarioError("variability cannot be negative", where="arrival_cv2", value=arrival_cv2)
     rng = np.random.default_rng(seed)
     arrival = np.empty(n_requests)
     last = 0.0
     for start in range(0, n_requests, _AT_ONCE):
         part = arrival[start : start + _AT_ONCE]
-        if arrival_cv2 == 0:
-            part[:] = 1.0 / rate_per_s
-        else:
-            part[:] = rng.gamma(1.0 / arrival_cv2, arrival_cv2 / rate_per_s, part.size)
-        np.cumsum(part, out=part)
+        np.cumsum(_gaps(rng, part.size, 1.0 / rate_per_s, arrival_cv2), out=part)
         part += last
         last = float(part[-1])
     return Requests(arrival, *_draw_sizes(sizes, n_requests, rng))
 
 
 def draw_requests_at_rates(
-    sizes: RequestSizes, rates_per_s: Sequence[float], period_s: float, *, seed: int = 0
+    sizes: RequestSizes, rates_per_s: Sequence[float], period_s: float, *, arrival_cv2: float = 1.0, seed: int = 0
 ) -> Requests:
-    """Draw Poisson requests whose rate is constant over each period of `period_s` seconds."""
-    if not period_s > 0:
-        raise ScenarioError("periods last some time", where="period", value=period_s)
+    """Draw requests whose rate is constant over each period of `period_s` seconds.
+
+    Notes
+    -----
+    Gaps of mean 1 and variability `arrival_cv2` follow each other in expected arrivals, and the time of each arrival is
+    when the rate has added up to it. With a variability of 1 that is the Poisson process of these rates.
+    """
+    check_rates(rates_per_s, period_s)
+    expected = np.concatenate([[0.0], np.cumsum(np.asarray(rates_per_s, dtype=float) * period_s)])
+    rng = np.random.default_rng(seed)
+    parts: list[Floats] = []
+    last = 0.0
+    while last < expected[-1]:
+        gaps = _gaps(rng, int(min(1.1 * (expected[-1] - last) + 100.0, _AT_ONCE)), 1.0, arrival_cv2)
+        parts.append(last + np.cumsum(gaps))
+        last = float(parts[-1][-1])
+    at = np.concatenate(parts)
+    at = at[at < expected[-1]]
+    arrival = np.interp(at, expected, period_s * np.arange(expected.size))
+    return Requests(arrival, *_draw_sizes(sizes, arrival.size, rng))
+
+
+def check_rates(rates_per_s: Sequence[float], period_s: float) -> None:
+    """Raise `ScenarioError` unless requests can come at these rates, each for a period."""
+    if not period_s > 0 or not np.isfinite(period_s):
+        raise ScenarioError("periods last some time", where="period", value=f"{period_s:g} s", rule="above 0 s")
     for rate in rates_per_s:
         if not rate >= 0 or not np.isfinite(rate):
-            raise ScenarioError("a rate cannot be negative", where="rates", value=rate)
-    rng = np.random.default_rng(seed)
-    times = [
-        np.sort(rng.uniform(i * period_s, (i + 1) * period_s, rng.poisson(rate * period_s)))
-        for i, rate in enumerate(rates_per_s)
-    ]
-    arrival = np.concatenate(times) if times else np.zeros(0)
-    return Requests(arrival, *_draw_sizes(sizes, arrival.size, rng))
+            raise ScenarioError("a rate cannot be negative", where="rates", value=f"{rate:g}/s", rule="0/s or more")
+    if not any(rate > 0 for rate in rates_per_s):
+        raise ScenarioError("no request comes at these rates", where="rates", rule="at least one above 0/s")
+
+
+def _gaps(rng: np.random.Generator, n: int, mean_s: float, cv2: float) -> Floats:
+    """Gamma gaps of a mean and a squared coefficient of variation; 0 is even."""
+    if not cv2 >= 0 or not np.isfinite(cv2):
+        raise ScenarioError("variability cannot be negative", where="arrival_cv2", value=cv2)
+    return np.full(n, mean_s) if cv2 == 0 else rng.gamma(1.0 / cv2, cv2 * mean_s, n)
 
 
 def _draw_sizes(sizes: RequestSizes, n: int, rng: np.random.Generator) -> tuple[Ints, Ints]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from planner.errors import ScenarioError
 from planner.fleet.candidate import Requirement
@@ -17,6 +18,7 @@ from planner.simulation.outcome import Outcome
 from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire, check_cluster
 from planner.simulation.steps import StepTable, tabulate
 from planner.simulation.summary import Simulated, summarise
+from planner.units import format_time
 from planner.workload.sizes import RequestSizes
 
 __all__ = ["ClusterSimulation", "Simulated"]
@@ -122,6 +124,7 @@ class ClusterSimulation:
         policy: Policy | None = None,
         failures: Sequence[Failure] = (),
         seed: int = 0,
+        n_samples: int = 0,
         progress: Callable[[int, float], None] | None = None,
     ) -> Outcome:
         """Simulate given requests, such as those of a trace.
@@ -133,7 +136,7 @@ class ClusterSimulation:
         """
         return simulate_requests(
             self._lanes(int(requests.prompt_tokens.max())), self._ways, self._wires, requests,
-            policy=policy or Policy(), failures=failures, seed=seed, progress=progress,
+            policy=policy or Policy(), failures=failures, seed=seed, n_samples=n_samples, progress=progress,
         )  # fmt: skip
 
     def simulate(
@@ -167,39 +170,87 @@ class ClusterSimulation:
             After Ctrl-C of what was simulated until then, marked `interrupted`.
         """
         rate = sum(route.rate_per_s for route in self.routes) * load
+        cv2 = self.need.traffic.arrival_cv2
+
+        def draw(seed: int) -> Requests:
+            return draw_requests(self.sizes, rate, n_requests, arrival_cv2=cv2, seed=seed)
+
+        return self.simulate_drawn(draw, seeds=seeds, policy=policy, failures=failures, progress=progress)
+
+    def simulate_drawn(
+        self,
+        draw: Callable[[int], Requests],
+        *,
+        seeds: Sequence[int],
+        policy: Policy | None = None,
+        failures: Sequence[Failure] = (),
+        stationary: bool = True,
+        n_samples: int = 0,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Simulated:
+        """Simulate the requests that `draw` gives for each seed.
+
+        Parameters
+        ----------
+        draw : callable
+            Requests of a seed.
+        seeds, policy, failures, progress : as `simulate` takes them
+        stationary : bool
+            Whether they come at one rate throughout; see `summarise`.
+        n_samples : int
+            Points of the timeline of the first run.
+        """
         outcomes: list[Outcome] = []
-        clock = _Clock(n_requests, len(seeds), progress)
+        clock = _Clock(len(seeds), progress)
+        interrupted = False
         for seed in seeds:
-            requests = draw_requests(self.sizes, rate, n_requests, arrival_cv2=self.need.traffic.arrival_cv2, seed=seed)
-            tell = clock.of_seed(seed, len(outcomes))
-            outcomes.append(self.run(requests, policy=policy, failures=failures, seed=seed, progress=tell))
+            try:
+                requests = draw(seed)
+            except KeyboardInterrupt:
+                if not outcomes:
+                    raise
+                interrupted = True
+                break
+            tell = clock.of_run(seed, len(outcomes), len(requests))
+            outcomes.append(
+                self.run(
+                    requests, policy=policy, failures=failures, seed=seed, progress=tell,
+                    n_samples=0 if outcomes else n_samples,
+                )
+            )  # fmt: skip
             if outcomes[-1].interrupted:
                 break
-        return self.summarise(outcomes)
+        progress("computing percentiles")
+        simulated = self.summarise(outcomes, stationary=stationary)
+        return replace(simulated, interrupted=True) if interrupted else simulated
 
-    def summarise(self, outcomes: Sequence[Outcome]) -> Simulated:
+    def summarise(self, outcomes: Sequence[Outcome], *, stationary: bool = True) -> Simulated:
         """Percentiles of several runs, warm-up removed, and whether the objectives are met."""
-        return summarise(outcomes, self.members, self.need, self.reference, self.power)
+        return summarise(outcomes, self.members, self.need, self.reference, self.power, stationary=stationary)
 
 
 class _Clock:
     """How long a simulation still takes, from how long it took so far."""
 
-    def __init__(self, n_requests: int, n_runs: int, say: Callable[[str], None]) -> None:
-        self._n, self._runs, self._say = n_requests, n_runs, say
+    def __init__(self, n_runs: int, say: Callable[[str], None]) -> None:
+        self._runs, self._say = n_runs, say
         self._start = time.monotonic()
         self._said = self._start
 
-    def of_seed(self, seed: int, runs_done: int) -> Callable[[int, float], None]:
+    def of_run(self, seed: int, runs_done: int, n_requests: int) -> Callable[[int, float], None]:
         def tell(done: int, now_s: float) -> None:
             now = time.monotonic()
             if now - self._said < _SAY_EVERY_S or not done:
                 return
             self._said = now
-            share = (runs_done * self._n + done) / (self._runs * self._n)
+            share = (runs_done * n_requests + done) / (self._runs * n_requests)
             left_s = (now - self._start) * (1.0 - share) / share
+            left = f"{left_s:.0f} s" if left_s < 120 else format_time(left_s)
+            run = f", run {runs_done + 1} of {self._runs}" if self._runs > 1 else ""
+            # The estimate first: a narrow terminal cuts the rest.
             self._say(
-                f"simulating seed {seed}: {done:,} of {self._n:,} requests, {now_s:,.0f} s, about {left_s:,.0f} s left"
+                f"simulating, about {left} left: {done:,} of {n_requests:,} requests{run} (seed {seed}), "
+                f"{format_time(now_s)} of traffic"
             )
 
         return tell

@@ -29,7 +29,7 @@ from planner.simulation.specification import (
 
 __all__ = ["Failure", "LaneSpec", "Outcome", "Policy", "Wire", "simulate_requests"]
 
-_BOUNDARY, _JOIN, _FAIL, _REPAIR = range(4)  # kinds of events
+_BOUNDARY, _JOIN, _FAIL, _REPAIR, _SAMPLE = range(5)  # kinds of events
 _ARRIVALS_AT_ONCE = 20_000
 
 
@@ -42,6 +42,7 @@ def simulate_requests(
     policy: Policy = Policy(),  # noqa: B008 - frozen
     failures: Sequence[Failure] = (),
     seed: int = 0,
+    n_samples: int = 0,
     progress: Callable[[int, float], None] | None = None,
 ) -> Outcome:
     """Simulate requests on a cluster.
@@ -58,6 +59,9 @@ def simulate_requests(
     failures : sequence of Failure
     seed : int
         Of the choice among ways.
+    n_samples : int
+        At how many times, evenly up to the last arrival, the integrals of the pools are read for a timeline; this
+        changes nothing else.
     progress : callable, optional
         Called every 20,000 arrivals with the number so far and the simulated time [s].
 
@@ -73,7 +77,7 @@ def simulate_requests(
     """
     check_cluster(lanes, ways)
     check_failures(lanes, ways, failures)
-    return _Simulation(lanes, ways, wires, requests, policy, failures, seed).run(progress)
+    return _Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples).run(progress)
 
 
 class _Simulation:
@@ -88,6 +92,7 @@ class _Simulation:
         policy: Policy,
         failures: Sequence[Failure],
         seed: int,
+        n_samples: int = 0,
     ) -> None:
         self._specs, self._ways, self._wires, self._requests, self._policy = lanes, ways, wires, requests, policy
         self._records = records = Records(requests)
@@ -108,12 +113,16 @@ class _Simulation:
         self._too_large = _too_large(lanes, ways, self._way_of, requests, policy.overflow)
         self._n_restarted = self._n_overflowed = self._n_waited = 0
         self._lost = np.zeros((self._n_pools, 6))  # integrals of lanes that failed
-        self._number = len(failures) * 2
+        self._number = len(failures) * 2 + n_samples
         self._heap: list[tuple[float, int, int, int, int]] = []
         for n, failure in enumerate(failures):
             self._heap.append((failure.at_s, 2 * n, _FAIL, failure.machine, 0))
             if failure.repaired_s < inf:
                 self._heap.append((failure.repaired_s, 2 * n + 1, _REPAIR, failure.machine, 0))
+        times = np.linspace(0.0, float(requests.arrival_s[-1]), n_samples + 1)[1:].tolist()
+        self._heap += [(t, 2 * len(failures) + n, _SAMPLE, 0, 0) for n, t in enumerate(times)]
+        self._sample_s: list[float] = [0.0] if n_samples else []
+        self._samples = [np.zeros((self._n_pools, 6))] if n_samples else []
         heapify(self._heap)
 
     def _new_lane(self, i: int) -> Lane:
@@ -149,6 +158,9 @@ class _Simulation:
                             self._join(b, a, now)
                     elif r == n and not self._prompt_lane and not self._decode_lane:
                         break
+                    elif kind == _SAMPLE:
+                        self._sample_s.append(now)
+                        self._samples.append(self._integrals(now))
                     elif kind == _FAIL:
                         self._fail(a, now)
                     else:
@@ -176,6 +188,9 @@ class _Simulation:
             horizon, totals = now, self._integrals(now)
         else:
             horizon, totals = float(requests.arrival_s[-1]), at_last_arrival
+        if not interrupted:
+            # Failures and repairs may be due later than everything else.
+            now = max(horizon, float(np.nanmax(np.frombuffer(self._records.finish))) if len(skip) < n else horizon)
         return self._outcome(totals, r, horizon, now, interrupted)
 
     def _integrals(self, t: float) -> np.ndarray:
@@ -201,6 +216,8 @@ class _Simulation:
             pool_context_token_s=totals[:, 3],
             pool_kv_token_s=totals[:, 4],
             pool_prompt_tokens=totals[:, 5],
+            sample_s=np.array(self._sample_s),
+            samples=np.array(self._samples).reshape(-1, self._n_pools, 6),
             n_restarted=self._n_restarted,
             n_overflowed=self._n_overflowed,
             n_waited_for_memory=self._n_waited,

@@ -49,6 +49,10 @@ class Outcome:
         Integral of the KV tokens reserved, and of the context of the sequences decoding [token s].
     pool_prompt_tokens : ndarray, shape (p,)
         Prompt tokens computed.
+    sample_s : ndarray, shape (k,)
+        Times from 0 at which the integrals were read while the simulation ran [s]; empty unless it was asked to.
+    samples : ndarray, shape (k, p, 6)
+        The integrals of each pool at those times, in the order busy, prompts, batch, context, KV memory, prompt tokens.
     n_restarted, n_overflowed, n_waited_for_memory : int
         Requests begun again because a machine failed, sent to the other pool, or held up before decoding for want of
         KV memory.
@@ -77,6 +81,8 @@ class Outcome:
     pool_kv_token_s: np.ndarray
     pool_context_token_s: np.ndarray
     pool_prompt_tokens: np.ndarray
+    sample_s: np.ndarray
+    samples: np.ndarray
     n_restarted: int
     n_overflowed: int
     n_waited_for_memory: int

@@ -1,26 +1,23 @@
-"""A simulation as a flat, JSON-ready result, and its requests as rows."""
+"""What a simulation says, ready for JSON: `planner simulate --format json` prints a `SimulationReport`.
+
+`SIMULATION_SCHEMA_VERSION` rises when a field changes its meaning or goes away; new fields may come without notice.
+Quantities are base-unit numbers with the unit in the field's name or its description.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from planner.fleet.candidate import Requirement
-from planner.fleet.prediction import Member
+from planner.errors import ScenarioError
 from planner.simulation.outcome import Outcome
-from planner.simulation.specification import Policy
 from planner.simulation.statistics import Interval
-from planner.simulation.summary import METRICS, Simulated, values_of
 
-REQUEST_COLUMNS = (
-    "run", "request", "arrival_s", "prompt_tokens", "output_tokens", "status", "queueing_s", "ttft_s", "transfer_s",
-    "tbt_s", "largest_gap_s", "e2e_s",
-)  # fmt: skip
-_ROWS_AT_ONCE = 50_000
+SIMULATION_SCHEMA_VERSION = "1.0"
+ArrivalKind = Literal["poisson", "gamma", "rates", "replay"]
 
 
 def _known(value: object) -> object:
@@ -32,7 +29,7 @@ Number = Annotated[float | None, BeforeValidator(_known)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class IntervalReport(_Model):
@@ -47,9 +44,30 @@ class IntervalReport(_Model):
         """From an interval of the statistics."""
         return cls(value=float(interval.value), low=float(interval.low), high=float(interval.high))
 
+    @classmethod
+    def unknown(cls) -> IntervalReport:
+        """Where nothing can be said."""
+        return cls(value=None, low=None, high=None)
+
+
+class PercentileReport(IntervalReport):
+    """A simulated percentile beside what the queueing formulas predict."""
+
+    predicted: Number = Field(description="By the formulas, in the same unit; None where they say nothing.")
+    prediction_error: Number = Field(
+        description="Predicted over simulated, less 1: above 0 the formula is pessimistic."
+    )
+
+    @classmethod
+    def beside(cls, interval: Interval | None, predicted: float | None) -> PercentileReport:
+        """From an interval, None if the cluster was unstable, and the prediction."""
+        measured = IntervalReport.unknown() if interval is None else IntervalReport.of(interval)
+        error = predicted / measured.value - 1.0 if predicted is not None and measured.value else None
+        return cls(**measured.model_dump(), predicted=predicted, prediction_error=error)
+
 
 class LatencyReport(_Model):
-    """One latency of the requests after the warm-up [s].
+    """One latency of the requests after the warm-up [s]; all None if the cluster was unstable.
 
     `metric` is `ttft`, `tbt` (mean time between the tokens of a request), `e2e`, `largest_gap` (longest time between
     two tokens), `queueing` (arrival to start of the prompt) or `transfer` (of the KV cache).
@@ -57,183 +75,172 @@ class LatencyReport(_Model):
 
     metric: str
     mean: IntervalReport
-    p50: IntervalReport
-    p90: IntervalReport
-    p99: IntervalReport
+    p50: PercentileReport
+    p90: PercentileReport
+    p99: PercentileReport
 
 
 class ObjectiveReport(_Model):
-    """One objective: its value in `unit`, the share of requests that miss its limit, and the share that may."""
+    """One objective: its percentile in `unit`, the share of requests that miss its limit, and the share that may."""
 
-    objective: str
-    unit: str = Field(description="s, or x for a slowdown.")
+    objective: str = Field(description="Canonical text, such as ttft.p99=1s.")
+    metric: Literal["ttft", "tbt", "e2e"]
+    percentile: float
+    unit: Literal["s", "x"] = Field(description="Seconds, or a slowdown against the reference machine.")
     limit: float
-    value: IntervalReport
-    late: IntervalReport
+    simulated: PercentileReport
+    late: IntervalReport = Field(description="Share of requests beyond the limit; too large ones are beyond it.")
     allowed: float
-    met: bool
+    met: bool = Field(description="Whether the upper confidence limit of `late` is within `allowed`, and it is stable.")
 
 
 class PoolReport(_Model):
-    """One pool over the simulated time."""
+    """One pool over the simulated time, up to the last arrival."""
 
     role: str
     machine: str
     layout: str
     count: int
-    busy: float = Field(description="Share of time that its lanes had work.")
-    prompt_share: float = Field(description="Share of time that its lanes computed prompts.")
-    batch: float = Field(description="Sequences decoding on a lane, on average.")
-    memory_used: float = Field(description="Mean share of its KV memory that was reserved.")
-    power_w: Number = Field(description="Mean power of all its machines [W]; None if not computed.")
+    busy: Number = Field(description="Share of time that its lanes had work.")
+    prompt_share: Number = Field(description="Share of time that its lanes computed prompts.")
+    batch: Number = Field(description="Sequences decoding on a lane, on average.")
+    memory_used: Number = Field(description="Mean share of its KV memory that was reserved.")
+    power_w: Number = Field(description="Mean power of all its machines [W].")
     energy_j: Number = Field(description="Over the simulated time, all runs together [J].")
+
+
+class ArrivalReport(_Model):
+    """How requests came."""
+
+    kind: ArrivalKind
+    rate_per_s: float = Field(description="Mean over a run, the load multiple included [requests/s].")
+    cv2: float = Field(description="Squared coefficient of variation of the gaps; of a replay, as its trace has it.")
+    rates_per_s: tuple[float, ...] = Field(description="Of each period, where the rate changes [requests/s].")
+    period_s: float | None = Field(description="How long each of those rates lasts [s].")
+    rescaled: bool = Field(description="Of a replay: whether its timestamps were stretched to a rate.")
+    repeat: int = Field(description="How often the trace is played.")
+
+
+class FailureReport(_Model):
+    """A machine that stopped."""
+
+    machine: str = Field(description="Pool and number, such as decode:0.")
+    at_s: float
+    repaired_s: float | None = Field(description="When it came back [s]; None if it did not.")
+
+
+class DistributionReport(_Model):
+    """Quantiles of one latency after the warm-up, all runs together: `values_s[i]` at `shares[i]`."""
+
+    metric: str
+    shares: tuple[float, ...]
+    values_s: tuple[float, ...]
+
+
+class PoolTimeline(_Model):
+    """One pool in each interval of a timeline."""
+
+    role: str
+    machine: str
+    busy: tuple[Number, ...]
+    batch: tuple[Number, ...] = Field(description="Sequences decoding on a lane.")
+    memory_used: tuple[Number, ...] = Field(description="Share of KV memory reserved.")
+
+
+class TimelineReport(_Model):
+    """The first run, interval by interval of equal length; requests by the time they arrived. Warm-up included."""
+
+    seed: int
+    start_s: tuple[float, ...]
+    interval_s: float
+    arrivals_per_s: tuple[float, ...]
+    queueing_mean_s: tuple[Number, ...]
+    ttft_p50_s: tuple[Number, ...]
+    ttft_p99_s: tuple[Number, ...]
+    pools: tuple[PoolTimeline, ...]
 
 
 class SimulationReport(_Model):
     """Everything a simulation says, ready for JSON."""
 
-    stable: bool = Field(description="False: latency grew throughout, and its percentiles depend on the run's length.")
-    enough: bool = Field(description="Whether enough requests were left after the warm-up to say anything.")
-    interrupted: bool = Field(description="True: stopped before all requests were done; a valid part.")
-    seeds: tuple[int, ...]
-    load: float = Field(description="Multiple of the planned rate.")
+    schema_version: str = SIMULATION_SCHEMA_VERSION
+    planner_version: str
+    catalog_digest: str
+    design: str
+    model: str
+    runtime: str
+    precision: str
+    workload: str
+    arrivals: ArrivalReport
+    load: float = Field(description="Multiple of the rate asked for.")
+    policy_name: str
     policy: dict[str, Any]
-    n_requests: int
+    failures: tuple[FailureReport, ...]
+    seeds: tuple[int, ...] = Field(description="One run each.")
+    meets_objectives: bool
+    stable: bool = Field(
+        description="False: latency grew throughout, so percentiles would only say how long a run was."
+    )
+    interrupted: bool = Field(description="True: stopped before all requests were done; a valid part.")
+    n_requests: int = Field(description="Arrived, all runs together.")
     n_counted: int = Field(description="Requests that ended, after the warm-up.")
+    warm_up_requests: tuple[int, ...] = Field(description="At the start of each run, not counted.")
+    n_unfinished: int = Field(description="In flight when the simulation was interrupted.")
     n_too_large: int = Field(description="Requests that no machine on their way can hold; they miss every objective.")
     too_large: tuple[str, ...] = Field(description="The first of them, as `run 1 request 17: 9000 + 200 tokens`.")
-    n_overflowed: int
-    n_restarted: int
-    n_waited_for_memory: int
-    simulated_s: float
+    n_overflowed: int = Field(description="Requests sent to the other pool.")
+    n_restarted: int = Field(description="Begun again because a machine failed.")
+    n_waited_for_memory: int = Field(description="Held up before decoding for want of KV memory.")
+    n_together: int = Field(description="Arrived at the same time as the request before them.")
+    simulated_s: float = Field(description="Time from the first arrival on to the last, all runs together [s].")
+    power_w: Number = Field(description="Mean power of all machines [W].")
+    energy_j: Number = Field(description="Over the simulated time, all runs together [J].")
+    energy_per_request_j: Number
     latencies: tuple[LatencyReport, ...]
     objectives: tuple[ObjectiveReport, ...]
     pools: tuple[PoolReport, ...]
+    distributions: tuple[DistributionReport, ...]
+    timeline: TimelineReport | None
+    step_time_error: float = Field(description="Largest stated error of the step times used, as a fraction.")
     notes: tuple[str, ...]
+    scenario: dict[str, Any] = Field(description="What was asked for, defaults filled in.")
+
+    _outcomes: tuple[Outcome, ...] = PrivateAttr(default=())
 
     def to_records(self) -> list[dict[str, Any]]:
         """Latencies, objectives and pools as flat rows for a sheet; `kind` says which a row is."""
         rows: list[dict[str, Any]] = []
         for latency in self.latencies:
             for name in ("mean", "p50", "p90", "p99"):
-                interval: IntervalReport = getattr(latency, name)
-                rows.append({"kind": "latency", "name": f"{latency.metric} {name}"} | interval.model_dump())
+                measured: IntervalReport = getattr(latency, name)
+                row = {"kind": "latency", "name": f"{latency.metric} {name}", "unit": "s"}
+                rows.append(row | {"predicted": None, "prediction_error": None} | measured.model_dump())
         for objective in self.objectives:
             rows.append(
-                {"kind": "objective", "name": objective.objective}
-                | objective.value.model_dump()
-                | {"limit": objective.limit, "unit": objective.unit, "late": objective.late.value, "met": objective.met}
+                {"kind": "objective", "name": objective.objective, "unit": objective.unit}
+                | objective.simulated.model_dump()
+                | {"limit": objective.limit, "late": objective.late.value, "late_high": objective.late.high}
+                | {"allowed": objective.allowed, "met": objective.met}
             )
         for pool in self.pools:
-            values = pool.model_dump(exclude={"role", "machine"})
-            rows.append({"kind": "pool", "name": f"{pool.role} {pool.machine}"} | values)
+            rows.append({"kind": "pool", "name": f"{pool.role} {pool.machine}"} | pool.model_dump())
         return rows
 
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Times of every request, one `Outcome` a run, while the report is still in the process that made it.
 
-def simulation_report(
-    simulated: Simulated,
-    members: Sequence[Member],
-    need: Requirement,
-    *,
-    seeds: Sequence[int] = (),
-    load: float = 1.0,
-    policy: Policy | None = None,
-) -> SimulationReport:
-    """The report of a simulation of `members`, held against the objectives of `need`."""
-    power = simulated.power_w or [float("nan")] * len(members)
-    objectives = [
-        ObjectiveReport(
-            objective=str(limit.objective),
-            unit="s" if limit.objective.limit_s is not None else "x",
-            limit=limit.value,
-            value=IntervalReport.of(value),
-            late=IntervalReport.of(late),
-            allowed=limit.allowed,
-            met=met,
-        )
-        for limit, value, late, met in zip(
-            need.limits, simulated.objectives, simulated.late, simulated.met, strict=True
-        )
-    ]
-    pools = [
-        PoolReport(
-            role=m.role, machine=m.configuration.machine.name, layout=m.configuration.layout.label, count=m.count,
-            busy=simulated.busy[i], prompt_share=simulated.prompt_share[i], batch=simulated.batch[i],
-            memory_used=simulated.memory_used[i], power_w=power[i], energy_j=power[i] * simulated.simulated_s,
-        )
-        for i, m in enumerate(members)
-    ]  # fmt: skip
-    latencies = [
-        LatencyReport(
-            metric=metric,
-            mean=IntervalReport.of(simulated.means[metric]),
-            p50=IntervalReport.of(simulated.percentiles[metric, 50.0]),
-            p90=IntervalReport.of(simulated.percentiles[metric, 90.0]),
-            p99=IntervalReport.of(simulated.percentiles[metric, 99.0]),
-        )
-        for metric in METRICS
-    ]
-    return SimulationReport(
-        stable=simulated.stable, enough=simulated.enough, interrupted=simulated.interrupted, seeds=tuple(seeds),
-        load=load, policy=_policy_record(policy or Policy()), n_requests=simulated.n_requests,
-        n_counted=simulated.n_counted, n_too_large=simulated.n_too_large,
-        too_large=tuple(_too_large(simulated.outcomes)), n_overflowed=simulated.n_overflowed,
-        n_restarted=simulated.n_restarted,
-        n_waited_for_memory=simulated.n_waited_for_memory, simulated_s=simulated.simulated_s,
-        latencies=tuple(latencies), objectives=tuple(objectives), pools=tuple(pools), notes=tuple(_notes(simulated)),
-    )  # fmt: skip
+        Raises
+        ------
+        ScenarioError
+            The report was read from a file: that has no single requests.
+        """
+        if not self._outcomes:
+            raise ScenarioError("a report that was read from a file has no single requests", fix="simulate again")
+        return self._outcomes
 
+    def request_records(self) -> Iterator[dict[str, Any]]:
+        """One flat dict a request: arrival, sizes, status, and its latencies in seconds."""
+        from planner.simulation.request_rows import request_records
 
-def _policy_record(policy: Policy) -> dict[str, Any]:
-    return {name: getattr(policy, name) for name in policy.__dataclass_fields__}
-
-
-def _too_large(outcomes: Sequence[Outcome], most: int = 5) -> list[str]:
-    named = [
-        f"run {run} request {r}: {o.requests.prompt_tokens[r]} + {o.requests.output_tokens[r]} tokens"
-        for run, o in enumerate(outcomes, start=1)
-        for r in o.too_large[:most].tolist()
-    ]
-    return named[:most]
-
-
-def _notes(simulated: Simulated) -> list[str]:
-    notes = []
-    if not simulated.stable:
-        notes.append("unstable: latency grew throughout, so percentiles only say how long the run was")
-    if not simulated.enough:
-        notes.append(
-            f"{simulated.n_counted} requests ended after the warm-up, too few to judge an objective; simulate more"
-        )
-    if simulated.interrupted:
-        notes.append("interrupted: percentiles are of the requests that had ended")
-    if simulated.n_too_large:
-        notes.append(f"{simulated.n_too_large:,} requests are larger than the KV memory of the machines on their way")
-    return notes
-
-
-def request_rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[Any, ...]]:
-    """One row a request with the columns of `REQUEST_COLUMNS`, in order of arrival.
-
-    Yields
-    ------
-    tuple
-        Times in seconds, None where a request has none; `status` is `done`, `in flight` or `too large`. Computed in
-        chunks, so that ten million rows need no memory of their own.
-    """
-    for run, outcome in enumerate(outcomes, start=1):
-        n = outcome.n_arrived
-        columns = {metric: values_of(outcome, metric) for metric in METRICS}
-        too_large = np.zeros(n, dtype=bool)
-        too_large[outcome.too_large] = True
-        for start in range(0, n, _ROWS_AT_ONCE):
-            part = slice(start, min(start + _ROWS_AT_ONCE, n))
-            done = np.isfinite(columns["e2e"][part])
-            texts = np.where(too_large[part], "too large", np.where(done, "done", "in flight"))
-            values = {name: [_known(v) for v in column[part].tolist()] for name, column in columns.items()}
-            yield from zip(
-                [run] * (part.stop - part.start), range(part.start, part.stop),
-                outcome.requests.arrival_s[part].tolist(), outcome.requests.prompt_tokens[part].tolist(),
-                outcome.requests.output_tokens[part].tolist(), texts.tolist(), values["queueing"], values["ttft"],
-                values["transfer"], values["tbt"], values["largest_gap"], values["e2e"], strict=True,
-            )  # fmt: skip
+        return request_records(self.outcomes)

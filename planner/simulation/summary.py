@@ -61,11 +61,15 @@ class Simulated:
         Mean power of each pool [W]; None where the simulation was not told how to compute it.
     growing : tuple of str
         Which of `ttft` and `e2e` grew throughout a run: work is piling up before the first token, or after it.
+    stationary : bool
+        Whether requests came at one rate throughout.
     enough : bool
         Whether enough requests were left after the warm-up to say anything.
     n_requests : int
         Arrived in all; `n_counted` of them finished and after the warm-up.
     n_counted : int
+    warm_up : list of int
+        Requests at the start of each run that are not counted.
     n_too_large : int
         Requests that the cluster can never hold.
     n_overflowed, n_restarted, n_waited_for_memory : int
@@ -87,9 +91,11 @@ class Simulated:
     memory_used: list[float]
     power_w: list[float] | None
     growing: tuple[str, ...]
+    stationary: bool
     enough: bool
     n_requests: int
     n_counted: int
+    warm_up: list[int]
     n_too_large: int
     n_overflowed: int
     n_restarted: int
@@ -99,12 +105,22 @@ class Simulated:
 
     @property
     def stable(self) -> bool:
-        """Whether latencies had stopped growing."""
-        return not self.growing
+        """Whether latencies had stopped growing; where the load itself changes over a run, growing says nothing."""
+        return not (self.growing and self.stationary)
 
     def without_requests(self) -> Simulated:
         """The same without the times of single requests, which take the memory."""
         return replace(self, outcomes=[])
+
+    @property
+    def outlasted(self) -> int:
+        """Requests that arrived after the warm-up, all runs together."""
+        return self.n_requests - sum(self.warm_up)
+
+    @property
+    def needed(self) -> int:
+        """How many of them it takes to say anything."""
+        return _FEWEST_AFTER_WARM_UP
 
 
 def summarise(
@@ -113,9 +129,25 @@ def summarise(
     need: Requirement,
     reference: Lane | None,
     power: PoolPower | None = None,
+    *,
+    stationary: bool = True,
 ) -> Simulated:
-    """Percentiles of several runs, warm-up removed, and whether the objectives are met."""
-    starts = [_start(outcome) for outcome in outcomes]
+    """Percentiles of several runs, warm-up removed, and whether the objectives are met.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        One a run.
+    members : sequence of Member
+    need : Requirement
+    reference : Lane or None
+    power : PoolPower or None
+    stationary : bool
+        Whether requests came at one rate throughout. Where they did not (a replay, stepped rates), latencies may rise
+        because the load does: the warm-up is then the time that the cluster takes to fill, and a rise says nothing of
+        stability.
+    """
+    starts = [_start(outcome) if stationary else _filled(outcome) for outcome in outcomes]
     percentiles: dict[tuple[str, float], Interval] = {}
     means: dict[str, Interval] = {}
     # One metric at a time, for the sake of runs of ten million requests.
@@ -127,6 +159,7 @@ def summarise(
     objectives, late = _objectives(outcomes, starts, need.limits, reference)
     counted = sum(int(np.isfinite(o.finish_s[s : o.n_arrived]).sum()) for o, s in zip(outcomes, starts, strict=True))
     growing = tuple(m for m in ("ttft", "e2e") if any(is_growing(_finite(_sample(o, m))) for o in outcomes))
+    stable = not (growing and stationary)
     enough = counted >= _FEWEST_AFTER_WARM_UP
     interrupted = any(o.interrupted for o in outcomes)
     observed = [max(o.horizon_s, 1e-12) for o in outcomes]
@@ -139,13 +172,14 @@ def summarise(
 
     return Simulated(
         outcomes=list(outcomes), percentiles=percentiles, means=means, objectives=objectives, late=list(late),
-        met=[s.high <= limit.allowed and not growing and enough for s, limit in zip(late, need.limits, strict=True)],
+        met=[s.high <= limit.allowed and stable and enough for s, limit in zip(late, need.limits, strict=True)],
         busy=[over_time("pool_busy_s", i) for i in pools],
         prompt_share=[over_time("pool_prompt_s", i) for i in pools],
         batch=[over_time("pool_batch_s", i) for i in pools],
         memory_used=[over_time("pool_kv_token_s", i) / members[i].configuration.lane.kv_tokens for i in pools],
         power_w=[power(members[i], outcomes, i) for i in pools] if power else None,
-        growing=growing, enough=enough, n_requests=sum(o.n_arrived for o in outcomes), n_counted=counted,
+        growing=growing, stationary=stationary, enough=enough, n_requests=sum(o.n_arrived for o in outcomes),
+        n_counted=counted, warm_up=starts,
         n_too_large=sum(int(o.too_large.size) for o in outcomes),
         n_overflowed=sum(o.n_overflowed for o in outcomes), n_restarted=sum(o.n_restarted for o in outcomes),
         n_waited_for_memory=sum(o.n_waited_for_memory for o in outcomes),
@@ -193,6 +227,12 @@ def _sample(
     return sample
 
 
+def pooled(simulated: Simulated, metric: str) -> NDArray[np.float32]:
+    """One metric of all requests that are counted, all runs together [s]."""
+    runs = zip(simulated.outcomes, simulated.warm_up, strict=True)
+    return np.concatenate([_finite(_sample(outcome, metric, start)) for outcome, start in runs])
+
+
 def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values[np.isfinite(values)]
 
@@ -210,6 +250,15 @@ def _start(outcome: Outcome) -> int:
         if dropped:
             starts.append(int(np.searchsorted(np.cumsum(finite, dtype=np.int32), dropped + 1)))
     return max(starts)
+
+
+def _filled(outcome: Outcome) -> int:
+    """First request that finds the cluster filled: after 99 % of the first tenth of the requests have ended."""
+    e2e = _finite(_sample(outcome, "e2e")[: max(outcome.n_arrived // 10, 1)])
+    if not e2e.size:
+        return 0
+    arrival = outcome.requests.arrival_s[: outcome.n_arrived]
+    return int(np.searchsorted(arrival, arrival[0] + float(np.quantile(e2e, 0.99))))
 
 
 def _objectives(

@@ -184,6 +184,12 @@ def _arrivals(table: RawTable, column: str, *, in_ms: bool) -> FloatArray:
                 rule="numeric timestamps are seconds unless their name says milliseconds",
                 fix=f"if it is milliseconds, give --columns timestamp_ms={column}",
             )  # fmt: skip
+        if (times < 0).any():
+            row = int(np.argmax(times < 0))
+            raise TraceError(
+                f"{column} is negative", where=table.where(row), value=values[row],
+                rule="timestamps are at least 0", fix="shift them all, so that the first is 0",
+            )  # fmt: skip
         arrival = (times - times[0]) / (1e3 if in_ms else 1.0)
     else:
         times = _date_times_ns(table, column, values)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from planner.cli.evaluate import read_pool
+from planner.cli.clusters import read_pool
 from planner.fleet.plan import Plan
 
 Planner = Callable[..., Any]

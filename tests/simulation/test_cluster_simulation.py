@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from math import inf
 
@@ -19,7 +18,7 @@ from planner.simulation.arrivals import draw_requests, draw_requests_at_rates, r
 from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.energy import pool_power
 from planner.simulation.engine import Failure
-from planner.simulation.report import REQUEST_COLUMNS, SimulationReport, request_rows, simulation_report
+from planner.simulation.request_rows import REQUEST_COLUMNS, request_rows
 from planner.simulation.specification import SPLITWISE, Policy
 from planner.simulation.summary import values_of
 from planner.workload.sizes import RequestSizes
@@ -89,40 +88,46 @@ def test_result_of_a_split_cluster(problem: Problem, h100: Configuration) -> Non
     assert 0.1 * h100.machine.rated_power_w < prefill_w < h100.machine.rated_power_w
 
 
-def test_report_is_json_and_rows(problem: Problem, h100: Configuration) -> None:
-    simulation = split(problem, h100, 2, 3, 5.0)
-    simulated = simulation.simulate(n_requests=2000, seeds=(7,))
-    report = simulation_report(simulated, simulation.members, problem.need, seeds=(7,))
-    assert SimulationReport.model_validate_json(report.model_dump_json()) == report
-    assert json.loads(report.model_dump_json())["pools"][0]["machine"] == "dgx-h100"
-    records = report.to_records()
-    assert {r["kind"] for r in records} == {"latency", "objective", "pool"}
-    assert all(not isinstance(v, (dict, list, tuple)) for r in records for v in r.values())
+def test_requests_are_rows(problem: Problem, h100: Configuration) -> None:
+    simulated = split(problem, h100, 2, 3, 5.0).simulate(n_requests=2000, seeds=(7,))
     rows = list(request_rows(simulated.outcomes))
     assert len(rows) == 2000
     first = dict(zip(REQUEST_COLUMNS, rows[0], strict=True))
     assert first["status"] == "done"
     assert first["e2e_s"] >= first["ttft_s"] >= first["queueing_s"] >= 0
-    assert report.pools[0].energy_j == pytest.approx(report.pools[0].power_w * report.simulated_s)
 
 
-def test_same_seeds_same_report(problem: Problem, h100: Configuration) -> None:
+def test_same_seeds_same_times(problem: Problem, h100: Configuration) -> None:
     simulation = split(problem, h100, 2, 3, 5.0)
 
-    def text(seed: int) -> str:
+    def times(seed: int) -> list[float]:
         simulated = simulation.simulate(n_requests=1500, seeds=(seed,), policy=SPLITWISE)
-        return simulation_report(simulated, simulation.members, problem.need).model_dump_json()
+        return simulated.outcomes[0].finish_s.tolist()
 
-    assert text(3) == text(3)
-    assert text(3) != text(4)
+    assert times(3) == times(3)
+    assert times(3) != times(4)
+
+
+def test_a_timeline_changes_nothing_and_adds_up(problem: Problem, h100: Configuration) -> None:
+    simulation = split(problem, h100, 2, 3, 5.0)
+    requests = draw_requests(problem.sizes, 5.0, 3000, seed=5)
+    failures = [Failure(3, 100.0, 150.0)]
+    plain = simulation.run(requests, policy=SPLITWISE, failures=failures)
+    sampled = simulation.run(requests, policy=SPLITWISE, failures=failures, n_samples=50)
+    assert plain.finish_s.tolist() == sampled.finish_s.tolist()
+    assert plain.largest_gap_s.tolist() == sampled.largest_gap_s.tolist()
+    assert plain.sample_s.size == 0
+    assert sampled.sample_s.tolist() == pytest.approx(np.linspace(0.0, requests.arrival_s[-1], 51).tolist())
+    ends = sampled.samples[-1]
+    for name, column in (("pool_busy_s", 0), ("pool_batch_s", 2), ("pool_kv_token_s", 4)):
+        assert ends[:, column] == pytest.approx(getattr(plain, name), rel=1e-9)
+    assert (np.diff(sampled.samples[:, :, 0], axis=0) >= -1e-9).all()
 
 
 def test_no_power_without_a_model_of_it(problem: Problem, h100: Configuration) -> None:
     members = [Member("mixed", h100, 3, 5.0)]
     simulation = ClusterSimulation(members, [Route(0, None, 5.0)], problem.need, problem.sizes, problem.reference)
-    simulated = simulation.simulate(n_requests=1000, seeds=(1,))
-    assert simulated.power_w is None
-    assert simulation_report(simulated, members, problem.need).pools[0].power_w is None
+    assert simulation.simulate(n_requests=1000, seeds=(1,)).power_w is None
 
 
 def test_interrupted_simulation_is_marked(problem: Problem, h100: Configuration) -> None:
@@ -136,8 +141,6 @@ def test_interrupted_simulation_is_marked(problem: Problem, h100: Configuration)
     simulated = simulation.summarise([simulation.run(requests, progress=stop)])
     assert simulated.interrupted
     assert simulated.n_requests == 40_000
-    report = simulation_report(simulated, simulation.members, problem.need)
-    assert any("interrupted" in note for note in report.notes)
     statuses = [row[5] for row in request_rows(simulated.outcomes)]
     assert len(statuses) == 40_000
     assert 0 < statuses.count("in flight") < 400
@@ -151,7 +154,7 @@ def test_progress_says_how_long_it_still_takes(
     split(problem, h100, 2, 3, 5.0).simulate(n_requests=30_000, seeds=(1,), progress=said.append)
     assert said
     assert "20,000 of 30,000 requests" in said[0]
-    assert "s left" in said[0]
+    assert "s left: 20,000 of 30,000 requests (seed 1)" in said[0]
 
 
 def test_requests_too_large_miss_every_objective(problem: Problem, h100: Configuration) -> None:
@@ -162,9 +165,6 @@ def test_requests_too_large_miss_every_objective(problem: Problem, h100: Configu
     share = simulated.n_too_large / 3000
     assert all(late.value >= 0.8 * share for late in simulated.late)
     assert not any(simulated.met)
-    report = simulation_report(simulated, simulation.members, problem.need)
-    assert report.too_large[0].startswith("run 1 request ")
-    assert any("larger than the KV memory" in note for note in report.notes)
 
 
 def test_run_shorter_than_its_warm_up_proves_nothing(problem: Problem, h100: Configuration) -> None:
@@ -246,6 +246,9 @@ def test_drawn_arrivals() -> None:
     assert counts[1] == 0
     assert counts[0] == pytest.approx(1000, rel=0.1)
     assert counts[2] == pytest.approx(4000, rel=0.1)
+    burst = draw_requests_at_rates(sizes, [20.0, 20.0, 20.0], 1000.0, arrival_cv2=4.0, seed=3)
+    gaps = np.diff(burst.arrival_s)
+    assert np.var(gaps) / gaps.mean() ** 2 == pytest.approx(4.0, rel=0.1)
     with pytest.raises(ScenarioError, match="positive rate"):
         draw_requests(sizes, 0.0, 10)
     with pytest.raises(ScenarioError, match="variability"):
@@ -261,6 +264,8 @@ def test_replay_of_a_trace(tmp_path) -> None:  # type: ignore[no-untyped-def]
     assert len(faster) == 12
     assert faster.rate_per_s == pytest.approx(1.0, rel=0.01)
     assert faster.prompt_tokens.tolist() == [10, 20, 30, 40] * 3
+    assert replay(trace, n_requests=3).arrival_s.tolist() == [0.0, 1.5, 1.5]
+    assert replay(trace).n_together == 1
     path.write_text("prompt_tokens,output_tokens\n10,2\n20,3\n")
     with pytest.raises(ScenarioError, match="no timestamps"):
         replay(read_trace(path))
