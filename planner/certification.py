@@ -7,6 +7,7 @@ design in the race, until the chosen plan is confirmed and no pool of it can spa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from planner.fleet.certificate import (
     SimulatedPercentiles,
     SparesRemoved,
 )
-from planner.fleet.correction import Corrections
+from planner.fleet.correction import Cluster, Corrections
 from planner.fleet.prediction import ClusterModel, Member
 from planner.planning import Progress, Solution, prepare_search, quiet, solve_search
 from planner.problem import Problem
@@ -35,7 +36,7 @@ _CARRIED_STEPS = 4  # halvings of the load between that and all
 _MOST_LOAD = 16.0  # multiple at which the search for a breaking point ends
 _BREAK_TOLERANCE = 0.01  # of the load, to which the breaking points are found
 _JUST_ABOVE = 1.0 + 1e-6  # a capacity raised to a load must carry it
-_SURELY_TOO_BUSY = 1.15  # utilisation that need not be simulated: it counts a hundredth of KV memory as kept free
+_SURELY_TOO_BUSY = 1.3  # utilisation that need not be simulated: the formula keeps some KV memory free
 
 
 def certified(problem: Problem, progress: Progress = quiet) -> Solution:
@@ -69,6 +70,7 @@ class _Certification:
         self._testbed = Testbed(problem.need, problem.sizes, problem.reference, progress)
         self._corrections = Corrections()
         self._rounds: list[CertificationRound] = []
+        self._reduced: set[Cluster] = set()
 
     def run(self) -> Solution:
         scenario = self._problem.scenario
@@ -82,12 +84,13 @@ class _Certification:
                 if not all(simulated.met):
                     self._lower(solution, simulated)
                     continue
-                self._corrections = self._corrections.confirming(solution.cluster)
-                witnesses = [self._witness(solution, i) for i in range(len(solution.members))]
+                witnesses = [self._witness(solution, solution.members, i) for i in range(len(solution.members))]
                 spared = [i for i, w in enumerate(witnesses) if not w.breaks]
-                if not spared or scenario.objective == "throughput":
+                settled = solution.cluster in self._reduced  # it was chosen again, smaller ones notwithstanding
+                if not spared or settled or scenario.objective == "throughput":
                     self._note_round(solution, True, "confirmed", None)
                     return self._finished(solution, simulated, witnesses)
+                self._reduced.add(solution.cluster)
                 self._raise(solution, spared)
             assert solution is not None
             return replace(solution, certificate=self._certificate("failed", simulated, [], None, {}))
@@ -170,40 +173,46 @@ class _Certification:
         return blamed or list(range(len(solution.members)))
 
     def _raise(self, solution: Solution, spared: Sequence[int]) -> None:
-        """Raise the pools that do with fewer machines to the load that the fewest of them carry."""
+        """Raise the pools that do with fewer machines, one after the other, to the load that the fewest carry."""
+        members, fewer = list(solution.members), []
         for i in spared:
-            count = self._fewest(solution, i)
-            rate = solution.members[i].rate_per_s * _JUST_ABOVE
+            count = self._fewest(solution, members, i)
+            if count == members[i].count:  # not after what was taken from the pools before it
+                continue
+            members[i] = replace(members[i], count=count)
+            rate = members[i].rate_per_s * _JUST_ABOVE
             self._corrections = self._corrections.raised(solution.keys[i], count, rate)
-            smaller = [replace(m, count=count) if j == i else m for j, m in enumerate(solution.members)]
-            self._corrections = self._corrections.confirming(
-                frozenset((key, m.count) for key, m in zip(solution.keys, smaller, strict=True))
-            )
-        fewer = ", ".join(f"{self._fewest(solution, i)} {solution.members[i].role}" for i in spared)
-        self._note_round(solution, True, f"more than enough: {fewer} will do", None)
+            fewer.append(f"{count} {members[i].role}")
+        self._note_round(solution, True, f"more than enough: {', '.join(fewer)} will do", None)
 
-    def _fewest(self, solution: Solution, i: int) -> int:
+    def _fewest(self, solution: Solution, members: Sequence[Member], i: int) -> int:
         """Fewest machines of a member with which simulation confirms the plan: steps that double, then halving."""
-        enough, step = solution.members[i].count - 1, 1
-        while enough - step >= 1 and not self._witness(solution, i, enough - step).breaks:
-            enough, step = enough - step, 2 * step
-        low = max(enough - step, 0)
-        while enough - low > 1:
-            middle = (enough + low) // 2
-            enough, low = (enough, middle) if self._witness(solution, i, middle).breaks else (middle, low)
-        return enough
+
+        def enough(count: int) -> bool:
+            return not self._witness(solution, members, i, count).breaks
+
+        high, step = members[i].count, 1
+        while high - step >= 1 and enough(high - step):
+            high, step = high - step, 2 * step
+        low = max(high - step, 0)
+        while high - low > 1:
+            middle = (high + low) // 2
+            high, low = (middle, low) if enough(middle) else (high, middle)
+        return high
 
     # -- what a certificate says ---------------------------------------------------------------------------------
 
-    def _witness(self, solution: Solution, i: int, count: int | None = None) -> MinimalityWitness:
-        """A member with fewer machines, one fewer unless told: what breaks."""
-        member = solution.members[i]
+    def _witness(
+        self, solution: Solution, members: Sequence[Member], i: int, count: int | None = None
+    ) -> MinimalityWitness:
+        """What breaks if a member has fewer machines, one fewer unless told."""
+        member = members[i]
         count = member.count - 1 if count is None else count
         breaks, objective, value = "", None, None
         if count < 1:
             breaks = "the pool would be empty"
         else:
-            smaller = [replace(m, count=count) if j == i else m for j, m in enumerate(solution.members)]
+            smaller = [replace(m, count=count) if j == i else m for j, m in enumerate(members)]
             model = ClusterModel(smaller, solution.routes, self._problem.need)
             busy = model.utilisation(i)
             if busy >= _SURELY_TOO_BUSY:
@@ -234,8 +243,11 @@ class _Certification:
         worst = _worst(simulated, self._limits)
         if worst is None:
             return "confirmed"
-        limit, value = worst
-        return f"{limit.objective.label} {_quantity(value, limit)} against {limit.objective.limit_label}"
+        limit, value, high = worst
+        found = _quantity(value, limit)
+        if value <= limit.value:  # missed by its upper confidence limit
+            found += f", perhaps {_quantity(high, limit)}," if math.isfinite(high) else ", not known well enough,"
+        return f"{limit.objective.label} {found} against {limit.objective.limit_label}"
 
     def _finished(self, solution: Solution, simulated: Simulated, witnesses: list[MinimalityWitness]) -> Solution:
         without = self._without_spares(solution) if self._problem.limits.spares else None
@@ -344,10 +356,10 @@ def _objectives(simulated: Simulated, limits: Sequence[Limit], breaks: dict[int,
     ]
 
 
-def _worst(simulated: Simulated, limits: Sequence[Limit]) -> tuple[Limit, float] | None:
-    """The missed objective that is missed by the largest factor, and its value; None if all are met."""
+def _worst(simulated: Simulated, limits: Sequence[Limit]) -> tuple[Limit, float, float] | None:
+    """The objective missed by the largest factor, its value and upper confidence limit; None if all are met."""
     missed = [
-        (value.value / limit.value, limit, value.value)
+        (value.high / limit.value, limit, value.value, value.high)
         for limit, met, value in zip(limits, simulated.met, simulated.objectives, strict=True)
         if not met
     ]

@@ -143,7 +143,7 @@ def solve_search(search: Search, corrections: Corrections = NOTHING_LEARNT, prog
     for posed, candidates in search.posed:
         corrected = [corrections.applied_to(c) for c in candidates]
         try:
-            solution = _solve(posed, corrected, search.rejected, corrections.confirmed, progress)
+            solution = _solve(posed, corrected, search.rejected, corrections, progress)
         except InfeasibleError as error:
             refused = refused or error
             continue
@@ -183,12 +183,12 @@ def _solve(
     problem: Problem,
     candidates: list[Candidate],
     rejected: list[Rejection],
-    confirmed: frozenset[Cluster],
+    corrections: Corrections,
     progress: Progress,
 ) -> Solution | None:
     """Choose among the candidates until the whole cluster meets the objectives; None if it never does.
 
-    What simulation has confirmed is not judged again by the formulas.
+    Pools that simulation has corrected are left to its judgement.
     """
     scenario, limits = problem.scenario, problem.limits
     first: Selection | None = None
@@ -211,9 +211,8 @@ def _solve(
         by_key = {c.key: c for c in candidates}
         keys, members, routes, capacities = assemble(selection, by_key)
         first = first or selection
-        known = frozenset(selection.counts.items()) in confirmed
         model = ClusterModel(members, routes, problem.need)
-        if known or all(model.meets(limit) for limit in problem.need.limits):
+        if corrections.concern(keys) or all(model.meets(limit) for limit in problem.need.limits):
             selection = _against(first, selection)
             total = sum(r.rate_per_s for r in routes)
             return Solution(members, keys, routes, capacities, selection, simples, rejected, len(candidates), total)

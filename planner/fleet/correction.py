@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,13 +23,10 @@ class Corrections:
         Candidate -> what its whole curve is multiplied by: what misjudged one count misjudges its neighbours.
     rate_per_s : mapping of str to mapping of int to float
         Candidate -> machines -> the rate that they carried within the objectives [requests/s].
-    confirmed : frozenset
-        Clusters, as sets of (candidate, machines), that met every objective when simulated.
     """
 
     factor: Mapping[str, float] = field(default_factory=dict)
     rate_per_s: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    confirmed: frozenset[Cluster] = frozenset()
 
     def applied_to(self, candidate: Candidate) -> Candidate:
         """The candidate with its curve corrected; itself where nothing is known of it."""
@@ -58,9 +55,9 @@ class Corrections:
         """With a candidate known to carry a rate with `count` machines."""
         return self._with_entry(key, count, rate_per_s)
 
-    def confirming(self, cluster: Cluster) -> Corrections:
-        """With a cluster that met every objective."""
-        return replace(self, confirmed=self.confirmed | {cluster})
+    def concern(self, keys: Iterable[str]) -> bool:
+        """Whether any of these candidates was corrected: then simulation judges them, and no formula."""
+        return any(key in self.rate_per_s for key in keys)
 
     def _with_entry(self, key: str, count: int, rate_per_s: float) -> Corrections:
         return replace(self, rate_per_s={**self.rate_per_s, key: {**self.rate_per_s.get(key, {}), count: rate_per_s}})
