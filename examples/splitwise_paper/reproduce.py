@@ -4,8 +4,8 @@
 
 Paper: Patel et al., Splitwise, ISCA 2024, arXiv 2311.18677v2. BLOOM-176B, 16 bits, eight GPUs a replica; the Azure
 traces of 2023 as fitted workloads of the catalog; its nine slowdown objectives (Table VI). Step times come from the
-built-in runtime `splitwise-2023`, or from the authors' measured table with --profile (splitwise_profile.csv). Power and
-one of the two price ratios are those of its Table V (overlay/ and the price book splitwise-2023-ratio-2.35).
+built-in runtime `splitwise-2023`, or from the authors' measured table with --profile (splitwise_profile.csv). Prices
+are those of its Table I, and of its Table V where named; power is that of its Table V (overlay/).
 
 `model` is what the formulas find best, `simulated` what is left after proof by simulation. --quick leaves out all but
 the first table, --no-verify all simulations.
@@ -30,13 +30,14 @@ SETTING: dict[str, Any] = {
     "runtime": "splitwise-2023",
     "slo": ["splitwise"],
     "machines": ["dgx-a100", "dgx-h100", "dgx-h100-cap"],
-    "prices": ["splitwise-2023-ratio-2.35"],
+    "prices": ["splitwise-2023"],
     "catalog": [str(HERE / "overlay")],
 }
 WORKLOADS = {"coding": "azure-code-2023", "conversation": "azure-conv-2023"}
 N_H100 = 40  # the budget of every table: what so many DGX H100 cost, or draw
-RATIO_COST, RATIO_POWER = 2.35, 1.75  # of one DGX H100 to one DGX A100, Table V
-A100_USD_PER_HOUR, A100_W = 17.60, 6500.0
+H100_USD_PER_HOUR = 38.0  # Table I; 40 of them cost as much as 86 DGX A100, which is how the paper counts
+H100_W = 11_375.0  # overlay/: 40 of them draw as much as 70 DGX A100
+OTHER_PRICES = "splitwise-2023-ratio-2.35"  # Table V: one DGX H100 costs 2.35 DGX A100
 
 # Machines of the paper's clusters (prompt, token; a baseline has one pool), by budget, workload and design.
 PRINTED: dict[tuple[str, str], dict[str, tuple[int, int]]] = {
@@ -163,23 +164,20 @@ def clusters(r: Reproduction) -> Iterator[Row]:
 def budget_of(budget: str) -> dict[str, float]:
     """The budget of so many DGX H100."""
     if budget == "iso-cost":
-        return {"max_cost_usd_per_hour": N_H100 * 41.36}
-    return {"max_power_w": N_H100 * RATIO_POWER * A100_W}
+        return {"max_cost_usd_per_hour": N_H100 * H100_USD_PER_HOUR}
+    return {"max_power_w": N_H100 * H100_W}
 
 
 def difference(printed: tuple[int, int], plan: planner.Plan | None, theirs: float) -> str:
     """Why the optimum is elsewhere."""
     if plan is None:
         return "no cluster meets the nine objectives"
-    if not printed[1]:
-        return ""
     decode = sum(p.count for p in plan.pools if p.role == "decode")
-    gain = plan.rate_per_s / theirs - 1.0 if theirs > 0 else float("inf")
-    if abs(decode - printed[1]) <= 3:
+    if not printed[1] or decode <= printed[1] + 2:
         return ""
-    which = "more" if decode > printed[1] else "fewer"
-    carried = f"carries {gain:+.0%} of theirs" if gain < 10 else "theirs carries next to nothing"
-    return f"{which} token machines, since decode slows with its batch; {carried}"
+    gain = plan.rate_per_s / theirs - 1.0 if theirs > 0 else float("inf")
+    more = f"{gain:+.0%}" if gain < 10 else "many times"
+    return f"a decode step slows with its batch, so more token machines: {more} of what the paper's mix carries here"
 
 
 def claims(r: Reproduction) -> Iterator[Row]:
@@ -217,17 +215,22 @@ def claims(r: Reproduction) -> Iterator[Row]:
 
 def orders(r: Reproduction) -> Iterator[Row]:
     """Designs by cost and by power at 70 requests/s: which is least, and by how much under Baseline-H100."""
-    for objective, printed in (("cost", "AA least: -25 %"), ("power", "HHcap least: -25 %")):
+    for objective, book, printed in (
+        ("cost", "splitwise-2023", "AA least: -25 %"),
+        ("cost", OTHER_PRICES, "AA least: -25 %"),
+        ("power", "splitwise-2023", "HHcap least: -25 %"),
+    ):
         for workload in WORKLOADS:
             found = {}
             for verify in (False, True):
                 values = {}
                 for design in ROLE_MACHINES:
-                    plan = r.plan(workload, design, verify, objective=objective, rate=70.0)
+                    plan = r.plan(workload, design, verify, objective=objective, rate=70.0, prices=[book])
                     if plan is not None:
                         values[design] = plan.cost_usd_per_hour if objective == "cost" else plan.power_w
                 found[verify] = in_order(values)
-            yield Row(f"order by {objective}, 70 requests/s", workload, printed, found[False], found[True])
+            at = f" at prices of {book}" if objective == "cost" else ""
+            yield Row(f"designs by {objective}, 70 requests/s{at}", workload, printed, found[False], found[True])
 
 
 def in_order(values: dict[str, Any]) -> str:
@@ -312,15 +315,23 @@ def main() -> int:
 
 
 def show(found: Iterator[Row]) -> None:
-    """A block a table: a line a case, the reason for the difference beneath it."""
-    last = ""
+    """A block a table; a line each for the paper, the model and the simulation where they are long."""
+    last = why = ""
     for row in found:
         tell("")
+        wide = max(len(row.paper), len(row.model), len(row.simulated)) > 30
         if row.table != last:
             print(("\n" if last else "") + row.table)
-            print(f"  {'':44} {'paper':30} {'model':26} simulated")
+            if not wide:
+                print(f"  {'':50} {'paper':30} {'model':18} simulated")
             last, why = row.table, ""
-        print(f"  {row.case:44} {row.paper:30} {row.model:26} {row.simulated}".rstrip())
+        if wide:
+            print(f"  {row.case}")
+            for name in ("paper", "model", "simulated"):
+                if getattr(row, name):
+                    print(f"    {name:10} {getattr(row, name)}")
+        else:
+            print(f"  {row.case:50} {row.paper:30} {row.model:18} {row.simulated}".rstrip())
         if row.why and row.why != why:
             print(f"    {row.why}")
             why = row.why
