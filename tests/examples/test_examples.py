@@ -62,3 +62,13 @@ def test_rows_for_a_sheet_grow_with_the_load() -> None:
     for rate, total in cost.items():
         parts = sum(row["cost_usd_per_hour"] for row in rows if row["demand_rate_per_s"] == rate)
         assert parts == pytest.approx(total, abs=0.02)
+
+
+def test_the_papers_cost_optimal_cluster_is_met_within_two_machines() -> None:
+    """27 prompt and 3 token machines, from the built-in catalog alone, by the formulas and by simulation."""
+    row = regenerate.expected_of("splitwise_paper")["rows"][0]
+    printed, *found = ([int(n) for n in row[column].split(" + ")] for column in ("paper", "model", "simulated"))
+    assert printed == [27, 3]
+    assert abs(sum(found[0]) - sum(printed)) <= 2
+    for n, wanted in zip(found[1], printed, strict=True):
+        assert abs(n - wanted) <= 2
