@@ -18,6 +18,7 @@ _QUEUES = 14  # short queues at which waiting is tabulated
 _BATCHES = 9  # batch sizes at which step times are tabulated
 _FULL_STEPS = np.geomspace(0.2, 2000.0, 24)  # full steps before one's own at which waiting is tabulated
 _CELLS = 96  # classes of prompts
+_LEVELS = 24  # classes of steps in work that waiting prompts fill up
 _SCAN, _STATES = 14, 32  # states at which the queue is first scanned, and then summed
 _NEGLIGIBLE = 16.0  # e-folds below the most likely queue length that are left out
 _LEAST_PEAKED = 0.02  # z of arrivals and service that hardly vary
@@ -99,8 +100,8 @@ class PrefillQueue:
     waits for the rest of a running step, the full steps before its own, and its own with all prompts in it. For one
     lane and N = 1 the mean wait is that of Pollaczek and Khinchine.
 
-    A request joins the lane with fewest prompt tokens. While one prompt a lane is in work that is the shortest of k,
-    and the rest of its step is so much shorter. Where lanes run batches it is the lane whose step began last.
+    A request joins the lane with fewest prompt tokens: see `_joined`. It shares its step with those that wait there,
+    and with as many that come after it; where lanes run batches, theirs is the step that began last.
 
     References
     ----------
@@ -140,6 +141,7 @@ class PrefillQueue:
         self._taken = self._fit(self._queue)
         self._full_from = float(short[-1] + self.largest_batch / 2.0)
         self._length = self._queue + self._taken / 2.0
+        self._delay_length = np.concatenate([[1.0, 1.25], self._length])
         log_part_s = np.interp(self._taken, self._batch, np.log(part_s))
         self._bursts = burstiness(traffic.arrival_cv2)
         self._log_part_s = log_part_s
@@ -227,8 +229,8 @@ class PrefillQueue:
         at = np.interp(np.log(n_lanes), np.log(_LANES), np.arange(float(_LANES.size)))
         low = np.minimum(at.astype(np.int64), _LANES.size - 2)
         rows = table[low] + (at - low)[:, None] * (table[low + 1] - table[low])
-        position = np.interp(found.length, self._length, np.arange(float(self._length.size)))
-        left = np.minimum(position.astype(np.int64), self._length.size - 2)
+        position = np.interp(found.length, self._delay_length, np.arange(float(self._delay_length.size)))
+        left = np.minimum(position.astype(np.int64), self._delay_length.size - 2)
         part = position - left
         k = np.arange(n_lanes.size)[:, None]
         return (found.probability * ((1.0 - part) * rows[k, left] + part * rows[k, left + 1])).sum(axis=1)
@@ -238,31 +240,75 @@ class PrefillQueue:
         return [self._delays_of(lanes) for lanes in _LANES.tolist()]
 
     def _delays_of(self, lanes: float) -> _Delays:
-        batch, length = self._taken, self._length
+        batch = np.concatenate([[1.0, 1.0], self._taken])
+        length = self._delay_length
         step_s, cv2 = (np.interp(batch, self._batch, y) for y in (self._step_s, self._step_cv2))
-        # Prompts waiting on the lane joined: of many lanes some have one less than others, if prompts are alike.
-        alike = np.maximum(1.0 - np.sqrt(cv2), 0.0)
-        ahead = np.maximum(length - batch - alike * (1.0 - 1.0 / lanes) / 2.0, 0.0)
-        ahead = np.where(np.arange(ahead.size) == 0, 0.0, ahead)
+        others = 1.0 - 1.0 / lanes
+        waiting_each = np.maximum(length - batch, 0.0)
+        in_step, ahead = self._joined(waiting_each, batch, cv2, lanes)
         n = self.largest_batch
         steps = np.maximum((ahead + 1.0 - self._fit(ahead + 1.0)) / n, (ahead - (n - 1.0) / 2.0) / n)
-        # The rest of a step in work when a lane is chosen: its equilibrium residual, of the shortest of k.
-        rest_s = step_s * (1.0 + cv2) / 2.0
-        alone_cv = np.sqrt(self._step_cv2[0])
-        if alone_cv > 1e-9:
-            rest_s = rest_s * (1.0 - (1.0 - self._shortest_of(lanes)) * np.minimum(np.sqrt(cv2) / alone_cv, 1.0))
-        began_last = step_s * (1.0 - 1.0 / lanes) / 2.0 * np.clip(batch - 1.0, 0.0, 1.0)
+        # The rest of a step in work when a lane is chosen: its equilibrium residual.
+        rest_s = step_s * (1.0 + cv2) / 2.0 * in_step
+        began_last = step_s * others / 2.0 * np.clip(batch - 1.0, 0.0, 1.0)
         rest_s = rest_s * (1.0 - began_last / step_s)
         # Uniform for steps of one length, nearly exponential for very different ones: right in its second moment.
         varied = np.minimum(cv2, 0.9)
         power = (1.0 + 5.0 * varied) / (1.0 - varied)
-        # Those that wait on the lane share its next step, and so do those that arrive during the rest of this one,
-        # the more the longer it is. With many lanes later arrivals go elsewhere and batches are equal.
+        # Those that wait on the lane share its next step, and so do those that arrive during the rest of this one: at
+        # one lane the more the longer it is. Of many lanes one takes as many after as before any of its prompts.
         waiting = self._fit(1.0 + ahead)
         later = np.where(batch > 1.0 + 1e-9, 1.0, _TYPICAL_LOAD) * batch * (1.0 + cv2) / 2.0
         later_s = (self._fit(1.0 + ahead + later) - waiting) * self._next_prompt_s / lanes
-        own = np.maximum(waiting / lanes + batch * (1.0 - 1.0 / lanes), 1.0)
+        own = np.maximum(self._fit(1.0 + ahead * (1.0 + others)), batch * others)
         return _Delays(steps * self._step_s[-1] + began_last, (rest_s + later_s) * (power + 1.0), power, own - 1.0)
+
+    def _joined(self, waiting: Floats, batch: Floats, cv2: Floats, lanes: float) -> tuple[Floats, Floats]:
+        """Step in work on the lane joined, over the mean, and prompts that wait there, if `waiting` do on each.
+
+        Notes
+        -----
+        Prompts join the lane with least work, so they fill up the lanes with the shortest steps to one level y. A lane
+        below it takes prompts until it is above, in number a renewal function; with steps s as they are found, the
+        longer the likelier, and prompts of mean m and variability c^2,
+
+            waiting = E[(y - s)+]/m + (1 + c^2)/2 P(s < y),                                            (1)
+
+        where the first term is of lanes that have others waiting, the second of lanes that have none.
+        """
+        others = 1.0 - 1.0 / lanes
+        order = np.argsort(self.alone_s)
+        share = self._traffic.weight[order] * self.alone_s[order]
+        below = np.cumsum(share / share.sum())
+        step = self.alone_s[order] * below[-1] / float(self.alone_s[order] @ (share / share.sum()))  # mean 1
+        # Levels one after the other, each class of the shortest steps alike.
+        part = np.arange(1.0, _LEVELS) / _LEVELS
+        few, long = np.searchsorted(below, part), np.searchsorted(step, part * step[-1])
+        edges = np.unique(np.concatenate([few, long, [step.size - 1]]))
+        level, p = (np.concatenate([[0.0], y[edges]]) for y in (step, below))
+        filled = np.concatenate([[0.0], np.cumsum(share / share.sum() * step)[edges]])
+        water = level * p - filled  # E[(y - s)+]
+        alone_cv2 = float(self._step_cv2[0])
+        renewal = (1.0 + alone_cv2) / 2.0
+        # Steps of several prompts differ less: all lengths are that much closer to 1.
+        spread = np.minimum(np.sqrt(cv2 / max(alone_cv2, 1e-12)), 1.0)[:, None]
+        m = (1.0 / (batch * (1.0 + cv2)))[:, None]
+        rise = np.diff(level) * spread
+        fresh = renewal * np.diff(p)
+        stacked = rise * (p[1:] + p[:-1]) / 2.0 / m
+        taken = np.cumsum(stacked + fresh, axis=1)
+        in_step = (stacked * _conditional(filled, p) + fresh * (level[1:] + level[:-1]) / 2.0) / (stacked + fresh)
+        in_step = 1.0 + spread * (in_step - 1.0)
+        ahead = stacked / (stacked + fresh) * _conditional(water, p) * spread / m
+        middle = taken - (stacked + fresh) / 2.0
+        in_step, ahead = (
+            np.array([np.interp(w, x, row) for w, x, row in zip(waiting, middle, y, strict=True)])
+            for y in (in_step, ahead)
+        )
+        above = waiting > taken[:, -1]
+        in_step, ahead = np.where(above, 1.0, in_step), np.where(above, np.maximum(waiting - renewal, ahead), ahead)
+        shortest = 1.0 - spread[:, 0] * (1.0 - self._shortest_of(lanes))
+        return np.maximum(1.0 / lanes + others * in_step, shortest), waiting / lanes + others * ahead
 
     def _shortest_of(self, lanes: float) -> float:
         """Mean length of the shortest of k steps in work over that of any, one prompt each."""
@@ -364,6 +410,11 @@ class PrefillQueue:
         one = log_rate + self._log_part_s[0]
         alone = dies_out_in(one, max(float(most[0]), _LEAST_PEAKED))
         return np.where(one < 0, np.minimum(batched, alone), batched)
+
+
+def _conditional(integral: Floats, p: Floats) -> Floats:
+    """Mean below the middle of each interval of p, from the integral up to its ends."""
+    return (integral[1:] + integral[:-1]) / (p[1:] + p[:-1])
 
 
 def _pairs(prompt_tokens: Floats) -> Floats:
