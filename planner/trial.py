@@ -63,8 +63,8 @@ class Trial:
 
     @property
     def is_stationary(self) -> bool:
-        """Whether requests come at one rate throughout."""
-        return not self.replay and not self.rates_per_s
+        """Whether requests come at one rate throughout, and no machine fails."""
+        return not self.replay and not self.rates_per_s and not self.failures
 
 
 def read_trial(

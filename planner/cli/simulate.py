@@ -98,6 +98,10 @@ def simulate(
         Path | None,
         typer.Option("--requests-file", metavar="FILE", help="Write one row a request: FILE.csv or FILE.parquet."),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw timeline and distributions: FILE.svg, .png or .html."),
+    ] = None,
     format: FormatOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -114,12 +118,16 @@ def simulate(
     result is printed all the same), 130 interrupted by Ctrl-C (the part until then is printed, marked as such; a
     second Ctrl-C gives it up).
     """
-    for path in (output, requests_file):
+    for path in (output, requests_file, plot):
         check_output(path)
     if requests_file is not None:
         from planner.export.request_file import check_request_file
 
         check_request_file(requests_file, "--requests-file")
+    if plot is not None:
+        from planner.export.charts import check_plot
+
+        check_plot(plot)
     source = cluster_of(cluster, pool)
     wanted = given(context, scenario)
     from planner.api import simulate as run
@@ -136,8 +144,15 @@ def simulate(
 
             progress("writing requests")
             write_requests(requests_file, report.outcomes)
-    if requests_file is not None:
-        note(f"wrote {requests_file}", quiet=quiet)
+        if plot is not None:
+            from planner.export.files import write_whole
+            from planner.export.simulation_plot import simulation_picture
+
+            progress("drawing")
+            write_whole(plot, simulation_picture(report, plot.suffix.casefold()))
+    for path in (requests_file, plot):
+        if path is not None:
+            note(f"wrote {path}", quiet=quiet)
     emit(_text(report, format_of(format, output), output), output, quiet=quiet)
     if report.interrupted:
         return EXIT_INTERRUPTED

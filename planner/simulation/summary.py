@@ -62,7 +62,7 @@ class Simulated:
     growing : tuple of str
         Which of `ttft` and `e2e` grew throughout a run: work is piling up before the first token, or after it.
     stationary : bool
-        Whether requests came at one rate throughout.
+        Whether requests came at one rate throughout and no machine failed.
     enough : bool
         Whether enough requests were left after the warm-up to say anything.
     n_requests : int
@@ -143,9 +143,9 @@ def summarise(
     reference : Lane or None
     power : PoolPower or None
     stationary : bool
-        Whether requests came at one rate throughout. Where they did not (a replay, stepped rates), latencies may rise
-        because the load does: the warm-up is then the time that the cluster takes to fill, and a rise says nothing of
-        stability.
+        Whether requests came at one rate throughout and no machine failed. Where not (a replay, stepped rates, a
+        failure), latencies may rise because the load on a machine does: the warm-up is then the time that the cluster
+        takes to fill, and a rise says nothing of stability.
     """
     starts = [_start(outcome) if stationary else _filled(outcome) for outcome in outcomes]
     percentiles: dict[tuple[str, float], Interval] = {}
