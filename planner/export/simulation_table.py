@@ -17,6 +17,7 @@ from planner.workload.objectives import METRIC_TITLES
 
 WIDTH = 100
 _LABEL_WIDTH = 11
+_WIDE_ENOUGH_FOR_MEANS = 90
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _TITLES = METRIC_TITLES | {"largest_gap": "longest gap", "queueing": "queueing", "transfer": "KV transfer"}
 
@@ -32,7 +33,7 @@ def simulation_table(report: SimulationReport, *, width: int = WIDTH, colour: bo
     colour : bool
         Whether to mark met and missed objectives in colour, for terminals.
     """
-    blocks = [_headline(report, width), _pools(report), _objectives(report, colour), _latencies(report)]
+    blocks = [_headline(report, width), _pools(report), _objectives(report, colour), _latencies(report, width)]
     blocks.append(_remarks(report, width))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -82,7 +83,7 @@ def _title(objective: ObjectiveReport) -> str:
 
 
 def _objectives(report: SimulationReport, colour: bool) -> list[str]:
-    titles = ["objective", "limit", "predicted (error)", "simulated (95 %)", "late, at most", "allowed", ""]
+    titles = ["objective", "limit", "predicted", "simulated (95 %)", "late (allowed)", ""]
     rows = []
     for o in report.objectives:
         rows.append([
@@ -90,11 +91,10 @@ def _objectives(report: SimulationReport, colour: bool) -> list[str]:
             _quantity(o.limit, o.unit),
             _predicted(o.simulated, o.unit),
             _interval(o.simulated, o.unit) if report.stable else "grows without end",
-            "-" if o.late.high is None else _small(o.late.high),
-            _small(o.allowed),
+            "-" if o.late.high is None else f"{_small(o.late.high)} ({_small(o.allowed)})",
             "met" if o.met else "MISSED",
         ])  # fmt: skip
-    lines = aligned(titles, rows, right=("late, at most", "allowed"))
+    lines = aligned(titles, rows)
     if not colour:
         return lines
     marked = [lines[0]]
@@ -128,7 +128,7 @@ def _interval(interval: IntervalReport, unit: str = "s") -> str:
     low, high = (
         "?" if bound is None else number(max(bound, 0.0) * scale, 3) for bound in (interval.low, interval.high)
     )
-    return f"{number(interval.value * scale, 3)}{suffix} ({low} - {high})"
+    return f"{number(interval.value * scale, 3)}{suffix} ({low}-{high})"
 
 
 def _scale(seconds: float) -> tuple[float, str]:
@@ -137,7 +137,7 @@ def _scale(seconds: float) -> tuple[float, str]:
     return (1.0, " s") if seconds < 7200 else (1 / 3600, " h")
 
 
-def _latencies(report: SimulationReport) -> list[str]:
+def _latencies(report: SimulationReport, width: int) -> list[str]:
     if not report.stable:
         return []
     titles = ["latency", "mean", "p50", "p90", "p99"]
@@ -149,7 +149,9 @@ def _latencies(report: SimulationReport) -> list[str]:
         mean = format_time(latency.mean.value)
         rows.append([_TITLES[latency.metric], mean, *(_interval(p) for p in percentiles)])
         if any(p.predicted is not None for p in percentiles):
-            rows.append(["  predicted (error)", "", *(_predicted(p, "s") for p in percentiles)])
+            rows.append(["  predicted", "", *(_predicted(p, "s") for p in percentiles)])
+    if width < _WIDE_ENOUGH_FOR_MEANS:
+        titles, rows = [titles[0], *titles[2:]], [[row[0], *row[2:]] for row in rows]
     return aligned(titles, rows) if rows else []
 
 
@@ -181,6 +183,9 @@ def _labels(report: SimulationReport) -> Iterator[tuple[str, str]]:
             "Slowdown",
             f"x is against the same request alone on {report.scenario.get('reference_machine', 'the reference')}",
         )
+    if any(o.simulated.predicted is not None for o in report.objectives):
+        yield "Predicted", "by the formulas of planner evaluate; in brackets how far they are off"
+    yield "Late", "at most so many requests are, at the upper end of the 95 % interval"
     source = "measured" if report.scenario.get("profile") else "modelled"
     yield "Trust", f"{source} step times +/- {percent(report.step_time_error)}; intervals say only how far chance goes"
     for n, note in enumerate(report.notes):

@@ -196,6 +196,6 @@ def check_failures(lanes: Sequence[LaneSpec], ways: Sequence[Way], failures: Seq
                     f"the failure at {failure.at_s:g} s leaves no {roles[p]} machine",
                     where="failures",
                     value=f"machine {failure.machine}",
-                    rule="each pool keeps at least one machine",
+                    rule="each pool keeps at least one machine, because requests are shared among pools beforehand",
                     fix="fail fewer machines at a time, or add spares",
                 )
