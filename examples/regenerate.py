@@ -38,7 +38,10 @@ def run(name: str, environment: Mapping[str, str] | None = None) -> dict[str, An
     text = output_of(
         ["bash", str(EXAMPLES / name / "run.sh"), *(PLAN if arguments is None else arguments)], environment
     )
-    return stable_plan(json.loads(text)) if arguments is None else stable_rows(text)
+    if arguments is not None:
+        return stable_rows(text)
+    result = json.loads(text)
+    return stable_simulation(result) if "arrivals" in result else stable_plan(result)
 
 
 def output_of(command: list[str], environment: Mapping[str, str] | None = None) -> str:
@@ -63,6 +66,18 @@ def stable_plan(plan: dict[str, Any]) -> dict[str, Any]:
         "meets_objectives": plan["meets_objectives"],
         "pools": [{k: pool[k] for k in ("role", "machine", "count", "spares", "layout")} for pool in plan["pools"]],
         "cost_usd_per_hour": round(plan["cost_usd_per_hour"], 2),
+    }
+
+
+def stable_simulation(report: dict[str, Any]) -> dict[str, Any]:
+    """What was simulated, and which objectives it met."""
+    return {
+        "design": report["design"],
+        "cluster": [{k: pool[k] for k in ("role", "machine", "count", "layout")} for pool in report["pools"]],
+        "arrivals": report["arrivals"]["kind"],
+        "failures": [failure["machine"] for failure in report["failures"]],
+        "stable": report["stable"],
+        "met": {objective["objective"]: objective["met"] for objective in report["objectives"]},
     }
 
 

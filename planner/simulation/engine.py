@@ -367,7 +367,8 @@ class _Simulation:
         self._records.finish[r] = t
         del self._decode_lane[r]
         self._router.decode_off(i, self._prompt[r] + self._output[r])
-        self._let_in(lane, t)
+        if lane.waiting or lane.blocked:
+            self._let_in(lane, t)
 
     def _let_in(self, lane: Lane, t: float) -> None:
         """Memory has come free on a lane: send what waits for it, and start lanes whose next prompt does."""

@@ -238,15 +238,25 @@ class Lane:
     def _give_tokens(self, t: float, first: float) -> None:
         """Every sequence got `steps` tokens, the first of them after `first` seconds."""
         steps, gap_steps, gaps, done = self.steps, self.gap_steps, self.gaps, self.done
-        # Contexts grow, so the last step of a run is its longest; only a pause before it can make the first gap longer.
-        last = first + self.context_s * self.batch * (steps - 1)
         next_token = self.since + first
-        for gap, at in ((next_token - self.last_token, done + 1), (last, done + steps)):
-            while gaps and gaps[-1] <= gap:
-                gaps.pop()
-                gap_steps.pop()
-            gaps.append(gap)
-            gap_steps.append(at)
+        gap = next_token - self.last_token
+        # Contexts grow, so the last step of a run is its longest; only a pause before it can make the first gap longer.
+        if steps > 1:
+            last = first + self.context_s * self.batch * (steps - 1)
+            if gap > last:
+                while gaps and gaps[-1] <= gap:
+                    gaps.pop()
+                    gap_steps.pop()
+                gaps.append(gap)
+                gap_steps.append(done + 1)
+            gap = last
+        elif gap < first:
+            gap = first
+        while gaps and gaps[-1] <= gap:
+            gaps.pop()
+            gap_steps.pop()
+        gaps.append(gap)
+        gap_steps.append(done + steps)
         if self.fresh:
             first_token, largest_gap = self.records.first_token, self.records.largest_gap
             for r in self.fresh:
@@ -265,7 +275,9 @@ class Lane:
         self.batch -= 1
         self.members -= 1
         self.context -= whole
-        self.reserve(-whole, t)
+        self.kv_time += self.reserved * (t - self.reserved_since)
+        self.reserved_since = t
+        self.reserved -= whole
         at = bisect_left(self.gap_steps, self.joined.pop(r) + 1)
         if at < len(self.gaps) and self.gaps[at] > records.largest_gap[r]:
             records.largest_gap[r] = self.gaps[at]

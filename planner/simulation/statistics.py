@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Sample = NDArray[np.float64] | NDArray[np.float32]
 _BATCHES = 10  # of each run, for the interval
+_BATCHES_WITH_TREND = 40
+_ENOUGH_RUNS = 3  # to take the interval from what differs between them
 _MSER_GROUP = 5
 _FEWEST_FOR_INTERVAL = 5  # values a batch must hold before its percentile says anything
 
@@ -65,12 +67,14 @@ def warm_up(values: Sample) -> int:
     return int(np.argmin(error[: m // 2 + 1])) * _MSER_GROUP
 
 
-def percentile_interval(runs: Sequence[Sample], percentile: float) -> Interval:
+def percentile_interval(runs: Sequence[Sample], percentile: float, *, trend: bool = False) -> Interval:
     """One percentile; see `percentile_intervals`."""
-    return percentile_intervals(runs, (percentile,))[0]
+    return percentile_intervals(runs, (percentile,), trend=trend)[0]
 
 
-def percentile_intervals(runs: Sequence[Sample], percentiles: Sequence[float]) -> list[Interval]:
+def percentile_intervals(
+    runs: Sequence[Sample], percentiles: Sequence[float], *, trend: bool = False
+) -> list[Interval]:
     """Percentiles of several independent runs, warm-up removed.
 
     Parameters
@@ -79,11 +83,14 @@ def percentile_intervals(runs: Sequence[Sample], percentiles: Sequence[float]) -
         Values of each run in order of arrival.
     percentiles : sequence of float
         In (0, 100).
+    trend : bool
+        Whether values rise and fall over a run for a reason that is no chance, such as its load.
 
     Returns
     -------
     list of Interval
-        The percentiles of all values, with intervals from batch means, ten batches of each run.
+        The percentiles of all values, with intervals from batch means, ten batches of each run. With a trend from what
+        differs between three runs or more, or else from one batch to the next.
 
     Notes
     -----
@@ -100,7 +107,7 @@ def percentile_intervals(runs: Sequence[Sample], percentiles: Sequence[float]) -
     for percentile in percentiles:
         share = percentile / 100.0
         value = _quantile(pooled, share)
-        half = share_interval([run > value for run in runs]).half_width
+        half = share_interval([run > value for run in runs], trend=trend).half_width
         if not np.isfinite(half):
             found.append(Interval(value, float("-inf"), float("inf")))
             continue
@@ -127,8 +134,8 @@ class ShareInterval(Interval):
     half_width: float
 
 
-def share_interval(runs: Sequence[NDArray[np.bool_]]) -> ShareInterval:
-    """Share of True over several runs and its 95 % interval by batch means, ten batches of each run.
+def share_interval(runs: Sequence[NDArray[np.bool_]], *, trend: bool = False) -> ShareInterval:
+    """Share of True over several runs and its 95 % interval, as that of percentiles.
 
     With no True at all the interval still ends above 0, at what would show up once in three samples of this size
     (the rule of three).
@@ -138,26 +145,52 @@ def share_interval(runs: Sequence[NDArray[np.bool_]]) -> ShareInterval:
         return ShareInterval(float("nan"), float("nan"), float("nan"), float("nan"))
     size = sum(run.size for run in runs)
     value = sum(int(run.sum()) for run in runs) / size
-    half = _half_width(runs)
+    half = _half_width(runs, trend)
     least = 3.0 / size if value == 0.0 else 0.0
     return ShareInterval(value, max(value - half, 0.0), min(max(value + half, least), 1.0), half)
 
 
-def mean_interval(runs: Sequence[Sample]) -> Interval:
-    """Mean of several runs and its 95 % interval by batch means, ten batches of each run."""
+def mean_interval(runs: Sequence[Sample], *, trend: bool = False) -> Interval:
+    """Mean of several runs and its 95 % interval, as that of percentiles."""
     runs = [run for run in runs if run.size]
     if not runs:
         return Interval(float("nan"), float("nan"), float("nan"))
     value = sum(float(run.sum(dtype=float)) for run in runs) / sum(run.size for run in runs)
-    half = _half_width(runs)
+    half = _half_width(runs, trend)
     return Interval(value, value - half, value + half)
 
 
-def _half_width(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]]) -> float:
-    """Half of the 95 % interval of a mean: Student's t times the standard error over the means of batches."""
-    parts = [part for run in runs for part in np.array_split(run, _BATCHES) if part.size >= _FEWEST_FOR_INTERVAL]
-    means = [float(part.mean(dtype=float)) for part in parts]
-    n = len(means)
+def _half_width(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]], trend: bool) -> float:
+    """Half of the 95 % interval of a mean: Student's t times the standard error over the means of batches.
+
+    Where there is a trend, its swings must not count as chance. Runs that share it are compared as wholes. A single run
+    is cut finer and the variance taken from the differences of neighbours [1]_: sum (x_i+1 - x_i)^2 / (2 (n - 1)).
+
+    References
+    ----------
+    .. [1] von Neumann, Distribution of the ratio of the mean square successive difference to the variance, Annals of
+       Mathematical Statistics 12(4), 1941.
+    """
+    if trend and len(runs) >= _ENOUGH_RUNS:
+        return _standard_error(np.array([float(run.mean(dtype=float)) for run in runs]))
+    n_batches = _BATCHES_WITH_TREND if trend else _BATCHES
+    batches = [
+        np.array(
+            [part.mean(dtype=float) for part in np.array_split(run, n_batches) if part.size >= _FEWEST_FOR_INTERVAL]
+        )
+        for run in runs
+    ]
+    if not trend:
+        return _standard_error(np.concatenate(batches))
+    differences = np.concatenate([np.diff(means) for means in batches])
+    n = sum(means.size for means in batches)
+    if not differences.size:
+        return float("inf")
+    return _t_quantile(differences.size) * float(np.sqrt(np.mean(differences**2) / 2.0 / n))
+
+
+def _standard_error(means: Floats) -> float:
+    n = means.size
     return _t_quantile(n - 1) * float(np.std(means, ddof=1)) / float(n**0.5) if n > 1 else float("inf")
 
 

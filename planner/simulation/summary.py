@@ -153,10 +153,11 @@ def summarise(
     # One metric at a time, for the sake of runs of ten million requests.
     for metric in METRICS:
         runs = [_finite(_sample(outcome, metric, start)) for outcome, start in zip(outcomes, starts, strict=True)]
-        means[metric] = mean_interval(runs)
-        for p, interval in zip(PERCENTILES, percentile_intervals(runs, PERCENTILES), strict=True):
+        means[metric] = mean_interval(runs, trend=not stationary)
+        intervals = percentile_intervals(runs, PERCENTILES, trend=not stationary)
+        for p, interval in zip(PERCENTILES, intervals, strict=True):
             percentiles[metric, p] = interval
-    objectives, late = _objectives(outcomes, starts, need.limits, reference)
+    objectives, late = _objectives(outcomes, starts, need.limits, reference, trend=not stationary)
     counted = sum(int(np.isfinite(o.finish_s[s : o.n_arrived]).sum()) for o, s in zip(outcomes, starts, strict=True))
     growing = tuple(m for m in ("ttft", "e2e") if any(is_growing(_finite(_sample(o, m))) for o in outcomes))
     stable = not (growing and stationary)
@@ -262,7 +263,7 @@ def _filled(outcome: Outcome) -> int:
 
 
 def _objectives(
-    outcomes: Sequence[Outcome], starts: Sequence[int], limits: Sequence[Limit], reference: Lane | None
+    outcomes: Sequence[Outcome], starts: Sequence[int], limits: Sequence[Limit], reference: Lane | None, *, trend: bool
 ) -> tuple[list[Interval], list[ShareInterval]]:
     found, late = [], []
     for limit in limits:
@@ -271,10 +272,12 @@ def _objectives(
             for o, s in zip(outcomes, starts, strict=True)
         ]
         missing = [_never(o, s) for o, s in zip(outcomes, starts, strict=True)]
-        found.append(percentile_interval([_finite(v) for v in values], limit.objective.percentile))
+        found.append(percentile_interval([_finite(v) for v in values], limit.objective.percentile, trend=trend))
         counts = [np.isfinite(v) | m for v, m in zip(values, missing, strict=True)]
         late.append(
-            share_interval([((v > limit.value) | m)[c] for v, m, c in zip(values, missing, counts, strict=True)])
+            share_interval(
+                [((v > limit.value) | m)[c] for v, m, c in zip(values, missing, counts, strict=True)], trend=trend
+            )
         )
     return found, late
 

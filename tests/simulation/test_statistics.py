@@ -37,6 +37,21 @@ def test_intervals_cover_the_truth() -> None:
     assert held["mean"] < 120, "intervals that always hold are too wide"
 
 
+@pytest.mark.parametrize("n_runs", [1, 4])
+def test_a_trend_is_no_chance(n_runs: int) -> None:
+    """A swing of three standard deviations over each run: the interval is that of the noise around it."""
+    rng = np.random.default_rng(4)
+    swing = 3.0 * np.sin(np.linspace(0.0, 7.0, 4000))
+    truth, held, widths = float(swing.mean()), 0, []
+    for _ in range(150):
+        runs = [swing + autocorrelated(rng, 4000, 0.5) for _ in range(n_runs)]
+        interval = mean_interval(runs, trend=True)
+        held += interval.low <= truth <= interval.high
+        widths.append(interval.high - interval.low)
+    assert held >= 0.9 * 150
+    assert np.mean(widths) < 0.6 * (mean_interval(runs).high - mean_interval(runs).low)
+
+
 def test_interval_of_a_heavy_tail_is_wider_above() -> None:
     rng = np.random.default_rng(2)
     interval = percentile_interval([rng.pareto(1.5, 5000) for _ in range(3)], 99.0)
