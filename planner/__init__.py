@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from planner._version import __version__
 
 if TYPE_CHECKING:
-    from planner.api import evaluate, optimize, provisioning_map, regime_map, simulate
+    from planner.api import evaluate, optimize, procure, provisioning_map, regime_map, simulate
     from planner.catalog.catalog import Catalog
     from planner.errors import (
         CatalogError,
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from planner.estimation import Estimate, estimate
     from planner.fleet.plan import Cluster, Plan
     from planner.optimization.assignment import Assignment, assign
+    from planner.portfolio.fleet import Fleet
+    from planner.portfolio.result import Procurement
     from planner.scenario import Scenario
     from planner.simulation.report import SimulationReport
 
 _HOMES = {
-    "planner.api": ("evaluate", "optimize", "provisioning_map", "regime_map", "simulate"),
+    "planner.api": ("evaluate", "optimize", "procure", "provisioning_map", "regime_map", "simulate"),
     "planner.catalog.catalog": ("Catalog",),
     "planner.errors": (
         "CatalogError", "DoesNotFitError", "InfeasibleError", "InputError", "NoPlanFoundError",
@@ -47,16 +49,19 @@ _HOMES = {
     "planner.estimation": ("Estimate", "estimate"),
     "planner.fleet.plan": ("Cluster", "Plan"),
     "planner.optimization.assignment": ("Assignment", "assign"),
+    "planner.portfolio.fleet": ("Fleet",),
+    "planner.portfolio.result": ("Procurement",),
     "planner.scenario": ("Scenario",),
     "planner.simulation.report": ("SimulationReport",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "InfeasibleError",
-    "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Scenario",
-    "ScenarioError", "SimulationReport", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign",
-    "estimate", "evaluate", "optimize", "provisioning_map", "regime_map", "simulate",
+    "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "Fleet", "InfeasibleError",
+    "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError",
+    "Procurement", "Scenario", "ScenarioError", "SimulationReport", "TraceError", "UnitError", "UnknownNameError",
+    "__version__", "assign", "estimate", "evaluate", "optimize", "procure", "provisioning_map", "regime_map",
+    "simulate",
 ]  # fmt: skip
 
 

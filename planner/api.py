@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
     from planner.exploration.provisioning_map import ProvisioningMap
     from planner.exploration.regime_map import RegimeMap
+    from planner.portfolio.fleet import Fleet
+    from planner.portfolio.result import Procurement
     from planner.simulation.report import SimulationReport
+
+    FleetLike = Fleet | Mapping[str, Any] | str | os.PathLike[str]
 
 Path = str | os.PathLike[str]
 ScenarioLike = Scenario | Mapping[str, Any] | str | os.PathLike[str]
@@ -317,3 +321,45 @@ def _opened(
     if isinstance(catalog, Sequence):
         return None, fields | {"catalog": [os.fspath(path) for path in catalog]}
     return catalog, fields
+
+
+def procure(
+    fleet: FleetLike,
+    *,
+    catalog: Catalog | Path | Sequence[Path] | None = None,
+    progress: Callable[[str], None] = _quiet,
+    **fields: Any,
+) -> Procurement:
+    """Find what to own, reserve and rent to serve several workloads over time at the least cost.
+
+    Parameters
+    ----------
+    fleet : Fleet, mapping, or path of a YAML file
+        Workloads with their rates and objectives, or batch work with its deadline; price plans, limits, horizon.
+    catalog : Catalog, or path of an overlay folder, or several, optional
+        As in `optimize`.
+    progress : callable
+        Told in a few words what is being done.
+    **fields
+        Fields of the fleet that win over `fleet`: `planner.procure("fleet.yaml", gap=0.01)`.
+
+    Returns
+    -------
+    Procurement
+        Within `gap` of the proven bound, or with `solver.status == "limit"` and its bound. Not simulated.
+
+    Raises
+    ------
+    InputError
+        Something in the fleet, a trace or the catalog is wrong.
+    InfeasibleError
+        Nothing can serve it; says what collides and the nearest relaxation that works.
+    NoPlanFoundError
+        The time limit passed before any plan was found.
+    """
+    from planner.portfolio.fleet import load_fleet
+    from planner.portfolio.reporting import procurement_of
+    from planner.portfolio.solving import solve_fleet
+
+    opened, fields = _opened(catalog, fields)
+    return procurement_of(solve_fleet(load_fleet(fleet, **fields), opened, progress))

@@ -218,7 +218,7 @@ def _solve(
             return Solution(members, keys, routes, capacities, selection, simples, rejected, len(candidates), total)
         # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
         factor = 1.0 - min(0.01 * 2**tightening, 0.1)
-        candidates = [_derated(c, factor) if c.key in selection.counts else c for c in candidates]
+        candidates = [derated(c, factor) if c.key in selection.counts else c for c in candidates]
     return None
 
 
@@ -238,7 +238,7 @@ def _against(first: Selection, last: Selection) -> Selection:
     return replace(last, bound=first.bound, gap=gap, status="optimal" if gap <= 1e-6 else "limit")
 
 
-def _derated(candidate: Candidate, factor: float) -> Candidate:
+def derated(candidate: Candidate, factor: float) -> Candidate:
     def compute(n: np.ndarray, inner: Callable[[np.ndarray], CapacityCurve] = candidate.compute) -> CapacityCurve:
         curve = inner(n)
         return CapacityCurve(curve.n_machines, curve.rate_per_s * factor)

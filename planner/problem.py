@@ -78,7 +78,12 @@ class Problem:
     notes: tuple[str, ...]
 
 
-def resolve(scenario: Scenario, catalog: Catalog | None = None, trace: Trace | None = None) -> Problem:
+def resolve(
+    scenario: Scenario,
+    catalog: Catalog | None = None,
+    trace: Trace | None = None,
+    sizes: RequestSizes | None = None,
+) -> Problem:
     """Look up every name of a scenario and apply its objectives to its traffic.
 
     Parameters
@@ -88,6 +93,8 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None, trace: Trace | N
         Left out: the built-in one under the scenario's overlays.
     trace : Trace, optional
         The scenario's workload, where it is a file that was read before.
+    sizes : RequestSizes, optional
+        Requests to take in place of those of the scenario's workload.
 
     Raises
     ------
@@ -99,7 +106,10 @@ def resolve(scenario: Scenario, catalog: Catalog | None = None, trace: Trace | N
     catalog = catalog or Catalog.default(scenario.catalog)
     llm = catalog.llm(scenario.model, where="model")
     runtime = catalog.runtime(scenario.runtime, where="runtime")
-    sizes, arrival_cv2, cached, workload_notes = _traffic(scenario, catalog, trace)
+    if sizes is None:
+        sizes, arrival_cv2, cached, workload_notes = _traffic(scenario, catalog, trace)
+    else:
+        arrival_cv2, cached, workload_notes = scenario.arrival_cv2 or 1.0, 0.0, []
     notes = list(workload_notes)
     if scenario.prompt_output_ratio is not None:
         sizes = sizes.at_ratio(scenario.prompt_output_ratio)

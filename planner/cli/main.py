@@ -17,7 +17,19 @@ from typing import Annotated, Any
 import typer
 
 from planner._version import __version__
-from planner.cli import calibrate, catalog, estimate, evaluate, map, measure, optimize, schema, simulate, workload
+from planner.cli import (
+    calibrate,
+    catalog,
+    estimate,
+    evaluate,
+    map,
+    measure,
+    optimize,
+    procure,
+    schema,
+    simulate,
+    workload,
+)
 from planner.cli.output import EXIT_INTERRUPTED
 from planner.errors import EXIT_BAD_INPUT, EXIT_OK, InputError, PlannerError, near_misses
 
@@ -54,6 +66,7 @@ def main(
 app.command("optimize", short_help="Find the best cluster for a workload.")(optimize.optimize)
 app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
+app.command("procure", short_help="Find what to own, reserve and rent for several workloads.")(procure.procure)
 app.command("estimate", short_help="Time one step, operator by operator.")(estimate.estimate)
 app.command("calibrate", short_help="Fit a runtime to measurements.")(calibrate.calibrate)
 app.command("measure", short_help="Time the kernels of a model on this GPU.")(measure.measure)

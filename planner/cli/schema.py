@@ -10,14 +10,15 @@ from planner.cli.options import OutputOption
 from planner.cli.output import check_output, emit
 from planner.errors import UnknownNameError
 
-NAMES = ("plan", "simulation", "cluster", "scenario", "estimate")
+NAMES = ("plan", "simulation", "procurement", "cluster", "fleet", "scenario", "estimate")
 
 
 def schema(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="plan, simulation, cluster, scenario, estimate, or a kind of catalog file."
+            metavar="NAME",
+            help="plan, simulation, procurement, cluster, fleet, scenario, estimate, or a kind of catalog file.",
         ),
     ] = "plan",
     output: OutputOption = None,
@@ -48,6 +49,8 @@ def schema_of(name: str) -> dict[str, Any]:
 
         from planner.estimation import Estimate
         from planner.fleet.plan import Cluster, Plan
+        from planner.portfolio.fleet import Fleet
+        from planner.portfolio.result import Procurement
         from planner.scenario import Scenario
         from planner.simulation.report import SimulationReport
 
@@ -57,8 +60,10 @@ def schema_of(name: str) -> dict[str, Any]:
             "cluster": Cluster,
             "scenario": Scenario,
             "estimate": Estimate,
+            "fleet": Fleet,
+            "procurement": Procurement,
         }
-        mode: Any = "validation" if name in ("cluster", "scenario") else "serialization"
+        mode: Any = "validation" if name in ("cluster", "scenario", "fleet") else "serialization"
         return {"$schema": DIALECT, **models[name].model_json_schema(mode=mode)}
     schemas = catalog_json_schemas()
     if name not in schemas:

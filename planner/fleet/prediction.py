@@ -152,7 +152,15 @@ class ClusterModel:
         decode, found = self._decode[route.second], self._decode_states[route.second]
         upstream = self._upstream(i, route.second)
         curve = decode.late_tbt(limit_s, upstream.transfer_s) if metric == "tbt" else decode.late_e2e(limit_s, upstream)
-        return float(found.share(curve)[0])
+        return float(found.share(curve, self._limited(metric, limit_s))[0])
+
+    def _limited(self, metric: str, limit_s: Floats) -> float:
+        """Share of requests that a limit is for: finite; of a TBT, among those with several tokens."""
+        if np.isfinite(limit_s).all():
+            return 1.0
+        traffic = self.need.traffic
+        weight = traffic.weight * (traffic.decode_steps > 0) if metric == "tbt" else traffic.weight
+        return float(weight[np.isfinite(limit_s)].sum() / max(weight.sum(), 1e-300))
 
     def _upstream(self, i: int, j: int) -> Upstream:
         queue = self._prefill[i]
@@ -164,13 +172,14 @@ class ClusterModel:
         """Whether the objective holds."""
         return self.late(limit.objective.metric, limit.limit_s) <= limit.allowed * (1 + 1e-6) + 1e-12
 
-    def percentile(self, metric: str, percentile: float, unit_s: Floats | float) -> float | None:
+    def percentile(self, metric: str, percentile: float, unit_s: Floats | float, share: float = 1.0) -> float | None:
         """Value v such that `percentile` % of requests stay within v x `unit_s`; None where there is none.
 
-        `unit_s` is 1 for seconds, or the reference latencies for a slowdown.
+        `unit_s` is 1 for seconds, or the reference latencies for a slowdown; infinite for requests that do not count,
+        `share` the share of those that do.
         """
         unit = np.broadcast_to(np.asarray(unit_s, dtype=float), self.need.traffic.weight.shape)
-        allowed = 1.0 - percentile / 100.0
+        allowed = (1.0 - percentile / 100.0) * share
         return _smallest(lambda v: self.late(metric, v * unit) <= allowed, self._unloaded(metric, unit, percentile))
 
     def margin(self, metric: str, percentile: float) -> Margin | None:
@@ -194,7 +203,8 @@ class ClusterModel:
         lane, traffic = self._members[self._routes[0].first].configuration.lane, self.need.traffic
         latency = reference_latencies(lane, traffic)[metric] / unit_s
         order = np.argsort(latency)
-        at = np.searchsorted(np.cumsum(traffic.weight[order]), percentile / 100.0)
+        cumulative = np.cumsum(np.where(np.isfinite(unit_s), traffic.weight, 0.0)[order])
+        at = np.searchsorted(cumulative, percentile / 100.0 * cumulative[-1])
         return max(float(latency[order][min(int(at), latency.size - 1)]), 1e-9)
 
 
@@ -266,7 +276,7 @@ def binding_of(
     for limit in need.limits:
         if limit.objective.metric in METRICS_OF[member.role]:
             # Who waits for memory is late by any limit; that is memory's doing.
-            share = (beyond.late(limit.objective.metric, limit.limit_s) - full) / limit.allowed
+            share = (beyond.late(limit.objective.metric, limit.limit_s) - full * limit.share) / limit.allowed
             if share > worst:
                 worst, name = share, limit.objective.label
     if beyond.network_utilisation(i) > 1.0:

@@ -43,7 +43,7 @@ from planner.optimization.reduction import (
 from planner.optimization.solver import solve
 
 __all__ = [
-    "Pair", "Selection", "Simple", "Way", "best_simple", "best_throughput", "choose", "enumerate_pairs",
+    "Pair", "Selection", "Simple", "Way", "balanced", "best_simple", "best_throughput", "choose", "enumerate_pairs",
     "optimistic_throughput", "within",
 ]  # fmt: skip
 
@@ -169,10 +169,10 @@ class _Search:
         if not chosen:  # only where nothing can be carried at all
             return None, self.maximise
         if self.maximise:
-            most, flows = _balanced(chosen, None)
+            most, flows = balanced(chosen, None)
             answer = _Answer(counts, flows, most) if most > 0 else None
             return answer, most >= served_per_s * (1 - _LOAD_TOLERANCE)
-        busiest, flows = _balanced(chosen, self._rate)
+        busiest, flows = balanced(chosen, self._rate)
         if busiest > 1 + _LOAD_TOLERANCE:
             return None, False
         bought = [unit_cost(self.pool[k], self.objective) * (n + self.limits.spares) for k, n in counts.items()]
@@ -344,7 +344,7 @@ def choose(
     )
 
 
-def _balanced(chosen: Mapping[str, tuple[Candidate, int]], rate_per_s: float | None) -> tuple[float, dict[Way, float]]:
+def balanced(chosen: Mapping[str, tuple[Candidate, int]], rate_per_s: float | None) -> tuple[float, dict[Way, float]]:
     """Share the demand among pools of given counts so that the busiest is as little loaded as possible.
 
     Returns

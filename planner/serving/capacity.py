@@ -121,7 +121,7 @@ def decode_capacity(
     def excess(rate: Floats) -> Floats:
         state = queue.state(rate, n_lanes)
         over = [_over(state.memory_full, MEMORY_FULL_ALLOWED)]
-        return np.maximum.reduce(over + [_over(state.share(curve), x.allowed) for x, curve in late])
+        return np.maximum.reduce(over + [_over(state.share(curve, x.share), x.allowed) for x, curve in late])
 
     return _curve(n_machines, largest_rate(excess, queue.stable_rate_per_s(n_lanes)))
 

@@ -36,6 +36,19 @@ class Cells:
         sums = np.add.reduceat(self.weight * values[self.order], self.starts)
         return sums / np.add.reduceat(self.weight, self.starts)
 
+    def limits(self, limit_s: Floats) -> tuple[Floats, Floats]:
+        """Limit of each class, and the share of all requests that it is a limit for.
+
+        Points whose limit is infinite have none: they count neither in the mean nor in the share.
+        """
+        if not self.order.size or np.isfinite(limit_s).all():
+            return self.means(limit_s), self.share
+        some = np.isfinite(limit_s)[self.order]
+        limited = np.add.reduceat(np.where(some, self.weight, 0.0), self.starts)
+        sums = np.add.reduceat(np.where(some, self.weight * np.where(some, limit_s[self.order], 0.0), 0.0), self.starts)
+        share = limited / self.weight.sum()
+        return np.where(limited > 0, sums / np.where(limited > 0, limited, 1.0), np.inf), share
+
 
 def cells(values: Floats, weight: Floats, n_cells: int) -> Cells:
     """Points of positive weight in `n_cells` classes of like value, smaller towards the top, where limits bind."""

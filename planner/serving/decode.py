@@ -57,9 +57,12 @@ class DecodeState:
     running: NDArray[np.bool_]
     memory_full: Floats
 
-    def share(self, late: LateCurve) -> Floats:
-        """Share of requests that are late, shape (k,); waiting for memory counts as late."""
-        return (self.probability * late(self.step_s, self.running)).sum(axis=1) + self.memory_full
+    def share(self, late: LateCurve, limited: float = 1.0) -> Floats:
+        """Share of requests that are late, shape (k,); waiting for memory counts as late.
+
+        `limited` is the share of requests that the limit is for: those without one are not late when they wait.
+        """
+        return (self.probability * late(self.step_s, self.running)).sum(axis=1) + limited * self.memory_full
 
     def mean_batch(self) -> Floats:
         """Mean sequences decoding on a lane while memory is free, shape (k,)."""
@@ -145,7 +148,7 @@ class DecodeQueue:
         total = weight[several].sum()
         if total <= 0:
             return lambda step_s, running: np.zeros_like(step_s)
-        g, weight, allowed = g[several], weight[several] / total, (limit_s * g - transfer_s)[several]
+        g, weight, allowed = g[several], weight[several] / total, limit_s[several] * g[several] - transfer_s[several]
 
         def late(waits: Floats) -> Callable[[Floats], Floats]:
             # A gap is late where step > (limit g - transfer) / (g + rest of the running step).

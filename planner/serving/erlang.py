@@ -108,7 +108,8 @@ class WaitTail:
 
     def exceeds(self, t_s: Floats) -> Floats:
         """P(W > t); 1 for negative t [s]. `t_s` broadcasts against the attributes."""
-        tail = self.probability * np.exp(-self.decay_per_s * np.maximum(t_s - self.least_s, 0.0))
+        # Where there is no limit t is infinite, and 0 x infinity is no number.
+        tail = self.probability * np.exp(-self.decay_per_s * np.clip(t_s - self.least_s, 0.0, 1e300))
         return np.where(t_s < 0, 1.0, tail)
 
 

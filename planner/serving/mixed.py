@@ -297,12 +297,13 @@ class MixedQueue:
         """Share of requests whose TTFT exceeds the limit of their point; state and lanes of shape (k,)."""
         wait = self.wait(state, n_lanes)
         wait = WaitTail(*(x[:, None] for x in (wait.probability, wait.decay_per_s, np.asarray(wait.least_s))))
-        slack = self._prompt_cells.means(limit_s) - self._own_step_s(state, self._alone_of_cell)
+        limit, share = self._prompt_cells.limits(limit_s)
+        slack = limit - self._own_step_s(state, self._alone_of_cell)
         decoding = self._decoding(state, n_lanes)
-        late = (1.0 - decoding) * (wait.exceeds(slack) @ self._prompt_cells.share)
+        late = (1.0 - decoding) * (wait.exceeds(slack) @ share)
         for part in _RESIDUAL:
             running = (part * state.decode_step_s)[:, None]
-            late = late + decoding / _RESIDUAL.size * (wait.exceeds(slack - running) @ self._prompt_cells.share)
+            late = late + decoding / _RESIDUAL.size * (wait.exceeds(slack - running) @ share)
         return late
 
     def _decoding(self, state: MixedState, n_lanes: Floats) -> Floats:
@@ -314,7 +315,8 @@ class MixedQueue:
         """Share of requests (with several tokens) whose mean TBT exceeds the limit of their point, shape (k,)."""
         if self._gaps.size == 0:
             return np.zeros(state.batch.shape)
-        limit = self._gap_cells.means(limit_s)[:, None]
+        limit, share = self._gap_cells.limits(limit_s)
+        limit = limit[:, None]
         g = self._gaps[:, None]
         d, p, cv2, spread = (
             x[:, None, None]
@@ -340,7 +342,7 @@ class MixedQueue:
         variance = ((p - d) ** 2 * variance_met + mean_met * cv2 * p**2) / g**2 + (spread * (d + mean)) ** 2
         full = _normal_tail((limit - d - (p - d) * most / g) / (spread * (d + (p - d) * most / g) + 1e-12))
         many = (_gamma_tail(limit - d, mean, variance) * full)[..., 0]
-        return np.where(mean_met[..., 0] >= _MANY, many, few) @ self._gap_cells.share
+        return np.where(mean_met[..., 0] >= _MANY, many, few) @ share
 
     def _met(self, state: MixedState, n_lanes: Floats, g: Floats) -> tuple[Floats, Floats]:
         """Prompts met in g steps, at each state and each g: mean and variance, shape (k, g).

@@ -193,18 +193,18 @@ class PrefillQueue:
         """The part of `exceeds` that no rate changes."""
         weight = self._traffic.weight
         idle = float(weight[self.alone_s > limit_s].sum())
-        limit = self._cells.means(limit_s)
-        queue = np.stack([self._late(limit, delays) for delays in self._delays])
+        limit, share = self._cells.limits(limit_s)
+        queue = np.stack([self._late(limit, delays) @ share for delays in self._delays])
         return Slack(idle, np.maximum(queue, idle))
 
     def _late(self, limit_s: Floats, delays: _Delays) -> Floats:
-        """Share of requests late at each queue length, shape (v,)."""
+        """Chance that a request of each class is late at each queue length, shape (v, c)."""
         at = np.interp(delays.companions, self._batch - 1.0, np.arange(self._batch.size, dtype=float))
         low = np.minimum(at.astype(np.int64), self._batch.size - 1)
         high = np.minimum(low + 1, self._batch.size - 1)
         own_s = self._own_s[low] + (at - low)[:, None] * (self._own_s[high] - self._own_s[low])
         over = (limit_s - own_s - delays.certain_s[:, None]) / delays.scale_s[:, None]
-        return (np.clip(1.0 - over, 0.0, 1.0) ** delays.power[:, None]) @ self._cells.share
+        return np.asarray(np.clip(1.0 - over, 0.0, 1.0) ** delays.power[:, None])
 
     def share(self, slack: Slack, rate_per_s: Floats, n_lanes: Floats) -> Floats:
         """`exceeds`, from the slacks of the limit."""

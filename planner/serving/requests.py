@@ -140,11 +140,14 @@ class Limit:
     objective : Objective
     unit_s : ndarray, shape (n,)
         What the objective's number multiplies: 1 s for an absolute limit, the reference latency of each point
-        for a slowdown [s].
+        for a slowdown [s]; infinite for points that the objective is not about.
+    share : float
+        Share of requests that the objective is about; of a TBT, among those with more than one output token.
     """
 
     objective: Objective
     unit_s: Floats
+    share: float = 1.0
 
     @property
     def value(self) -> float:
@@ -160,8 +163,8 @@ class Limit:
 
     @property
     def allowed(self) -> float:
-        """Share of requests that may exceed it."""
-        return 1.0 - self.objective.percentile / 100.0
+        """Share of all requests that may exceed it."""
+        return (1.0 - self.objective.percentile / 100.0) * self.share
 
 
 def reference_latencies(lane: Lane, traffic: Traffic) -> dict[str, Floats]:

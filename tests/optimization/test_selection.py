@@ -307,13 +307,13 @@ def test_an_answer_that_breaks_a_limit_is_an_error(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_answer_that_overloads_a_pool_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = selection_module._balanced
+    real = selection_module.balanced
 
     def overloaded(chosen: Any, rate_per_s: float | None) -> Any:
         busiest, flows = real(chosen, rate_per_s)
         return busiest, {way: rate * 2 for way, rate in flows.items()}
 
-    monkeypatch.setattr(selection_module, "_balanced", overloaded)
+    monkeypatch.setattr(selection_module, "balanced", overloaded)
     with pytest.raises(PlannerError, match="recomputation"):
         run(fleet(), 60.0)
 

@@ -1,0 +1,432 @@
+"""Several traffics over several periods, served by machines that are bought once: one mixed-integer program.
+
+Sets: groups g of requests that share pools; periods t, each of some stage; candidate pools j of g in t; supplies o,
+ways to have machines of a type m. Variables: counts k_jt and flows f_wt of every group and period (`pool_rows`),
+whether a group is formed x_g, machines held of a supply H_o and switched on U_ot, requests of a lot a served in a
+period y_at.
+
+    minimise   sum_o fixed_o hours_o H_o + sum_ot usage_o hours_t U_ot + changes                             (1)
+    demand     sum_w f_wt = lambda_gt x_g                           g with objectives                        (2)
+    batch      sum_w f_wt 3600 hours_t = sum_a y_at;  sum_{t in window of a} y_at = requests_a               (3)
+    partition  sum_{g with part i} x_g = 1                                                                   (4)
+    supply     sum_{j of type m} (k_jt + s on_jt) <= sum_{o of m} available_o U_ot                           (5)
+    held       U_ot <= H_o where o is there in t's stage, 0 before                                           (6)
+    limits     of a type, of all, of power and rack units, on what is held or rented at any time             (7)
+    spot       sum_{o spot of m} available_o U_ot <= sum_g share_g sum_j (k_jt + s on_jt),
+               (1 - floor) sum_{o rented of m} U_ot >= sum_{o spot of m} U_ot                                (8)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner.fleet.candidate import Candidate
+from planner.optimization.pool_rows import PoolRows, Way
+from planner.optimization.program import TIE_BREAK
+from planner.optimization.reduction import Pieces
+
+SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """A period: hours of the horizon that it stands for, how long it lasts in its day, and the day's stage."""
+
+    name: str
+    hours: float
+    day_hours: float
+    stage: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """One group in one period.
+
+    Attributes
+    ----------
+    group : str
+    period : int
+    curves : str
+        Which set of candidates serves it; blocks of the same traffic share one.
+    rate_per_s : float
+        What must be served, if the group is formed; of batch work, the most that could be [requests/s].
+    """
+
+    group: str
+    period: int
+    curves: str
+    rate_per_s: float
+
+
+@dataclass(frozen=True)
+class LotWork:
+    """Batch requests of a day: how many, of which group, and the periods in which they may be served."""
+
+    group: str
+    requests: float
+    periods: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Supply:
+    """A way to have machines of one type.
+
+    Attributes
+    ----------
+    machine, plan : str
+    fixed_usd_per_hour : float
+        Of each machine held, in use or not, over `fixed_hours` of the horizon [USD/h].
+    usage_usd_per_hour : float
+        Of each machine switched on [USD/h].
+    is_held : bool
+        Whether the number is decided once; else it is another one in each period.
+    least, most : int, int or None
+        Machines that must and may be had.
+    minimum_order : int
+        None, or at least so many.
+    fixed_hours : float
+        Hours of the horizon in which a machine is paid for.
+    absent : frozenset of int
+        Stages in which it is not there yet.
+    availability : float
+        Machines' worth that one of them does: below 1 where they are taken away now and then.
+    is_spot : bool
+    """
+
+    machine: str
+    plan: str
+    fixed_usd_per_hour: float
+    usage_usd_per_hour: float
+    is_held: bool
+    fixed_hours: float
+    least: int = 0
+    most: int | None = None
+    minimum_order: int = 1
+    absent: frozenset[int] = frozenset()
+    availability: float = 1.0
+    is_spot: bool = False
+
+    @property
+    def name(self) -> str:
+        """`dgx-h100 on_demand`."""
+        return f"{self.machine} {self.plan}"
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What limits count of a machine: rated power [W] and rack units."""
+
+    rated_power_w: float
+    rack_units: int
+
+
+@dataclass(frozen=True)
+class FleetLimits:
+    """Limits on what is held or rented at any time; None or absent means none. Budget in mean USD/h.
+
+    `max_spot` is the share of a group's machines of any type that may be spot, `on_demand_floor` the share of rented
+    machines of any type that must not be.
+    """
+
+    max_machines: Mapping[str, int] = field(default_factory=dict)
+    max_rented: Mapping[str, int] = field(default_factory=dict)
+    max_spot: Mapping[str, float] = field(default_factory=dict)
+    on_demand_floor: float = 0.0
+    max_total_machines: int | None = None
+    max_power_w: float | None = None
+    max_rack_units: int | None = None
+    max_cost_usd_per_hour: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PortfolioProblem:
+    """Everything the program is about.
+
+    Attributes
+    ----------
+    spans : sequence of Span
+    blocks : sequence of Block
+        One for each group and period in which it has requests.
+    curves : mapping of str to mapping of str to Candidate
+        Sets of candidates by name, each by key.
+    parts : mapping of str to frozenset of str
+        Parts of each group; every part ends up in one group that is formed.
+    spares : mapping of str to int
+        Spare machines of each pool of a group.
+    lots : sequence of LotWork
+    supplies : sequence of Supply
+    machines : mapping of str to MachineFacts
+    limits : FleetLimits
+    """
+
+    spans: Sequence[Span]
+    blocks: Sequence[Block]
+    curves: Mapping[str, Mapping[str, Candidate]]
+    parts: Mapping[str, frozenset[str]]
+    spares: Mapping[str, int]
+    lots: Sequence[LotWork]
+    supplies: Sequence[Supply]
+    machines: Mapping[str, MachineFacts]
+    limits: FleetLimits
+
+    @property
+    def total_hours(self) -> float:
+        """Hours of all periods."""
+        return sum(s.hours for s in self.spans)
+
+    @property
+    def batch_groups(self) -> frozenset[str]:
+        """Groups that have deadlines."""
+        return frozenset(lot.group for lot in self.lots)
+
+
+class PortfolioProgram:
+    """The program over the counts in `pieces`.
+
+    Parameters
+    ----------
+    given : PortfolioProblem
+    pieces : sequence of mapping of str to Pieces
+        For each block, counts that each candidate may have, by key.
+    elastic : set of str
+        Names of limits that may be exceeded; what is minimised is then by how much.
+    """
+
+    def __init__(
+        self, given: PortfolioProblem, pieces: Sequence[Mapping[str, Pieces]], elastic: frozenset[str] = frozenset()
+    ) -> None:
+        import pulp
+
+        self._lp_sum = pulp.lpSum
+        self.given = given
+        self.problem = pulp.LpProblem("portfolio", pulp.LpMinimize)
+        self._elastic, self.slacks = elastic, {}  # type: ignore[var-annotated]
+        self.rows = [
+            PoolRows(
+                self.problem,
+                list(given.curves[block.curves].values()),
+                some,
+                max(block.rate_per_s, 1e-9),
+                label=f"b{b}_",
+            )
+            for b, (block, some) in enumerate(zip(given.blocks, pieces, strict=True))
+        ]
+        self._declare_groups()
+        self._define_demand()
+        self._define_lots()
+        self._declare_supplies()
+        self._define_supply()
+        self._define_limits()
+        self._define_objective()
+
+    def _declare_groups(self) -> None:
+        """Whether each group is formed; every part is in one of them."""
+        groups = self.given.parts
+        containing: dict[str, list[str]] = {}
+        for group, parts in groups.items():
+            for part in parts:
+                containing.setdefault(part, []).append(group)
+        certain = {some[0] for some in containing.values() if len(some) == 1}
+        self._formed = {
+            group: 1 if group in certain else self.problem.add_variable(f"formed_{i}", cat="Binary")
+            for i, group in enumerate(groups)
+        }
+        for part in sorted(containing):
+            if len(containing[part]) > 1:
+                self.problem += self._lp_sum([self._formed[group] for group in containing[part]]) == 1
+
+    def _define_demand(self) -> None:
+        """(2), each in units of its own demand."""
+        batch = self.given.batch_groups
+        for block, rows in zip(self.given.blocks, self.rows, strict=True):
+            if block.group not in batch:
+                self.problem += rows.served == self._formed[block.group] * 1.0
+
+    def _define_lots(self) -> None:
+        """(3), in units of each group's requests of a day."""
+        size: dict[str, float] = {}
+        for lot in self.given.lots:
+            size[lot.group] = size.get(lot.group, 0.0) + lot.requests
+        self._lot_parts: dict[tuple[str, int], list[Any]] = {}
+        for a, lot in enumerate(self.given.lots):
+            served = {t: self.problem.add_variable(f"lot_{a}_{t}", lowBound=0) for t in lot.periods}
+            for t, y in served.items():
+                self._lot_parts.setdefault((lot.group, t), []).append(y)
+            self.problem += self._lp_sum(served.values()) == lot.requests / size[lot.group]
+        for block, rows in zip(self.given.blocks, self.rows, strict=True):
+            if block.group in size:
+                a_day = self.given.spans[block.period].day_hours * SECONDS_PER_HOUR * rows.scale_per_s
+                due = self._lot_parts.get((block.group, block.period), [])
+                self.problem += rows.served * (a_day / size[block.group]) == self._lp_sum(due)
+
+    def _declare_supplies(self) -> None:
+        """Machines held, and machines switched on in each period."""
+        add, given = self.problem.add_variable, self.given
+        interrupted = {s.machine for s in given.supplies if s.is_spot}
+        self._held: dict[int, Any] = {}
+        self._used: dict[tuple[int, int], Any] = {}
+        for i, supply in enumerate(given.supplies):
+            if supply.is_held:
+                fixed = supply.most is not None and supply.most == supply.least
+                self._held[i] = supply.least if fixed else add(f"held_{i}", supply.least, supply.most, cat="Integer")
+            for t, span in enumerate(given.spans):
+                if span.stage in supply.absent:
+                    continue
+                # Beside integers, what is used is whole by itself; beside spot machines, worth less, it is not.
+                whole = supply.machine in interrupted
+                most = None if supply.is_held else supply.most
+                self._used[i, t] = add(f"used_{i}_{t}", 0, most, cat="Integer" if whole else "Continuous")
+                if supply.is_held:
+                    self.problem += self._used[i, t] <= self._held[i]
+            if supply.is_held and supply.minimum_order > 1 and supply.least == 0:
+                ordered = add(f"ordered_{i}", cat="Binary")
+                self.problem += self._held[i] >= supply.minimum_order * ordered
+                self.problem += self._held[i] <= self._enough(supply) * ordered
+
+    def _enough(self, supply: Supply) -> int:
+        """Machines of a supply beyond which no plan goes: what is allowed, or all that pools could hold at once."""
+        if supply.most is not None:
+            return supply.most
+        at_once: dict[int, int] = {}
+        for block, rows in zip(self.given.blocks, self.rows, strict=True):
+            for c in rows.candidates:
+                if c.configuration.machine.name == supply.machine:
+                    most = rows.most(c) + self.given.spares[block.group]
+                    at_once[block.period] = at_once.get(block.period, 0) + most
+        return max([supply.minimum_order, *at_once.values()])
+
+    def _needed(self, t: int, share: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """Machines of each type in pools in a period, spares included; or a share of those of each group."""
+        found: dict[str, list[Any]] = {}
+        for block, rows in zip(self.given.blocks, self.rows, strict=True):
+            part = 1.0 if share is None else share.get(block.group, 0.0)
+            if block.period == t and part > 0:
+                for c in rows.candidates:
+                    bought = part * rows.bought(c, self.given.spares[block.group])
+                    found.setdefault(c.configuration.machine.name, []).append(bought)
+        return {machine: self._lp_sum(some) for machine, some in sorted(found.items())}
+
+    def _define_supply(self) -> None:
+        """(5)."""
+        for t in range(len(self.given.spans)):
+            for machine, needed in self._needed(t).items():
+                had = [
+                    supply.availability * self._used[i, t]
+                    for i, supply in enumerate(self.given.supplies)
+                    if supply.machine == machine and (i, t) in self._used
+                ]
+                self.problem += needed <= self._lp_sum(had)
+        if any(s.is_spot for s in self.given.supplies):
+            for t in range(len(self.given.spans)):
+                self._define_spot(t)
+
+    def _define_spot(self, t: int) -> None:
+        """(8)."""
+        given, lp = self.given, self._lp_sum
+        may_be = self._needed(t, given.limits.max_spot)
+        for machine in sorted({s.machine for s in given.supplies if s.is_spot}):
+            rented = {
+                i: self._used[i, t]
+                for i, s in enumerate(given.supplies)
+                if s.machine == machine and not s.is_held and (i, t) in self._used
+            }
+            spot = {i: used for i, used in rented.items() if given.supplies[i].is_spot}
+            self.problem += lp([given.supplies[i].availability * n for i, n in spot.items()]) <= may_be.get(machine, 0)
+            if given.limits.on_demand_floor > 0:
+                self.problem += lp(list(spot.values())) <= (1.0 - given.limits.on_demand_floor) * lp(
+                    list(rented.values())
+                )
+
+    def _at_once(self, t: int) -> dict[str, Any]:
+        """Machines of each type held, or rented in a period."""
+        found: dict[str, list[Any]] = {}
+        for i, supply in enumerate(self.given.supplies):
+            if (i, t) in self._used:
+                found.setdefault(supply.machine, []).append(self._held[i] if supply.is_held else self._used[i, t])
+        return {machine: self._lp_sum(some) for machine, some in sorted(found.items())}
+
+    def _define_limits(self) -> None:
+        """(7)."""
+        limits, facts, lp = self.given.limits, self.given.machines, self._lp_sum
+        for t in range(len(self.given.spans)):
+            had = self._at_once(t)
+            for machine, most in sorted(limits.max_machines.items()):
+                if machine in had:
+                    self._limit(f"max_machines {machine}", had[machine], most)
+            for machine, most in sorted(limits.max_rented.items()):
+                rented = [
+                    self._used[i, t]
+                    for i, s in enumerate(self.given.supplies)
+                    if s.machine == machine and not s.is_held and (i, t) in self._used
+                ]
+                if rented:
+                    self._limit(f"max_rented {machine}", lp(rented), most)
+            if limits.max_total_machines is not None:
+                self._limit("max_total_machines", lp(list(had.values())), limits.max_total_machines)
+            if limits.max_power_w is not None:
+                drawn = lp([facts[m].rated_power_w * n for m, n in had.items()])
+                self._limit("max_power", drawn, limits.max_power_w)
+            if limits.max_rack_units is not None:
+                units = lp([facts[m].rack_units * n for m, n in had.items()])
+                self._limit("max_rack_units", units, limits.max_rack_units)
+
+    def _limit(self, name: str, expression: Any, most: float) -> None:
+        """expression <= most, divided by it; and by how much more where the limit is elastic."""
+        scale = max(float(most), 1.0)
+        right: Any = most / scale * (1 + 1e-9)
+        if name in self._elastic:
+            if name not in self.slacks:
+                self.slacks[name] = self.problem.add_variable(f"slack_{len(self.slacks)}", lowBound=0)
+            right = right + self.slacks[name]
+        self.problem += expression * (1.0 / scale) <= right
+
+    def _define_objective(self) -> None:
+        """(1) in mean USD/h; among equals the fewest pools, then the least power, as in `program`."""
+        given, lp = self.given, self._lp_sum
+        hours, supplies = given.total_hours, given.supplies
+        fixed = {i: supplies[i].fixed_usd_per_hour * supplies[i].fixed_hours / hours for i in self._held}
+        usage = {(i, t): supplies[i].usage_usd_per_hour * given.spans[t].hours / hours for i, t in self._used}
+        self.cost = lp(
+            [fixed[i] * n for i, n in self._held.items()] + [usage[at] * used for at, used in self._used.items()]
+        )
+        if given.limits.max_cost_usd_per_hour is not None:
+            self._limit("max_cost", self.cost, given.limits.max_cost_usd_per_hour)
+        if self._elastic:
+            self.problem += lp(list(self.slacks.values()))
+            return
+        prices = [s.fixed_usd_per_hour + s.usage_usd_per_hour for s in given.supplies]
+        size = min([p for p in prices if p > 0], default=1.0) * TIE_BREAK
+        self.tie_break = lp(
+            [
+                size * given.spans[block.period].hours / hours * rows.tie_break(given.spares[block.group])
+                for block, rows in zip(given.blocks, self.rows, strict=True)
+            ]
+        )
+        self.problem += self.cost + self.tie_break
+
+    def held(self) -> dict[int, int]:
+        """Machines held of each supply, after solving."""
+        return {i: round(n if isinstance(n, int) else n.value()) for i, n in self._held.items()}
+
+    def rented(self) -> dict[tuple[int, int], int]:
+        """Machines rented of each supply in each period, after solving."""
+        return {
+            (i, t): n
+            for (i, t), used in self._used.items()
+            if not self.given.supplies[i].is_held and (n := math.ceil(used.value() - 1e-6)) > 0
+        }
+
+    def formed(self) -> set[str]:
+        """Groups that are formed, after solving."""
+        return {g for g, x in self._formed.items() if (x if isinstance(x, int) else x.value()) > 0.5}
+
+    def answers(self) -> list[tuple[dict[str, int], dict[Way, float]]]:
+        """Counts and flows of every block, after solving; nothing for groups that are not formed."""
+        formed = self.formed()
+        return [
+            (rows.counts(), rows.flows_per_s()) if block.group in formed else ({}, {})
+            for block, rows in zip(self.given.blocks, self.rows, strict=True)
+        ]

@@ -1,0 +1,360 @@
+"""Turn a solved fleet into a `Procurement`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from planner._version import __version__
+from planner.economics.finance import HOURS_PER_MONTH
+from planner.fleet.design import design_name
+from planner.fleet.prediction import ClusterModel
+from planner.optimization.portfolio_choice import at_once
+from planner.portfolio.calendar import clock
+from planner.portfolio.result import (
+    DesignRate,
+    FleetPool,
+    GroupCost,
+    PeriodUse,
+    PortfolioReport,
+    Procurement,
+    PurchaseLine,
+    WorkloadOutcome,
+    WorkloadPrediction,
+)
+from planner.portfolio.solving import FleetSolution, Served
+from planner.serving.requests import Limit
+
+_DESIGN_RATES = 6
+
+
+def procurement_of(solution: FleetSolution) -> Procurement:
+    """Report a solved fleet: purchases, use, predictions and proof."""
+    given, portfolio, fleet = solution.given, solution.portfolio, solution.fleet
+    hours = given.total_hours
+    lines = _purchases(solution)
+    predicted = list(_predictions(solution))
+    tokens = _tokens(solution, solution.served)
+    cost = math.fsum(line.cost_usd for line in lines)
+    return Procurement(
+        planner_version=__version__,
+        catalog_digest=solution.catalog.digest()[:16],
+        horizon=solution.horizon,
+        horizon_hours=hours,
+        cost_usd_per_hour=cost / hours,
+        cost_usd_per_month=cost / hours * HOURS_PER_MONTH,
+        cost_usd=cost,
+        cost_usd_per_million_tokens=cost / tokens * 1e6,
+        purchases=lines,
+        periods=_periods(solution),
+        pools=[pool for served in solution.served for pool in _pools(solution, served)],
+        groups=_groups(solution, lines),
+        workloads=[_workload(solution, name) for name in fleet.workloads],
+        predicted=predicted,
+        meets_objectives=all(p.met for p in predicted),
+        binding=_binding(solution),
+        solver=PortfolioReport(
+            status="optimal" if portfolio.status == "optimal" else "limit",
+            solver=portfolio.solver,
+            value=portfolio.cost_usd_per_hour,
+            bound=portfolio.bound,
+            gap=portfolio.gap,
+            gap_allowed=fleet.gap,
+            rounds=portfolio.rounds,
+            groups_considered=solution.groups_considered,
+            candidates=sum(len(some) for some in given.curves.values()),
+            periods=len(given.spans),
+            rows_checked=True,
+        ),
+        step_time_error=max(m.configuration.step_time_error for s in solution.served for m in s.members),
+        notes=_notes(solution),
+        fleet=fleet.dump(),
+    )
+
+
+def _purchases(solution: FleetSolution) -> list[PurchaseLine]:
+    given, portfolio = solution.given, solution.portfolio
+    lines = []
+    for i, supply in enumerate(given.supplies):
+        used = {t: n for (j, t), n in portfolio.used.items() if j == i}
+        count = portfolio.held.get(i, 0) if supply.is_held else max(used.values(), default=0)
+        if not count:
+            continue
+        on = math.fsum(given.spans[t].hours * n for t, n in used.items())
+        fixed = supply.fixed_usd_per_hour * supply.fixed_hours * count if supply.is_held else 0.0
+        usage = supply.usage_usd_per_hour * on
+        source = solution.sources.get(supply.name)
+        lines.append(
+            PurchaseLine(
+                machine=supply.machine,
+                plan=supply.plan,
+                count=count,
+                machine_hours=on,
+                fixed_usd_per_hour=supply.fixed_usd_per_hour,
+                usage_usd_per_hour=supply.usage_usd_per_hour,
+                fixed_usd=fixed,
+                usage_usd=usage,
+                cost_usd=fixed + usage,
+                cost_usd_per_hour=(fixed + usage) / given.total_hours,
+                book=source.book if source else None,
+                provider=source.provider if source else None,
+                date=source.date if source else None,
+                kind=source.kind if source else None,
+                source=source.source if source else None,
+            )
+        )
+    return lines
+
+
+def _periods(solution: FleetSolution) -> list[PeriodUse]:
+    given, portfolio = solution.given, solution.portfolio
+    found = []
+    for t, (span, period) in enumerate(zip(given.spans, solution.periods, strict=True)):
+        on: dict[str, int] = {}
+        by_plan: dict[str, int] = {}
+        for (i, at), n in sorted(portfolio.used.items()):
+            if at == t and n:
+                supply = given.supplies[i]
+                on[supply.machine] = on.get(supply.machine, 0) + n
+                by_plan[supply.name] = n
+        had = at_once(given, portfolio, t)
+        rates = {name: 0.0 for name in solution.fleet.workloads}
+        for served in solution.served:
+            if served.period is period:
+                for name, rate in _rates(served).items():
+                    rates[name] += rate
+        found.append(
+            PeriodUse(
+                period=period.name,
+                stage=solution.stages[period.stage],
+                hours_a_day=period.minutes / 60.0,
+                hours=span.hours,
+                rates_per_s=rates,
+                machines_on=dict(sorted(on.items())),
+                machines_by_plan=by_plan,
+                machines_held_or_rented=sum(had.values()),
+                power_w=math.fsum(given.machines[m].rated_power_w * n for m, n in had.items()),
+            )
+        )
+    return found
+
+
+def _rates(served: Served) -> dict[str, float]:
+    """Requests of each workload that a group serves in a period [requests/s]."""
+    total = math.fsum(r.rate_per_s for r in served.routes)
+    rates: dict[str, float] = {}
+    for part, share in zip(served.group.parts, served.shares, strict=True):
+        rates[part.workload] = rates.get(part.workload, 0.0) + total * share
+    return rates
+
+
+def _pools(solution: FleetSolution, served: Served) -> Iterable[FleetPool]:
+    model = ClusterModel(served.members, served.routes, served.problem.need)
+    for i, (member, capacity) in enumerate(zip(served.members, served.capacities, strict=True)):
+        c = member.configuration
+        yield FleetPool(
+            period=served.period.name,
+            stage=solution.stages[served.period.stage],
+            group=served.group.name,
+            role=member.role,  # type: ignore[arg-type]
+            machine=c.machine.name,
+            count=member.count,
+            spares=served.group.spares,
+            layout=c.layout.label,
+            precision=c.layout.precision,
+            rate_per_s=member.rate_per_s,
+            capacity_per_s=capacity,
+            utilisation=model.utilisation(i),
+        )
+
+
+def _predictions(solution: FleetSolution) -> Iterable[WorkloadPrediction]:
+    """Every objective of every part, in the period where it is closest to its limit."""
+    worst: dict[tuple[str, str], tuple[float, WorkloadPrediction]] = {}
+    known: dict[object, list[tuple[float | None, bool]]] = {}
+    for served in solution.served:
+        limits = served.problem.need.limits
+        # Periods with the same pools and load are the same cluster.
+        alike = (served.group.name, served.shares, tuple(
+            (m.role, m.configuration.label, m.count, round(m.rate_per_s, 6)) for m in served.members
+        ), tuple((r.first, r.second, round(r.rate_per_s, 6)) for r in served.routes))  # fmt: skip
+        if alike not in known:
+            model = ClusterModel(served.members, served.routes, served.problem.need)
+            known[alike] = [(_predicted(model, limit), model.meets(limit)) for limit in limits]
+        for part, limit, (value, met) in zip(served.owners, limits, known[alike], strict=True):
+            o = limit.objective
+            if met and value is not None:
+                value = min(value, limit.value)  # the search for the percentile stops a thousandth short
+            slack = None if value is None else 1.0 - value / limit.value
+            row = WorkloadPrediction(
+                workload=part.workload,
+                part=part.name,
+                objective=str(o),
+                limit=limit.value,
+                predicted=value,
+                unit="s" if o.limit_s is not None else "x",
+                slack_fraction=slack,
+                met=met,
+                period=served.period.name,
+                stage=solution.stages[served.period.stage],
+            )
+            tightness = -math.inf if slack is None else slack
+            at = (part.name if len(served.group.parts) > 1 else part.workload, str(o))
+            if at not in worst or tightness < worst[at][0]:
+                worst[at] = (tightness, row)
+    order = {name: i for i, name in enumerate(solution.fleet.workloads)}
+    return [row for _, row in sorted(worst.values(), key=lambda pair: (order[pair[1].workload], pair[1].part))]
+
+
+def _predicted(model: ClusterModel, limit: Limit) -> float | None:
+    o = limit.objective
+    return model.percentile(o.metric, o.percentile, limit.unit_s, limit.share)
+
+
+def _tokens(solution: FleetSolution, served: Sequence[Served]) -> float:
+    """Prompt and output tokens over the horizon."""
+    hours = {id(p): s.hours for p, s in zip(solution.periods, solution.given.spans, strict=True)}
+    return math.fsum(
+        math.fsum(r.rate_per_s for r in s.routes) * 3600.0 * hours[id(s.period)]
+        * (s.problem.need.traffic.sizes.mean_prompt_tokens + s.problem.need.traffic.sizes.mean_output_tokens)
+        for s in served
+    )  # fmt: skip
+
+
+def _groups(solution: FleetSolution, lines: Sequence[PurchaseLine]) -> list[GroupCost]:
+    """Machine-hours of each group; the cost of each type of machine is shared by them."""
+    hours: dict[str, dict[str, float]] = {}
+    for served in solution.served:
+        of = hours.setdefault(served.group.name, {})
+        length = solution.given.spans[solution.periods.index(served.period)].hours
+        for m in served.members:
+            name = m.configuration.machine.name
+            of[name] = of.get(name, 0.0) + (m.count + served.group.spares) * length
+    cost: dict[str, float] = {}
+    for line in lines:
+        cost[line.machine] = cost.get(line.machine, 0.0) + line.cost_usd
+    total = {m: math.fsum(of.get(m, 0.0) for of in hours.values()) for m in cost}
+    found = []
+    for group, of in hours.items():
+        usd = math.fsum(cost[m] * h / total[m] for m, h in of.items())
+        some = [s for s in solution.served if s.group.name == group]
+        found.append(
+            GroupCost(
+                group=group,
+                workloads=list(dict.fromkeys(p.workload for p in some[0].group.parts)),
+                machine_hours=math.fsum(of.values()),
+                cost_usd_per_hour=usd / solution.given.total_hours,
+                usd_per_million_tokens=usd / _tokens(solution, some) * 1e6,
+            )
+        )
+    return found
+
+
+def _workload(solution: FleetSolution, name: str) -> WorkloadOutcome:
+    own, problem = solution.fleet.workloads[name], solution.problems[name]
+    groups = [g for g in solution.given.parts if g in solution.portfolio.formed and _serves(solution, g, name)]
+    batch = own.batch
+    done_by = None
+    if batch is not None:
+        ends = [s.period for s in solution.served if s.group.name in groups]
+        begin = batch.arrives[0].minute
+        last = max(ends, key=lambda p: (p.start - begin) % (24 * 60))
+        done_by = clock((last.start + last.minutes - 1) % (24 * 60) + 1)
+    limited = solution.fleet.has_objectives(name)
+    hours_a_day = 24.0 * 3600.0
+    return WorkloadOutcome(
+        workload=name,
+        kind="batch" if batch else "interactive" if limited else "throughput",
+        model=problem.llm.name,
+        traffic=problem.sizes.name,
+        group="; ".join(groups),
+        rate_per_s=own.rate_per_s,
+        requests_a_day=batch.requests if batch else (own.rate_per_s or 0.0) * hours_a_day * solution.mean_factors[name],
+        deadline=None
+        if batch is None
+        else f"by {batch.deadline}"
+        if batch.deadline
+        else f"within {(batch.within_s or 0.0) / 3600.0:g} h",
+        done_by=done_by,
+        design_rates=[] if limited else _design_rates(solution, groups),
+    )
+
+
+def _serves(solution: FleetSolution, group: str, workload: str) -> bool:
+    return any(part.split("/")[0] == workload for part in solution.given.parts[group])
+
+
+def _design_rates(solution: FleetSolution, groups: Sequence[str]) -> list[DesignRate]:
+    """Requests/s for a dollar an hour of each design, in pools so large that whole machines do not matter."""
+    prices = {s.machine: s.usage_usd_per_hour for s in solution.given.supplies if s.plan == "on_demand"}
+    pools = [
+        c
+        for block in {b.curves: b for b in solution.given.blocks if b.group in groups}.values()
+        for c in solution.given.curves[block.curves].values()
+        if c.configuration.machine.name in prices
+    ]
+    usd = {}  # a request/s
+    for c in pools:
+        n, rate = c.curve.n_machines, c.curve.rate_per_s
+        per_machine = float(np.max(rate / n))
+        usd[c.key] = prices[c.configuration.machine.name] / per_machine if per_machine > 0 else math.inf
+    by_key = {c.key: c for c in pools}
+    best: dict[str, float] = {}
+    for c in pools:
+        if c.role == "mixed":
+            offers = [(design_name(c.configuration.machine.name, None), usd[c.key])]
+        else:
+            offers = [
+                (design_name(by_key[p].configuration.machine.name, c.configuration.machine.name), usd[p] + usd[c.key])
+                for p in c.sources
+                if p in by_key
+            ]
+        for name, price in offers:
+            best[name] = min(best.get(name, math.inf), price)
+    ranked = sorted((price, name) for name, price in best.items() if math.isfinite(price))
+    return [
+        DesignRate(design=name, requests_per_s_per_usd_per_hour=1.0 / price, requests_per_usd=3600.0 / price)
+        for price, name in ranked[:_DESIGN_RATES]
+    ]
+
+
+def _binding(solution: FleetSolution) -> list[str]:
+    """Limits that some period reaches: one machine more would exceed them."""
+    given, portfolio = solution.given, solution.portfolio
+    limits, found = given.limits, []
+    for t in range(len(given.spans)):
+        had = at_once(given, portfolio, t)
+        total = sum(had.values())
+        found += [f"max_machines {m} {most}" for m, most in limits.max_machines.items() if 0 < most <= had.get(m, 0)]
+        if limits.max_total_machines is not None and total >= limits.max_total_machines:
+            found.append(f"max_total_machines {limits.max_total_machines}")
+        smallest = min(given.machines.values(), key=lambda f: f.rated_power_w)
+        power = math.fsum(given.machines[m].rated_power_w * n for m, n in had.items())
+        if limits.max_power_w is not None and power + smallest.rated_power_w > limits.max_power_w:
+            found.append(f"max_power {limits.max_power_w / 1e3:g} kW")
+        units = sum(given.machines[m].rack_units * n for m, n in had.items())
+        least = min(f.rack_units for f in given.machines.values())
+        if limits.max_rack_units is not None and units + least > limits.max_rack_units:
+            found.append(f"max_rack_units {limits.max_rack_units}")
+    for i, supply in enumerate(given.supplies):
+        most = portfolio.held.get(i, 0) if supply.is_held else max(
+            (n for (j, _), n in portfolio.used.items() if j == i), default=0
+        )  # fmt: skip
+        if supply.most is not None and most >= supply.most > supply.least:
+            found.append(f"{supply.name}: all {supply.most} that can be had")
+    return list(dict.fromkeys(found))
+
+
+def _notes(solution: FleetSolution) -> list[str]:
+    notes = list(solution.notes)
+    for served in solution.served:
+        for m in served.members:
+            c = m.configuration
+            if served.problem.scenario.profile is None and not served.problem.runtime.is_measured_on(c.accelerator):
+                notes.append(
+                    f"{served.problem.runtime.name} was not measured on {c.accelerator.name}: its efficiencies are "
+                    f"estimates (step times +/- {c.step_time_error:.0%})"
+                )
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,173 @@
+"""What to buy, reserve and rent for a fleet, and what each period does with it.
+
+`PROCUREMENT_SCHEMA_VERSION` rises when a field changes its meaning or goes away; new fields may come without notice.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from planner.catalog.schema import SourceKind
+from planner.fleet.plan import Result
+
+PROCUREMENT_SCHEMA_VERSION = "1.0"
+
+
+class PurchaseLine(Result):
+    """Machines of one type under one plan, over the whole horizon."""
+
+    machine: str
+    plan: str = Field(description="owned, reserved_3y, reserved_1y, on_demand or spot; `kept` is owned already.")
+    count: int = Field(description="Machines held; of rented ones the most at any time.")
+    machine_hours: float = Field(description="Hours switched on, all machines together, over the horizon.")
+    fixed_usd_per_hour: float = Field(description="Of one machine held, in use or not.")
+    usage_usd_per_hour: float = Field(description="Of one machine switched on.")
+    fixed_usd: float = Field(description="Over the horizon.")
+    usage_usd: float = Field(description="Over the horizon.")
+    cost_usd: float = Field(description="Over the horizon.")
+    cost_usd_per_hour: float = Field(description="Mean over all hours.")
+    book: str | None = Field(description="Price book.")
+    provider: str | None
+    date: datetime.date | None = Field(description="Of the price.")
+    kind: SourceKind | None
+    source: str | None
+
+
+class PeriodUse(Result):
+    """One period: what is asked of the fleet, and how many machines of each type and plan are on."""
+
+    period: str
+    stage: str = Field(description="The day that it is part of, where several stand for the horizon.")
+    hours_a_day: float
+    hours: float = Field(description="Of the horizon, weighted by probability.")
+    rates_per_s: dict[str, float] = Field(description="Requests served of each workload [requests/s].")
+    machines_on: dict[str, int] = Field(description="By machine.")
+    machines_by_plan: dict[str, int] = Field(description="By `machine plan`; only those that are on.")
+    machines_held_or_rented: int
+    power_w: float = Field(description="Rated, of all machines held or rented [W].")
+
+
+class FleetPool(Result):
+    """One pool in one period."""
+
+    period: str
+    stage: str
+    group: str
+    role: Literal["prefill", "decode", "mixed"]
+    machine: str
+    count: int
+    spares: int
+    layout: str
+    precision: str
+    rate_per_s: float
+    capacity_per_s: float
+    utilisation: float = Field(description="Share of the rate at which it would be busy all the time.")
+
+
+class WorkloadPrediction(Result):
+    """One objective of a workload (or of one of its size buckets) in the period where it is closest to its limit."""
+
+    workload: str
+    part: str = Field(description="The workload, or its bucket.")
+    objective: str
+    limit: float
+    predicted: float | None
+    unit: Literal["s", "x"]
+    slack_fraction: float | None
+    met: bool
+    period: str
+    stage: str
+
+
+class DesignRate(Result):
+    """What a design does for its money where only throughput counts."""
+
+    design: str
+    requests_per_s_per_usd_per_hour: float = Field(description="At the on-demand price.")
+    requests_per_usd: float
+
+
+class WorkloadOutcome(Result):
+    """How one workload is served."""
+
+    workload: str
+    kind: Literal["interactive", "throughput", "batch"] = Field(
+        description="With latency objectives; without any; or with a deadline."
+    )
+    model: str
+    traffic: str
+    group: str = Field(description="Groups whose pools serve it, `;` between them.")
+    rate_per_s: float | None = Field(description="As stated; null for batch work.")
+    requests_a_day: float
+    deadline: str | None = Field(description="Of batch work.")
+    done_by: str | None = Field(description="Of batch work: end of the last period that serves it.")
+    design_rates: list[DesignRate] = Field(description="Of work without latency objectives: requests for a dollar.")
+
+
+class GroupCost(Result):
+    """Pools of one group: machine-hours, and their part of the cost by type of machine."""
+
+    group: str
+    workloads: list[str]
+    machine_hours: float
+    cost_usd_per_hour: float
+    usd_per_million_tokens: float
+
+
+class PortfolioReport(Result):
+    """How the answer was found and proven."""
+
+    status: Literal["optimal", "limit"]
+    solver: str
+    value: float = Field(description="Mean cost [USD/h].")
+    bound: float = Field(description="No plan of the pools considered costs less [USD/h].")
+    gap: float
+    gap_allowed: float
+    rounds: int
+    groups_considered: int
+    candidates: int
+    periods: int
+    rows_checked: bool
+
+
+class Procurement(Result):
+    """What to have, under which plan, and what each period does with it."""
+
+    schema_version: str = PROCUREMENT_SCHEMA_VERSION
+    planner_version: str
+    catalog_digest: str
+    horizon: str
+    horizon_hours: float
+    cost_usd_per_hour: float = Field(description="Mean over all hours.")
+    cost_usd_per_month: float = Field(description="Mean; 730 hours.")
+    cost_usd: float = Field(description="Over the horizon.")
+    cost_usd_per_million_tokens: float
+    purchases: list[PurchaseLine]
+    periods: list[PeriodUse]
+    pools: list[FleetPool]
+    groups: list[GroupCost]
+    workloads: list[WorkloadOutcome]
+    predicted: list[WorkloadPrediction]
+    meets_objectives: bool
+    binding: list[str] = Field(description="Limits that are reached.")
+    verified: str = "not simulated"
+    solver: PortfolioReport
+    step_time_error: float
+    notes: list[str]
+    fleet: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
+
+    def to_records(
+        self, of: Literal["purchases", "pools", "periods", "predicted"] = "purchases"
+    ) -> list[dict[str, Any]]:
+        """Flat dicts for a sheet: one for each purchase, or for each pool and period, period, or objective."""
+        if of == "periods":
+            return [
+                {k: v for k, v in p.model_dump().items() if not isinstance(v, dict)}
+                | {f"requests_per_s {name}": rate for name, rate in p.rates_per_s.items()}
+                | {f"machines {name}": n for name, n in p.machines_by_plan.items()}
+                for p in self.periods
+            ]
+        return [row.model_dump() for row in getattr(self, of)]

@@ -1,0 +1,445 @@
+"""From a fleet to the groups, pools and purchases that serve it at least cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from planner.catalog.catalog import Catalog
+from planner.economics.options import OptionSource
+from planner.errors import InfeasibleError, PlannerError
+from planner.fleet.candidate import Candidate
+from planner.fleet.configuration import Rejection
+from planner.fleet.generation import generate
+from planner.fleet.prediction import ClusterModel, Member, Route
+from planner.optimization.portfolio_choice import Portfolio, choose_portfolio, least_excess
+from planner.optimization.portfolio_program import (
+    Block,
+    FleetLimits,
+    LotWork,
+    MachineFacts,
+    PortfolioProblem,
+    Span,
+)
+from planner.planning import derated, quiet, unreachable
+from planner.portfolio.batch import Lot
+from planner.portfolio.calendar import Period, Stage, days, periods_within, stages_of
+from planner.portfolio.fleet import DemandScenario, Fleet
+from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
+from planner.portfolio.supplies import deliveries, offers_of, refuse_unpriced, supplies_of
+from planner.problem import Problem, configurations, resolve
+from planner.units import format_money, format_power
+from planner.workload.sizes import RequestSizes
+
+Progress = Callable[[str], None]
+_TIGHTENINGS = 8  # rounds of lowering capacities that the whole-cluster model does not confirm
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """One group in one period: its pools as a cluster.
+
+    Attributes
+    ----------
+    group : Group
+    problem : Problem
+        The group's, at this period's mix.
+    period : Period
+    members, routes : lists
+        As `ClusterModel` takes them.
+    capacities : list of float
+        Rate each member could carry [requests/s].
+    shares : tuple of float
+        Part of the group's requests that each of its parts has in this period.
+    owners : list of Part
+        Whose objective each limit of the problem is.
+    """
+
+    group: Group
+    problem: Problem
+    period: Period
+    members: list[Member]
+    routes: list[Route]
+    capacities: list[float]
+    shares: tuple[float, ...]
+    owners: list[Part]
+
+
+@dataclass(frozen=True, eq=False)
+class FleetSolution:
+    """What was found, with everything that led to it.
+
+    Attributes
+    ----------
+    fleet, catalog : what was asked
+    problems : mapping of str to Problem
+        Of each workload by itself.
+    periods : list of Period
+    given : PortfolioProblem
+    portfolio : Portfolio
+    served : list of Served
+        Of every formed group and period in which it has machines.
+    rejected : list of Rejection
+    groups_considered : int
+    notes : list of str
+    horizon : str
+        In words.
+    stages : list of str
+        Names of the days that stand for the horizon.
+    sources : mapping of str to OptionSource
+        Where the price of each supply comes from, by its name.
+    mean_factors : mapping of str to float
+        Mean rate of each workload over its stated one.
+    """
+
+    fleet: Fleet
+    catalog: Catalog
+    problems: Mapping[str, Problem]
+    periods: list[Period]
+    given: PortfolioProblem
+    portfolio: Portfolio
+    served: list[Served]
+    rejected: list[Rejection]
+    groups_considered: int
+    notes: list[str]
+    horizon: str
+    stages: list[str]
+    sources: Mapping[str, OptionSource]
+    mean_factors: Mapping[str, float]
+
+
+def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress = quiet) -> FleetSolution:
+    """Find the cheapest way to serve a fleet.
+
+    Raises
+    ------
+    InputError
+        A name that is not in the catalog, workloads that cannot share.
+    InfeasibleError
+        No plan meets the objectives and deadlines within the limits; says what collides.
+    NoPlanFoundError
+        The time limit passed before any plan was found.
+    """
+    catalog = catalog or Catalog.default(fleet.catalog)
+    problems = {name: _resolved(fleet, name, catalog) for name in fleet.workloads}
+    lots = {name: own.batch.lots() for name, own in fleet.workloads.items() if own.batch is not None}
+    machines = sorted({m.name for p in problems.values() for m in p.machines})
+    offers, offer_notes = offers_of(fleet, catalog, machines)
+    unpriced = set(refuse_unpriced(fleet, offers))
+    problems = {
+        name: replace(p, machines=tuple(m for m in p.machines if m.name not in unpriced))
+        for name, p in problems.items()
+    }
+    parts = parts_of(fleet, problems)
+    stages = stages_of(
+        fleet.horizon_months,
+        fleet.stage_months,
+        {name: fleet.growth_of(name) for name in fleet.workloads},
+        {name: (s.probability, _factors(fleet, s)) for name, s in fleet.scenarios.items()},
+        deliveries(offers),
+        None if fleet.weekend == 1.0 else {name: fleet.weekend for name in fleet.workloads if name not in lots},
+    )
+    shapes = {name: fleet.shape_of(name) for name in fleet.workloads if name not in lots}
+    periods = days(stages, shapes, [lot for some in lots.values() for lot in some], fleet.periods_a_day)
+    posed = _posed(fleet, parts, lots, stages, periods, progress)
+    supplies, sources = supplies_of(fleet, catalog, offers, [m for m in machines if m not in unpriced], stages)
+    given = PortfolioProblem(
+        spans=[Span(p.name, p.hours, p.minutes / 60.0, p.stage) for p in periods],
+        blocks=posed.blocks,
+        curves=posed.curves,
+        parts={g.name: frozenset(p.name for p in g.parts) for g in posed.groups.values()},
+        spares={g.name: g.spares for g in posed.groups.values()},
+        lots=posed.lots,
+        supplies=supplies,
+        machines={name: _facts(catalog, name) for name in {s.machine for s in supplies}},
+        limits=_limits(fleet, posed.groups),
+    )
+    for tightening in range(_TIGHTENINGS):
+        progress(f"choosing among {sum(len(c) for c in posed.curves.values())} pools")
+        portfolio = choose_portfolio(
+            given, solver=fleet.solver, time_limit_s=fleet.time_limit_s, gap=fleet.gap, seed=fleet.seed
+        )
+        if portfolio is None:
+            raise _explained(fleet, given)
+        given = replace(given, curves=portfolio.curves)
+        progress("predicting percentiles")
+        served = _served(posed, periods, given, portfolio)
+        late = {b for s, b in served if not _holds(s)}
+        if not late:
+            return FleetSolution(
+                fleet, catalog, problems, periods, given, portfolio, [s for s, _ in served], posed.rejected,
+                len(posed.groups), [*_notes(problems, unpriced), *offer_notes],
+                _months_text(fleet.horizon_months), [s.name for s in stages], sources, _mean_factors(fleet, periods),
+            )  # fmt: skip
+        # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
+        factor = 1.0 - min(0.01 * 2**tightening, 0.1)
+        given = _tightened(given, portfolio, late, factor)
+    raise PlannerError("the chosen pools do not meet the objectives together", rule="report this fleet as a bug")
+
+
+def _resolved(fleet: Fleet, name: str, catalog: Catalog) -> Problem:
+    own = fleet.workloads[name]
+    sizes = None
+    if own.prompt_tokens is not None and own.output_tokens is not None:
+        label = f"{own.prompt_tokens} in, {own.output_tokens} out"
+        sizes = RequestSizes(np.array([own.prompt_tokens]), np.array([own.output_tokens]), np.ones(1), label)
+    try:
+        return resolve(fleet.scenario_of(name), catalog, sizes=sizes)
+    except PlannerError as error:
+        if error.where is not None and "/" not in error.where and ":" not in error.where:
+            error.where = f"workloads.{name}.{error.where}" if error.where in type(own).model_fields else error.where
+        raise
+
+
+# -- periods, blocks and candidates -----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Posed:
+    """Blocks, lots and candidates of every group that can be served."""
+
+    groups: dict[str, Group]
+    problems: dict[str, Problem]
+    curves: dict[str, dict[str, Candidate]]
+    blocks: list[Block]
+    lots: list[LotWork]
+    rejected: list[Rejection]
+    shares: dict[str, tuple[float, ...]]
+    owners: dict[str, list[Part]]
+
+
+def _factors(fleet: Fleet, scenario: DemandScenario) -> dict[str, float]:
+    return {name: scenario.rates.get(name, scenario.rate) for name in fleet.workloads}
+
+
+def _mean_factors(fleet: Fleet, periods: Sequence[Period]) -> dict[str, float]:
+    """Mean rate of each workload over its stated one."""
+    hours = math.fsum(p.hours for p in periods)
+    return {name: math.fsum(p.factors.get(name, 1.0) * p.hours for p in periods) / hours for name in fleet.workloads}
+
+
+def _months_text(months: float) -> str:
+    if months % 12:
+        return f"{months:g} months"
+    return "1 year" if months == 12 else f"{months / 12:g} years"
+
+
+def _posed(
+    fleet: Fleet,
+    parts: Sequence[Part],
+    lots: Mapping[str, Sequence[Lot]],
+    stages: Sequence[Stage],
+    periods: Sequence[Period],
+    progress: Progress,
+) -> _Posed:
+    posed = _Posed({}, {}, {}, [], [], [], {}, {})
+    unserved: dict[str, PlannerError] = {}
+    for group in candidate_groups(fleet, parts):
+        try:
+            _pose(posed, fleet, group, lots, stages, periods, progress)
+        except InfeasibleError as error:
+            unserved.setdefault(group.name, error)
+    served = {p.name for g in posed.groups.values() for p in g.parts}
+    for part in parts:
+        if part.name not in served:
+            fault = next(iter(unserved.values()))
+            fault.what = f"{part.workload}: {fault.what}"
+            raise fault
+    return posed
+
+
+def _pose(
+    posed: _Posed,
+    fleet: Fleet,
+    group: Group,
+    lots: Mapping[str, Sequence[Lot]],
+    stages: Sequence[Stage],
+    periods: Sequence[Period],
+    progress: Progress,
+) -> None:
+    """Add a group's candidates, and its blocks and lots.
+
+    Raises
+    ------
+    InfeasibleError
+        No pool can serve it.
+    """
+    name = group.parts[0].workload
+    batch = lots.get(name)
+    rates: list[dict[str, float]] = []
+    for period in periods:
+        if batch is not None:
+            a_day = math.fsum(lot.requests for lot in batch) * stages[period.stage].factors.get(name, 1.0)
+            allowed = any(periods.index(period) in periods_within(lot, periods, period.stage) for lot in batch)
+            rates.append({name: a_day / (period.minutes * 60.0) if allowed else 0.0})
+        else:
+            rates.append(
+                {
+                    p.workload: (fleet.workloads[p.workload].rate_per_s or 0.0) * period.factors.get(p.workload, 1.0)
+                    for p in group.parts
+                }
+            )
+    mixes: dict[tuple[float, ...], list[int]] = {}
+    for t, rate in enumerate(rates):
+        total = sum(rate.values())
+        if total > 0:
+            mixes.setdefault(tuple(round(r / total, 9) for r in rate.values()), []).append(t)
+    found: list[tuple[str, Problem, dict[str, Candidate], list[int]]] = []
+    for n, at in enumerate(mixes.values()):
+        peak = max(at, key=lambda t: sum(rates[t].values()))
+        problem, owners = problem_of(group, rates[peak])
+        label = group.name if len(mixes) == 1 else f"{group.name} #{n + 1}"
+        laid_out, rejected = configurations(problem)
+        posed.rejected += [r for r in rejected if r.machine not in {x.machine for x in posed.rejected}]
+        candidates = generate(
+            laid_out, problem.need, problem.design, problem.need.rate_per_s,
+            lambda text, name=group.name: progress(f"{name}: {text}"),  # type: ignore[misc]
+        )  # fmt: skip
+        if not candidates:
+            raise unreachable(problem, laid_out)
+        found.append((label, problem, {c.key: c for c in candidates}, at))
+        posed.owners[label] = owners
+    for label, problem, curves, at in found:
+        posed.problems[label], posed.curves[label] = problem, curves
+        posed.shares[label] = shares_of(group, rates[at[0]])
+        for t in at:
+            together = math.fsum(rates[t][p.workload] * p.share for p in group.parts)
+            posed.blocks.append(Block(group.name, t, label, together))
+    posed.groups[group.name] = group
+    if batch is not None:
+        for s, stage in enumerate(stages):
+            posed.lots += [
+                LotWork(group.name, lot.requests * stage.factors.get(name, 1.0), tuple(periods_within(lot, periods, s)))
+                for lot in batch
+            ]
+
+
+def _facts(catalog: Catalog, name: str) -> MachineFacts:
+    machine = catalog.machine(name)
+    return MachineFacts(machine.rated_power_w, machine.rack_units or 0)
+
+
+def _limits(fleet: Fleet, groups: Mapping[str, Group]) -> FleetLimits:
+    return FleetLimits(
+        max_machines=dict(fleet.max_machines),
+        max_rented=dict(fleet.max_rented),
+        max_spot={name: min(fleet.spot_share_of(p.workload) for p in group.parts) for name, group in groups.items()},
+        on_demand_floor=fleet.on_demand_floor,
+        max_total_machines=fleet.max_total_machines,
+        max_power_w=fleet.max_power_w,
+        max_rack_units=fleet.max_rack_units,
+        max_cost_usd_per_hour=fleet.max_cost_usd_per_hour,
+    )
+
+
+# -- the answer as clusters -------------------------------------------------------------------------------------------
+
+
+def _served(
+    posed: _Posed, periods: Sequence[Period], given: PortfolioProblem, portfolio: Portfolio
+) -> list[tuple[Served, int]]:
+    """Every block with machines as a cluster, and the block's index."""
+    order = {"prefill": 0, "decode": 1, "mixed": 2}
+    found = []
+    for b, (block, answer) in enumerate(zip(given.blocks, portfolio.blocks, strict=True)):
+        if not answer.counts:
+            continue
+        pools = given.curves[block.curves]
+        keys = sorted(answer.counts, key=lambda k: (order[pools[k].role], k))
+        flows = sorted(answer.flows_per_s.items(), key=str)
+        index: dict[str | None, int | None] = {None: None, **{k: i for i, k in enumerate(keys)}}
+        routes = [Route(keys.index(first), index[second], rate) for (first, second), rate in flows]
+        rates = {k: math.fsum(rate for way, rate in flows if k in way) for k in keys}
+        members = [Member(pools[k].role, pools[k].configuration, answer.counts[k], rates[k]) for k in keys]
+        problem = posed.problems[block.curves]
+        total = math.fsum(rate for _, rate in flows)
+        group = posed.groups[block.group]
+        problem = replace(problem, need=replace(problem.need, rate_per_s=total))
+        capacities = [pools[k].curve.at(answer.counts[k]) for k in keys]
+        served = Served(
+            group, problem, periods[block.period], members, routes, capacities, posed.shares[block.curves],
+            posed.owners[block.curves],
+        )  # fmt: skip
+        found.append((served, b))
+    return found
+
+
+def _holds(served: Served) -> bool:
+    model = ClusterModel(served.members, served.routes, served.problem.need)
+    return all(model.meets(limit) for limit in served.problem.need.limits)
+
+
+def _tightened(given: PortfolioProblem, portfolio: Portfolio, late: set[int], factor: float) -> PortfolioProblem:
+    """The problem with the capacities of pools that are late together lowered."""
+    curves = {name: dict(some) for name, some in given.curves.items()}
+    lowered = {(given.blocks[b].curves, key) for b in late for key in portfolio.blocks[b].counts}
+    for name, key in lowered:
+        curves[name][key] = derated(curves[name][key], factor)
+    return replace(given, curves=curves)
+
+
+def _notes(problems: Mapping[str, Problem], unpriced: set[str]) -> list[str]:
+    notes = [f"{name}: {note}" if len(problems) > 1 else note for name, p in problems.items() for note in p.notes]
+    if unpriced:
+        notes.append(f"not considered for want of a price: {', '.join(sorted(unpriced))}")
+    return list(dict.fromkeys(notes))
+
+
+# -- infeasible -------------------------------------------------------------------------------------------------------
+
+
+def _explained(fleet: Fleet, given: PortfolioProblem) -> InfeasibleError:
+    """Say which limits collide with the demand, and the least of each that would do."""
+    limits = given.limits
+    named: dict[str, float] = {f"max_machines {m}": float(n) for m, n in sorted(limits.max_machines.items())}
+    for name, most in (
+        ("max_total_machines", limits.max_total_machines), ("max_power", limits.max_power_w),
+        ("max_rack_units", limits.max_rack_units), ("max_cost", limits.max_cost_usd_per_hour),
+    ):  # fmt: skip
+        if most is not None:
+            named[name] = float(most)
+    free = {name: least_excess(given, frozenset({name}), solver=fleet.solver, time_limit_s=60.0) for name in named}
+    given_as = {name: _limit_text(name, most) for name, most in named.items()}
+
+    def enough(name: str, excess: float) -> str:
+        return _limit_text(name, _enough(name, named[name], excess))
+
+    lines = [
+        f"{name}: {given_as[name]} is too little; {enough(name, by[name])} is enough"
+        for name, by in free.items()
+        if by is not None
+    ]
+    if not lines and len(named) > 1:
+        every = frozenset(named)
+        by = least_excess(given, every, solver=fleet.solver, time_limit_s=60.0)
+        if by is not None:
+            lines = [
+                "together: "
+                + ", ".join(
+                    f"{name} {enough(name, excess)} in place of {given_as[name]}"
+                    for name, excess in by.items()
+                    if excess > 1e-7
+                )
+            ]
+    return InfeasibleError(
+        "no plan meets all objectives and deadlines within the limits",
+        where="limits",
+        value="\n         ".join(lines) or "no number of the machines considered carries this load in time",
+        rule="workloads " + ", ".join(fleet.workloads),
+        fix="relax one of the limits to the value named, or relax objectives or deadlines" if lines else
+        "relax objectives or deadlines, or consider more machines",
+    )  # fmt: skip
+
+
+def _enough(name: str, most: float, excess: float) -> float:
+    value = max(most, 1.0) * excess + most
+    return math.ceil(value - 1e-6) if name not in ("max_cost", "max_power") else value
+
+
+def _limit_text(name: str, value: float) -> str:
+    if name == "max_cost":
+        return f"{format_money(math.ceil(value * 100 - 1e-6) / 100)}/h"
+    return format_power(value) if name == "max_power" else f"{value:,.0f}"
