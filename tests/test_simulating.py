@@ -205,6 +205,29 @@ def test_machines_are_named_by_pool_and_number() -> None:
     assert (failure.pool, failure.number, failure.at_s, failure.repaired_s) == ("decode", 2, 30.0, 90.0)
 
 
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the measured profile is not here")
+def test_measured_step_times_in_place_of_the_model() -> None:
+    """One prompt at a time, no queue: TTFT is the profile's own time of that prompt."""
+    from planner.latency.batch import prefill_batch
+    from planner.problem import resolve
+
+    scenario = planner.Scenario(
+        model="bloom-176b", runtime="splitwise-2023", workload="azure-code-2023", rate="0.05/s",
+        profile=str(DATA / "splitwise_profile.csv"), machines=("dgx-h100",),
+    )  # fmt: skip
+    pool = [{"role": "mixed", "machine": "dgx-h100", "count": 8, "tensor_parallel": 8}]
+    report = planner.simulate(pool, scenario, n_requests=400, seeds=1)
+    from planner.evaluation import members_and_routes, read_cluster
+
+    (member,), _ = members_and_routes(resolve(scenario), read_cluster(pool))
+    rows = list(report.request_records())
+    alone = member.configuration.lane.step.step_time_s(prefill_batch(np.array([row["prompt_tokens"] for row in rows])))
+    assert [row["ttft_s"] for row in rows] == pytest.approx(alone.tolist(), rel=1e-6)
+
+
 # -- what makes no sense --------------------------------------------------------------------------------------------
 
 

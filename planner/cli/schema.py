@@ -25,8 +25,8 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a result or of a file.
 
-    `planner schema plan` is what `optimize --format json` prints; its `schema_version` rises when a field changes its
-    meaning or goes away.
+    `planner schema plan` is what `optimize --format json` prints, `planner schema simulation` what `simulate` does;
+    their `schema_version` rises when a field changes its meaning or goes away.
     """
     check_output(output)
     from planner.export.records import json_text

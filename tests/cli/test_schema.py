@@ -14,12 +14,14 @@ from planner.cli.schema import NAMES
 from planner.fleet.plan import PLAN_SCHEMA_VERSION, Plan
 
 Planner = Callable[..., Any]
-IN_DOCS = Path(__file__).resolve().parents[2] / "docs" / "plan.schema.json"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-@pytest.mark.skipif(not IN_DOCS.parent.is_dir(), reason="no docs beside these tests")
-def test_the_schema_in_docs_is_current(planner: Planner) -> None:
-    assert IN_DOCS.read_text() == planner("schema", "plan").out, "planner schema plan --output docs/plan.schema.json"
+@pytest.mark.skipif(not DOCS.is_dir(), reason="no docs beside these tests")
+@pytest.mark.parametrize("name", ["plan", "simulation"])
+def test_the_schema_in_docs_is_current(planner: Planner, name: str) -> None:
+    file = DOCS / f"{name}.schema.json"
+    assert file.read_text() == planner("schema", name).out, f"planner schema {name} --output docs/{name}.schema.json"
 
 
 @pytest.mark.parametrize("name", [*NAMES, "machines", "workloads"])
