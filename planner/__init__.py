@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from planner.estimation import Estimate, estimate
+    from planner.export.workbook import export_workbook
     from planner.fleet.plan import Cluster, Plan
+    from planner.fleet.plan_file import read_plan
     from planner.optimization.assignment import Assignment, assign
     from planner.portfolio.fleet import Fleet
     from planner.portfolio.result import Procurement
@@ -47,7 +49,9 @@ _HOMES = {
         "UnknownNameError",
     ),
     "planner.estimation": ("Estimate", "estimate"),
+    "planner.export.workbook": ("export_workbook",),
     "planner.fleet.plan": ("Cluster", "Plan"),
+    "planner.fleet.plan_file": ("read_plan",),
     "planner.optimization.assignment": ("Assignment", "assign"),
     "planner.portfolio.fleet": ("Fleet",),
     "planner.portfolio.result": ("Procurement",),
@@ -60,7 +64,8 @@ __all__ = [
     "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "Fleet", "InfeasibleError",
     "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError",
     "Procurement", "Scenario", "ScenarioError", "SimulationReport", "TraceError", "UnitError", "UnknownNameError",
-    "__version__", "assign", "estimate", "evaluate", "optimize", "procure", "provisioning_map", "regime_map",
+    "__version__", "assign", "estimate", "evaluate", "export_workbook", "optimize", "procure", "provisioning_map",
+    "read_plan", "regime_map",
     "simulate",
 ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 
 from planner._version import __version__
@@ -14,7 +14,7 @@ from planner.economics.energy import (
     rated_carbon_kg_per_hour,
 )
 from planner.fleet.certificate import Certificate
-from planner.fleet.configuration import Rejection
+from planner.fleet.configuration import Configuration, Rejection
 from planner.fleet.design import design_name
 from planner.fleet.plan import (
     HOURS_PER_MONTH,
@@ -46,6 +46,7 @@ _ALTERNATIVES = 4
 def plan_of(problem: Problem, solution: Solution) -> Plan:
     """Report an optimised cluster."""
     selection = solution.selection
+    others = _others(problem, solution)
     report = SolverReport(
         status="optimal" if selection.status == "optimal" else "limit",
         solver=selection.solver,
@@ -66,7 +67,11 @@ def plan_of(problem: Problem, solution: Solution) -> Plan:
         report,
         spares=[problem.limits.spares] * len(solution.members),
         rejected=solution.rejected,
-        alternatives=_alternatives(problem, solution),
+        alternatives=[_alternative(name, simple, own, solution, problem) for own, name, simple in others],
+        alternative_prices=_prices(
+            [c.configuration for _, _, simple in others for c, _ in simple.pools],
+            besides={m.configuration.machine.name for m in solution.members},
+        ),
         certificate=solution.certificate,
     )
 
@@ -82,6 +87,7 @@ def build_plan(
     rejected: Sequence[Rejection],
     alternatives: list[Alternative],
     certificate: Certificate | None = None,
+    alternative_prices: Sequence[PriceUsed] = (),
 ) -> Plan:
     """Report a cluster: predictions, costs and how it was found."""
     scenario, need = problem.scenario, problem.need
@@ -107,6 +113,8 @@ def build_plan(
         workload=problem.sizes.name,
         demand_rate_per_s=need.rate_per_s,
         rate_per_s=rate,
+        mean_prompt_tokens=sizes.mean_prompt_tokens,
+        mean_output_tokens=sizes.mean_output_tokens,
         meets_objectives=_meets(model, predicted, certificate),
         pools=pools,
         machines=machines,
@@ -127,7 +135,8 @@ def build_plan(
         solver=report,
         alternatives=alternatives,
         rejected=[RejectedMachine(machine=r.machine, reason=_one_line(r)) for r in rejected],
-        prices=_prices(members),
+        prices=_prices([m.configuration for m in members]),
+        alternative_prices=list(alternative_prices),
         step_time_error=max(m.configuration.step_time_error for m in members),
         notes=_notes(problem, members, predicted, certificate),
         scenario=scenario.dump(),
@@ -290,11 +299,10 @@ def design_of(members: Sequence[Member]) -> str:
     return "mixed fleet"
 
 
-def _alternatives(problem: Problem, solution: Solution) -> list[Alternative]:
+def _others(problem: Problem, solution: Solution) -> list[tuple[float, str, Simple]]:
     """Best plan of each other design; the homogeneous ones first, then by objective."""
     throughput = problem.scenario.objective == "throughput"
     chosen = design_of(solution.members)
-    value = solution.selection.objective
     found = []
     for name, simple in solution.simples.items():
         if name == chosen:
@@ -304,15 +312,16 @@ def _alternatives(problem: Problem, solution: Solution) -> list[Alternative]:
     found.sort(key=lambda entry: (-entry[0] if throughput else entry[0], entry[1]))
     homogeneous = [e for e in found if e[1].startswith("Baseline-")][:1]
     rest = [e for e in found if e not in homogeneous]
-    return [
-        _alternative(name, simple, own, value, problem) for own, name, simple in (homogeneous + rest)[:_ALTERNATIVES]
-    ]
+    return (homogeneous + rest)[:_ALTERNATIVES]
 
 
-def _alternative(name: str, simple: Simple, own: float, value: float, problem: Problem) -> Alternative:
-    spares = problem.limits.spares
+def _alternative(name: str, simple: Simple, own: float, solution: Solution, problem: Problem) -> Alternative:
+    spares, value = problem.limits.spares, solution.selection.objective
     bought = [(c, n + spares) for c, n in simple.pools]
     prices = [c.configuration.price for c, _ in bought]
+    counts: dict[str, int] = {}
+    for c, n in bought:
+        counts[c.configuration.machine.name] = counts.get(c.configuration.machine.name, 0) + n
     return Alternative(
         design=name,
         pools=" + ".join(f"{n} x {c.configuration.machine.name} {c.role}" for c, n in bought),
@@ -322,16 +331,17 @@ def _alternative(name: str, simple: Simple, own: float, value: float, problem: P
         else sum(p.usd_per_hour * n for p, (_, n) in zip(prices, bought, strict=True) if p is not None),
         power_w=sum(c.configuration.machine.rated_power_w * n for c, n in bought),
         machines=sum(n for _, n in bought),
+        counts=counts,
         relative=own / value - 1.0 if value else 0.0,
     )
 
 
-def _prices(members: Sequence[Member]) -> list[PriceUsed]:
+def _prices(configurations: Iterable[Configuration], besides: Collection[str] = ()) -> list[PriceUsed]:
+    """The price of each machine, by name; of those `besides` none."""
     seen = {}
-    for m in members:
-        price = m.configuration.price
-        if price is not None:
-            seen[m.configuration.machine.name] = PriceUsed(machine=m.configuration.machine.name, **price.model_dump())
+    for c in configurations:
+        if c.price is not None and c.machine.name not in besides:
+            seen[c.machine.name] = PriceUsed(machine=c.machine.name, **c.price.model_dump())
     return [seen[name] for name in sorted(seen)]
 
 

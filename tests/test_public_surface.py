@@ -16,9 +16,11 @@ STABLE = {
     "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "InfeasibleError",
     "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Scenario",
     "ScenarioError", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate",
-    "optimize", "provisioning_map", "regime_map",
+    "export_workbook", "optimize", "provisioning_map", "read_plan", "regime_map",
 }  # fmt: skip
-FUNCTIONS = ("assign", "estimate", "evaluate", "optimize", "provisioning_map", "regime_map")
+FUNCTIONS = (
+    "assign", "estimate", "evaluate", "export_workbook", "optimize", "provisioning_map", "read_plan", "regime_map",
+)  # fmt: skip
 
 
 def test_no_stable_name_has_gone() -> None:

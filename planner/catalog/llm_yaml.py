@@ -61,7 +61,13 @@ def _scalar(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     text = str(value)
-    if text and text.isascii() and text.replace("_", "").replace(".", "").isalpha() and text not in _RESERVED:
+    # Plain only what begins with a letter: .inf and .nan are numbers.
+    if (
+        text[:1].isalpha()
+        and text.isascii()
+        and text.replace("_", "").replace(".", "").isalpha()
+        and text not in _RESERVED
+    ):
         return text
     return '"' + "".join(_escaped(c) for c in text) + '"'
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.import_quotes import import_quotes
 from planner.cli.options import CatalogOption, Format, FormatOption
 from planner.cli.output import emit, print_table
 from planner.errors import EXIT_BAD_INPUT, InputError, OutputError
@@ -109,6 +110,9 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder t
         write_whole(path, text)
         print(path)
     print(f"Use it with --catalog {directory}, or set PLANNER_CATALOG={directory}", file=sys.stderr)
+
+
+app.command("import-quotes")(import_quotes)
 
 
 @app.command("import-model")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from planner.errors import PlannerError, ScenarioError, UnknownNameError
-
-ROLES = ("prefill", "decode", "mixed")
-POOL_FORM = "ROLE=MACHINE:COUNT[:LAYOUT]"
-_DEGREES = {"tp": "tensor_parallel", "pp": "pipeline_parallel", "ep": "expert_parallel"}
+from planner.errors import PlannerError, ScenarioError
+from planner.fleet.pool_text import POOL_FORM, read_pool
 
 ClusterArgument = Annotated[
     Path | None,
@@ -61,39 +57,3 @@ def locating_cluster(cluster: Path | None) -> Iterator[None]:
         if error.where in ("cluster", "machines"):
             error.where = "--pool" if cluster is None else str(cluster)
         raise
-
-
-def read_pool(text: str) -> dict[str, Any]:
-    """Read `prefill=dgx-h100:27` or `mixed=dgx-a100:10:tp4pp2` as the fields of a pool.
-
-    Raises
-    ------
-    ScenarioError
-        Not in that form, with the form.
-    UnknownNameError
-        An unknown role, with near misses.
-    """
-    match = re.fullmatch(r"\s*([^=]+?)\s*=\s*([^:]+?)\s*:\s*(\d+)\s*(?::\s*((?:[a-zA-Z]{2}\d+)+)\s*)?", text)
-    if not match:
-        raise ScenarioError(
-            "not a pool", where="--pool", value=text, rule=POOL_FORM, fix="write it like prefill=dgx-h100:27:tp8"
-        )
-    role, machine, count, layout = match.groups()
-    if role not in ROLES:
-        raise UnknownNameError.of("role", role, ROLES, where="--pool")
-    if int(count) < 1:
-        raise ScenarioError("a pool has at least one machine", where="--pool", value=text)
-    pool: dict[str, Any] = {"role": role, "machine": machine, "count": int(count)}
-    for letters, degree in re.findall(r"([a-zA-Z]{2})(\d+)", layout or ""):
-        name = _DEGREES.get(letters.lower())
-        if name is None or name in pool:
-            raise ScenarioError(
-                f"{letters}{degree} is not a parallel degree" if name is None else f"{letters} is given twice",
-                where="--pool", value=text, rule="tpN, ppN and epN: tensor, pipeline and expert parallel",
-            )  # fmt: skip
-        pool[name] = int(degree)
-    if layout and "tensor_parallel" not in pool:
-        raise ScenarioError(
-            "a layout needs its tensor degree", where="--pool", value=text, fix="write it like tp8 or tp4pp2"
-        )
-    return pool

@@ -132,6 +132,7 @@ class Alternative(Result):
     cost_usd_per_hour: float | None
     power_w: float
     machines: int
+    counts: dict[str, int] = Field(description="Machines of each type, spares included.")
     relative: float = Field(description="Its objective over the plan's, less 1.")
 
 
@@ -155,6 +156,8 @@ class Plan(Result):
     workload: str
     demand_rate_per_s: float
     rate_per_s: float = Field(description="Carried: the demand, or the largest throughput.")
+    mean_prompt_tokens: float = Field(description="Of a request.")
+    mean_output_tokens: float = Field(description="Of a request.")
     meets_objectives: bool = Field(description="As simulated where it was, else as predicted.")
     pools: list[PoolPlan]
     machines: int
@@ -174,6 +177,7 @@ class Plan(Result):
     alternatives: list[Alternative]
     rejected: list[RejectedMachine]
     prices: list[PriceUsed]
+    alternative_prices: list[PriceUsed] = Field(description="Of machines that only the alternatives use.")
     step_time_error: float = Field(description="Largest stated error of the step times used, as a fraction.")
     notes: list[str]
     scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")

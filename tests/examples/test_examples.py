@@ -72,3 +72,22 @@ def test_the_papers_cost_optimal_cluster_is_met_within_two_machines() -> None:
     assert abs(sum(found[0]) - sum(printed)) <= 2
     for n, wanted in zip(found[1], printed, strict=True):
         assert abs(n - wanted) <= 2
+
+
+def test_the_notebook_runs(shell: Any, tmp_path: Path) -> None:
+    done = shell(f"python {EXAMPLES / 'procurement_notebook.py'}", cwd=tmp_path)
+    assert "38.00 -> 31.50" in done.stdout
+    assert "did you mean: dgx-h100" in done.stdout.splitlines()[-1]
+    assert done.stderr == ""
+
+
+def test_the_recipe_for_xlwings_calls_functions_that_exist() -> None:
+    """It needs Excel to run, but not to be read."""
+    import ast
+
+    from planner import sheet
+
+    tree = ast.parse((EXAMPLES / "xlwings_functions.py").read_text(encoding="utf-8"))
+    called = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == "sheet"}
+    assert called >= {"cost_per_hour", "machines_needed", "plan_records"}
+    assert called <= set(sheet.__all__)

@@ -1,0 +1,196 @@
+"""Price books out of quotes, the quotes of one machine side by side, and what a refresh would change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from planner.catalog.catalog import Catalog
+from planner.catalog.prices import PLAN_NAMES, PlanName, PriceBook
+from planner.catalog.quote_rows import Quote
+from planner.catalog.quotes import Quotes, by_machine
+from planner.errors import InputError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One of the prices of a machine under a price plan.
+
+    Attributes
+    ----------
+    amount_text : str
+        As quoted.
+    usd : float
+        USD an hour; of a purchase USD.
+    counts : bool
+        Whether plans use it, unless another book is named.
+    why : str
+        Why it counts or does not.
+    relative : float
+        Over the price that counts, less 1.
+    """
+
+    machine: str
+    plan: PlanName
+    amount_text: str
+    usd: float
+    provider: str
+    date: str
+    book: str
+    row: int | None
+    counts: bool
+    why: str
+    relative: float
+
+    def to_record(self) -> dict[str, object]:
+        """Return it as one flat JSON-ready record."""
+        return dict(vars(self))
+
+
+def books_of(found: Quotes, name: str) -> dict[str, list[Quote]]:
+    """Divide quotes into price books: one for each provider, date and currency.
+
+    Returns
+    -------
+    dict of str to list of Quote
+        `name` if one book holds them all, else `name-provider`, with date and currency where these differ too.
+
+    Raises
+    ------
+    InputError
+        A name that no file can have.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            "not a name of a price book", where="--book", value=name, rule="letters, digits, `.`, `_` and `-`",
+            fix=f"--book {re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._') or 'quotes-2026-11'}",
+        )  # fmt: skip
+    groups: dict[tuple[str, ...], list[Quote]] = {}
+    for quote in found.quotes:
+        key = (re.sub(r"[^a-z0-9]+", "-", quote.provider.casefold()).strip("-"), str(quote.date), quote.currency)
+        groups.setdefault(key, []).append(quote)
+    if len(groups) == 1:
+        return {name: found.quotes}
+    parts = [n for n in range(3) if len({key[n] for key in groups}) > 1]
+    return {"-".join([name, *(key[n].lower() for n in parts)]): quotes for key, quotes in groups.items()}
+
+
+def book_text(quotes: Sequence[Quote], found: Quotes, *, default: bool) -> str:
+    """Return the YAML of the price book of quotes that share provider, date and currency; it was checked."""
+    first = quotes[0]
+    sheet = f", sheet {found.sheet}" if found.sheet else ""
+    data: dict[str, Any] = {
+        "source": f"quotes imported from {found.path.name}{sheet}", "kind": "quote", "provider": first.provider,
+        "date": first.date, "currency": first.currency,
+    }  # fmt: skip
+    if not default:
+        data["default"] = False
+    provenance: dict[str, Any] = {}
+    for plan in PLAN_NAMES:
+        of_plan = [quote for quote in quotes if quote.plan == plan]
+        for quote in of_plan:
+            data.setdefault(plan, {})[quote.machine] = _entry(quote)
+            if len(quote.source) >= 3:
+                provenance[f"{plan}.{quote.machine}"] = {"source": quote.source, "kind": "quote"}
+            if quote.minimum_order is not None:
+                terms = data.setdefault("terms", {}).setdefault(plan, {})
+                terms[quote.machine] = {"minimum_order": quote.minimum_order}
+    if provenance:
+        data["provenance"] = provenance
+    try:
+        PriceBook.model_validate(data | {"name": "quotes"}, context={"from_file": True}, by_alias=True, by_name=False)
+    except ValueError as error:
+        raise InputError(f"these quotes make no price book: {error}", where=str(found.path)) from None
+    stream = StringIO()
+    yaml = YAML()
+    yaml.width = 110
+    yaml.dump(data, stream)
+    return f"# By planner catalog import-quotes: import again rather than edit.\n{stream.getvalue()}"
+
+
+def _entry(quote: Quote) -> object:
+    if quote.plan != "owned":
+        return quote.amount_text
+    fields = {"purchase": quote.amount_text, "life": quote.life, "residual": quote.residual,
+              "maintenance": quote.maintenance}  # fmt: skip
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def compare(books: Mapping[str, Sequence[Quote]], catalog: Catalog, *, default: bool) -> list[Offer]:
+    """Put all prices of each quoted machine side by side: the quotes, and the price that counts without them.
+
+    The newest counts, and of several of one date that of the first book by name, which is the rule of the catalog.
+    """
+    book_of = {id(quote): name for name, quotes in books.items() for quote in quotes}
+    offers: list[Offer] = []
+    for machine, plan, members in by_machine([q for quotes in books.values() for q in quotes]):
+        rows: list[tuple[str, str, float, str, str, int | None]] = []
+        for quote in members:
+            rate = 1.0 if quote.currency == "USD" else catalog.currency(quote.currency).usd_per_unit
+            usd = quote.per_hour * rate
+            rows.append((str(quote.date), book_of[id(quote)], usd, quote.amount_text, quote.provider, quote.row))
+        before = catalog.book_of(machine, plan)
+        if before is not None and before.name not in books:
+            rate = catalog.exchange_of(before, f"{plan}.{machine}")[0]
+            owned = plan == "owned"
+            amount = before.owned[machine].purchase if owned else before.prices(plan)[machine]
+            text = f"{amount:,.2f} {before.currency}" + ("" if owned else "/h")
+            rows.append((str(before.date), before.name, amount * rate, text, before.provider, None))
+        # Newest first, then by name: stable sorts, the last key first.
+        rows.sort(key=lambda row: row[1])
+        rows.sort(key=lambda row: row[0], reverse=True)
+        counting = next((row for row in rows if default or row[1] not in books), None)
+        for row in rows:
+            date, book, usd, text, provider, n = row
+            offers.append(Offer(
+                machine, plan, text, usd, provider, date, book, n, row is counting,
+                _why(row is counting, rows, counting, date, book, default), usd / counting[2] - 1 if counting else 0.0,
+            ))  # fmt: skip
+    return offers
+
+
+def _why(counts: bool, rows: Sequence[Any], counting: Any, date: str, book: str, default: bool) -> str:
+    if counts:
+        if len(rows) == 1:
+            return "the only one"
+        newest = sum(row[0] == date for row in rows) == 1
+        return "the newest" if newest else "of the newest, its book is the first by name"
+    if not default and counting is None:
+        return f"used with --prices {book} only"
+    reason = "older" if counting[0] > date else "its book is later by name" if counting[0] == date else "not default"
+    return f"{reason}; used with --prices {book}"
+
+
+def differences(old: PriceBook, quotes: Sequence[Quote]) -> list[str]:
+    """Say what changes where a book is replaced, one line a price."""
+    before = {(plan, machine): _amount(old, plan, machine) for plan, machine in old.listed()}
+    after = {(q.plan, q.machine): q.per_hour for q in quotes}
+    currency = quotes[0].currency if quotes else old.currency
+    lines = []
+    if (old.provider, old.date, old.currency) != (quotes[0].provider, quotes[0].date, currency):
+        lines.append(
+            f"{old.provider}, {old.date}, {old.currency} -> {quotes[0].provider}, {quotes[0].date}, {currency}"
+        )
+    for key in dict.fromkeys([*before, *after]):
+        plan, machine = key
+        unit = "" if plan == "owned" else "/h"
+        was, now = before.get(key), after.get(key)
+        if was is None and now is not None:
+            lines.append(f"{machine} {plan}: new, {now:,.2f} {currency}{unit}")
+        elif now is None and was is not None:
+            lines.append(f"{machine} {plan}: gone, was {was:,.2f} {old.currency}{unit}")
+        elif was is not None and now is not None and abs(was - now) > 1e-9 * was:
+            change = f" ({100 * (now / was - 1):+.1f} %)" if old.currency == currency else ""
+            lines.append(f"{machine} {plan}: {was:,.2f} {old.currency}{unit} -> {now:,.2f} {currency}{unit}{change}")
+    return lines or ["no price changes"]
+
+
+def _amount(book: PriceBook, plan: PlanName, machine: str) -> float:
+    return book.owned[machine].purchase if plan == "owned" else book.prices(plan)[machine]

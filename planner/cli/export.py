@@ -1,0 +1,73 @@
+"""`planner export`: write plans in the forms that others work with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import QuietOption
+from planner.cli.output import note
+from planner.errors import EXIT_OK, ScenarioError
+
+if TYPE_CHECKING:
+    from planner.fleet.plan import Plan
+
+
+def export(
+    plan: Annotated[
+        Path, typer.Argument(metavar="PLAN.json", help="A plan from optimize or evaluate --format json --output FILE.")
+    ],
+    others: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[OTHER.json]...", help="Further plans, compared with the first on the sheet Scenarios."
+        ),
+    ] = None,
+    xlsx: Annotated[
+        Path | None, typer.Option("--xlsx", metavar="FILE", help="The workbook to write, whole or not at all.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Write a plan as an Excel workbook: bill of materials, scenarios, sensitivity, method and sources.
+
+    Money and power are live formulas: change a price, and the totals follow. Counts and latencies are values of the
+    plan, and the workbook says what needs a new one. Needs the extra: pip install 'splitwise-planner[xlsx]'.
+
+    Exit codes: 0 written, 2 bad input.
+    """
+    if xlsx is None:
+        raise ScenarioError(
+            "no form to export to", where="--xlsx", fix=f"planner export {plan} --xlsx {plan.with_suffix('.xlsx').name}"
+        )
+    from planner.export.workbook import check_workbook, export_workbook
+    from planner.fleet.plan_file import read_plan
+
+    check_workbook(xlsx, where="--xlsx")
+    first = read_plan(plan)
+    export_workbook(first, xlsx, others={_name(path, others or []): read_plan(path) for path in others or []})
+    note(f"wrote {xlsx}", quiet=quiet)
+    _warn_of_old_prices(first, quiet)
+    return EXIT_OK
+
+
+def _name(path: Path, others: list[Path]) -> str:
+    """The stem of a file, or its path where two have one stem."""
+    return path.stem if sum(other.stem == path.stem for other in others) == 1 else str(path)
+
+
+def _warn_of_old_prices(plan: Plan, quiet: bool) -> None:
+    import datetime
+
+    from planner.catalog.prices import STALE_AFTER_DAYS
+    from planner.export.text import age
+
+    today = datetime.date.today()
+    for price in plan.prices:
+        if (today - price.date).days > STALE_AFTER_DAYS:
+            note(
+                f"note: the price of {price.machine} ({price.book}, {price.date.isoformat()}) is "
+                f"{age(price.date, today)}; planner catalog import-quotes takes a new one",
+                quiet=quiet,
+            )

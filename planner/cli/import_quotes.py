@@ -1,0 +1,195 @@
+"""`planner catalog import-quotes`: a price book out of a workbook or CSV of quotes."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from planner.cli.options import Format, FormatOption, QuietOption
+from planner.cli.output import emit, note, print_table
+from planner.errors import InputError, OutputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
+    from planner.catalog.quote_books import Offer
+    from planner.catalog.quote_rows import Defaults, Quote
+
+
+def import_quotes(
+    quotes: Annotated[Path, typer.Argument(metavar="QUOTES.xlsx|csv", help="A workbook or CSV with a row a quote.")],
+    book: Annotated[str, typer.Option("--book", metavar="NAME", help="Name of the price book.")],
+    catalog: Annotated[Path, typer.Option("--catalog", metavar="DIR", help="Overlay folder to write it into.")],
+    map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="ROLE=TITLE,...",
+            help='Titles that are not recognised: --map machine=Item,price="Unit price". Roles: machine, price, unit, '
+            "currency, date, expires, provider, plan, source, minimum_order, life, residual, maintenance. Repeatable.",
+        ),
+    ] = None,
+    machine_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--machine-map",
+            metavar="THEIRS=OURS",
+            help='What the file calls a machine: --machine-map "DGX H100 640GB=dgx-h100". Repeatable.',
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None, typer.Option("--sheet", metavar="NAME", help="Sheet. [default: the first with such titles]")
+    ] = None,
+    provider: Annotated[str | None, typer.Option("--provider", help="Where the file has no such column.")] = None,
+    date: Annotated[
+        str | None, typer.Option("--date", metavar="2026-11-20", help="Where the file has no such column.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option("--currency", help="Where the file does not say, such as USD.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option("--unit", metavar="h|month|year", help="Of prices, where the file does not say.")
+    ] = None,
+    plan: Annotated[
+        str, typer.Option("--plan", help="Where the file has no such column: on_demand, reserved_1y, spot, owned, ...")
+    ] = "on_demand",
+    life: Annotated[
+        str | None, typer.Option("--life", metavar="TIME", help="Of purchases, where the file has no such column.")
+    ] = None,
+    default: Annotated[
+        bool, typer.Option("--default/--no-default", help="Whether plans use the book without --prices NAME.")
+    ] = True,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a book that is there.")] = False,
+    format: FormatOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Turn quotes into a price book, and show all prices of each machine side by side.
+
+    The usual titles are recognised (Machine, Unit price, Currency, Date, Vendor, ...). Every fault of every row is
+    reported, and nothing is written if there is one. A book that is there is replaced with --replace only, and what
+    changes is shown. The bill of materials of `planner export --xlsx` can be read as it is.
+    """
+    from planner.catalog.catalog import Catalog
+    from planner.catalog.quote_books import book_text, books_of, compare
+    from planner.catalog.quote_columns import parse_mapping
+    from planner.catalog.quotes import read_quotes
+    from planner.export.files import check_writable, write_whole
+
+    layers = Catalog.default([catalog] if catalog.exists() and any(catalog.iterdir()) else [])
+    found = read_quotes(
+        quotes,
+        layers,
+        today=datetime.date.today(),
+        mapping=parse_mapping(map or []),
+        machine_names=_machine_names(machine_map or []),
+        sheet=sheet,
+        defaults=_defaults(provider, date, currency, unit, plan, life),
+    )
+    books = books_of(found, book)
+    files = {name: catalog / "prices" / f"{name}.yaml" for name in books}
+    _check_refresh(layers, books, files, replace=replace, quiet=quiet)
+    offers = compare(books, layers, default=default)
+    texts = {name: book_text(members, found, default=default) for name, members in books.items()}
+    _make_folder(catalog / "prices")
+    for path in files.values():
+        check_writable(path)
+    for name, text in texts.items():
+        write_whole(files[name], text)
+    _show(offers, format)
+    for line in [*found.notes, *(f"wrote {path}" for path in files.values())]:
+        note(line, quiet=quiet)
+
+
+def _machine_names(texts: Sequence[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for text in texts:
+        theirs, equals, ours = (part.strip() for part in text.rpartition("="))
+        if not equals or not theirs or not ours:
+            raise InputError(
+                "not a pair of names", where="--machine-map", value=text, rule="THEIRS=OURS",
+                fix='write --machine-map "DGX H100 640GB=dgx-h100"',
+            )  # fmt: skip
+        names[theirs] = ours
+    return names
+
+
+def _defaults(
+    provider: str | None, date: str | None, currency: str | None, unit: str | None, plan: str, life: str | None
+) -> Defaults:
+    from planner.catalog.prices import PLAN_NAMES, PlanName
+    from planner.catalog.quote_rows import Defaults
+
+    if plan not in PLAN_NAMES:
+        raise UnknownNameError.of("price plan", plan, get_args(PlanName), where="--plan")
+    if unit not in (None, "h", "month", "year"):
+        raise InputError("not a unit of prices", where="--unit", value=unit, rule="h, month or year")
+    if currency is not None and not (len(currency) == 3 and currency.isalpha() and currency.isupper()):
+        raise InputError("not a currency", where="--currency", value=currency, rule="three letters, such as USD or EUR")
+    day = None
+    if date is not None:
+        try:
+            day = datetime.date.fromisoformat(date)
+        except ValueError:
+            raise InputError("not a date", where="--date", value=date, fix="write it like 2026-11-20") from None
+    return Defaults(provider, day, currency, unit, plan, life)
+
+
+def _check_refresh(
+    layers: Catalog, books: Mapping[str, Sequence[Quote]], files: Mapping[str, Path], *, replace: bool, quiet: bool
+) -> None:
+    """Refuse to change a book unless told to; say what changes."""
+    from planner.catalog.quote_books import differences
+    from planner.catalog.schema import PriceBook
+
+    for name, members in books.items():
+        there = layers.files_of(PriceBook, name)
+        if any(path.resolve() != files[name].resolve() for path in there):
+            raise OutputError(
+                f"there is a price book {name} in another layer of the catalog, and this one would merge with it",
+                where="--book", value=str(there[0]), fix="choose another name",
+            )  # fmt: skip
+        if not there:
+            continue
+        lines = differences(layers.price_book(name), members)
+        if not replace:
+            raise OutputError(
+                "this price book is there already; nothing was written", where=str(files[name]), also=lines,
+                rule="prices are refreshed on purpose only", fix="--replace overwrites it",
+            )  # fmt: skip
+        for line in lines:
+            note(f"{name}: {line}", quiet=quiet)
+
+
+def _show(offers: Sequence[Offer], format: Format | None) -> None:
+    if format in (Format.json, Format.csv):
+        from planner.export.records import csv_text, json_text
+
+        records = [offer.to_record() for offer in offers]
+        emit(json_text(records) if format is Format.json else csv_text(records), None)
+        return
+    titles = ["machine", "plan", "price", "USD", "provider", "date", "book", "", "why"]
+    rows = [
+        [
+            offer.machine,
+            offer.plan,
+            offer.amount_text,
+            f"{offer.usd:,.2f}" + ("" if offer.plan == "owned" else "/h"),
+            offer.provider,
+            offer.date,
+            offer.book,
+            "counts" if offer.counts else f"{100 * offer.relative:+.1f} %",
+            offer.why,
+        ]
+        for offer in offers
+    ]
+    print_table(titles, rows)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder: {error.strerror}", where=str(folder)) from None

@@ -1,0 +1,279 @@
+"""Functions for spreadsheets and notebooks: flat arguments in, a number or plain records out.
+
+Arguments are text or numbers, as cells hold them; an empty cell (None or "") leaves the default. What is wrong comes
+back as text that begins with `error:`, so that a cell shows it; `planner.optimize` and `planner.evaluate` raise
+instead. Plans are kept for the session: a sheet of a hundred rows reads the catalog once, and rows that ask the
+same are solved once. `refresh()` forgets all of it, after a price or a trace has changed.
+
+Plans here are proven optimal in the model and not simulated: before you sign, `planner.optimize` or the command line.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from planner.errors import InputError, PlannerError, UnknownNameError
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
+    from planner.fleet.plan import Plan
+
+Cell = str | float | int | None
+P = ParamSpec("P")
+R = TypeVar("R")
+Record = dict[str, Any]
+
+__all__ = [
+    "cost_per_hour", "cost_per_million_tokens", "largest_rate_per_s", "machines_needed", "plan_records", "power_kw",
+    "price_per_hour", "refresh", "tbt_p99_s", "ttft_p99_s",
+]  # fmt: skip
+
+_KEPT = 512  # plans; a plan is some 10 kB
+_MOST_DOUBLINGS = 20
+
+
+def _readable(function: Callable[P, R]) -> Callable[P, R | str]:
+    """Return what is wrong as text."""
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> R | str:
+        try:
+            return function(*arguments, **named)
+        except PlannerError as error:
+            parts = [f"error: {error}".replace("\n", "; ")]
+            return re.sub(r";\s+", "; ", parts[0])
+
+    return call
+
+
+@_readable
+def cost_per_hour(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
+                  machines: Cell = None, **more: Cell) -> float:  # fmt: skip
+    """Least cost of a cluster that serves a load within its objectives [USD/h].
+
+    Parameters
+    ----------
+    rate : number or str
+        Requests a second: 70, or "70/s", or "4200/min".
+    slo : str
+        Objectives by comma: "ttft=1s, tbt.p99=100ms".
+    model, workload : str
+        Names in the catalog; the workload may be the path of a trace.
+    machines : str
+        Machines to choose from, by comma, or "all".
+    **more
+        Any other field of a scenario, such as design, spares, prices, catalog, runtime or max_power.
+
+    Returns
+    -------
+    float or str
+        Or what is wrong.
+    """
+    return _priced(_plan(rate, slo, model, workload, machines, more).cost_usd_per_hour)
+
+
+@_readable
+def cost_per_million_tokens(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
+                            machines: Cell = None, **more: Cell) -> float:  # fmt: skip
+    """Cost of a million tokens, prompts and answers, of the cheapest cluster [USD]; arguments of `cost_per_hour`."""
+    return _priced(_plan(rate, slo, model, workload, machines, more).cost_usd_per_million_tokens)
+
+
+@_readable
+def machines_needed(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
+                    machines: Cell = None, **more: Cell) -> int:  # fmt: skip
+    """Machines of the cheapest cluster, spares included; arguments of `cost_per_hour`.
+
+    With `objective="machines"` the fewest machines that can do it.
+    """
+    return _plan(rate, slo, model, workload, machines, more).machines
+
+
+@_readable
+def power_kw(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
+             machines: Cell = None, **more: Cell) -> float:  # fmt: skip
+    """Rated power of the cheapest cluster [kW]; arguments of `cost_per_hour`."""
+    return _plan(rate, slo, model, workload, machines, more).power_w / 1e3
+
+
+def plan_records(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
+                 machines: Cell = None, **more: Cell) -> list[Record]:  # fmt: skip
+    """One flat record a pool of the cheapest cluster; arguments of `cost_per_hour`.
+
+    Returns
+    -------
+    list of dict
+        Rows of a sheet or a DataFrame; what is wrong as one row with the column `error`.
+    """
+    try:
+        return _plan(rate, slo, model, workload, machines, more).to_records()
+    except PlannerError as error:
+        return [{"error": str(error)}]
+
+
+@_readable
+def ttft_p99_s(pools: str, rate: Cell = None, model: Cell = None, workload: Cell = None, **more: Cell) -> float:
+    """Predicted P99 time to first token of a given cluster [s].
+
+    Parameters
+    ----------
+    pools : str
+        Pools by comma: "mixed=dgx-h100:4", or "prefill=dgx-h100:3, decode=dgx-a100:5:tp8".
+    rate, model, workload, **more
+        As in `cost_per_hour`.
+
+    Returns
+    -------
+    float or str
+        Or what is wrong, such as a load under which the queue grows without end.
+    """
+    return _p99(_evaluated(pools, rate, None, model, workload, more), "ttft")
+
+
+@_readable
+def tbt_p99_s(pools: str, rate: Cell = None, model: Cell = None, workload: Cell = None, **more: Cell) -> float:
+    """Predicted P99 time between tokens of a given cluster [s]; arguments of `ttft_p99_s`."""
+    return _p99(_evaluated(pools, rate, None, model, workload, more), "tbt")
+
+
+@_readable
+def largest_rate_per_s(pools: str, slo: Cell = None, model: Cell = None, workload: Cell = None, **more: Cell) -> float:
+    """Largest load that a given cluster serves within all objectives [requests/s], to about half a per cent.
+
+    `pools` as in `ttft_p99_s`, the others as in `cost_per_hour`.
+    """
+    rate = 1.0
+    for _ in range(_MOST_DOUBLINGS):
+        headroom = _evaluated(pools, rate, slo, model, workload, more).headroom
+        if headroom < 2.0:
+            # The multiple is found to a few thousandths of 1: from near the answer that is a few thousandths of it.
+            return rate * headroom
+        rate *= headroom / 1.5
+    raise InputError("no load breaks an objective", where="slo", value=slo)
+
+
+@_readable
+def price_per_hour(machine: str, book: Cell = None, plan: str = "on_demand", catalog: Cell = None) -> float:
+    """Price of one machine [USD/h].
+
+    Parameters
+    ----------
+    machine : str
+    book : str, optional
+        A price book that goes before the default ones.
+    plan : str
+        on_demand, reserved_1y, reserved_3y or spot.
+    catalog : str, optional
+        Overlay folder.
+
+    Returns
+    -------
+    float or str
+        Or what is wrong.
+    """
+    from planner.catalog.prices import RENTED
+
+    opened = _catalog(_names(catalog), os.environ.get("PLANNER_CATALOG", ""))
+    opened.machine(machine, where="machine")
+    if plan not in RENTED:
+        raise UnknownNameError.of("price plan", plan, RENTED, where="plan")
+    price = opened.price_of(machine, _names(book), plan)
+    if price is None:
+        raise InputError(f"no price book lists {machine} under {plan}", where="machine")
+    return price.usd_per_hour
+
+
+def refresh() -> None:
+    """Forget plans and catalogs, so that files that have changed are read again."""
+    _solved.cache_clear()
+    _predicted.cache_clear()
+    _catalog.cache_clear()
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+Fields = tuple[tuple[str, Any], ...]
+
+
+def _plan(
+    rate: Cell, slo: Cell, model: Cell, workload: Cell, machines: Cell, more: Mapping[str, Cell]
+) -> Plan:  # fmt: skip
+    named = {"rate": rate, "slo": slo, "model": model, "workload": workload, "machines": machines}
+    return _solved(_fields(named, more), os.environ.get("PLANNER_CATALOG", ""))
+
+
+def _evaluated(
+    pools: str, rate: Cell, slo: Cell, model: Cell, workload: Cell, more: Mapping[str, Cell]
+) -> Plan:  # fmt: skip
+    named = {"rate": rate, "slo": slo, "model": model, "workload": workload}
+    return _predicted(pools, _fields(named, more), os.environ.get("PLANNER_CATALOG", ""))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _solved(fields: Fields, environment: str) -> Plan:
+    from planner.planning import solve_problem
+    from planner.problem import resolve
+    from planner.reporting import plan_of
+    from planner.scenario import load_scenario
+
+    given = dict(fields)
+    problem = resolve(load_scenario(given), _catalog(given.get("catalog", ()), environment))
+    return plan_of(problem, solve_problem(problem))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _predicted(pools: str, fields: Fields, environment: str) -> Plan:
+    from planner.api import evaluate
+    from planner.fleet.pool_text import read_pool
+
+    given = dict(fields)
+    cluster = [read_pool(text, where="pools") for text in _names(pools)]
+    return evaluate(cluster, given, catalog=_catalog(given.get("catalog", ()), environment))
+
+
+@functools.lru_cache(maxsize=8)
+def _catalog(overlays: tuple[str, ...], environment: str) -> Catalog:
+    from planner.catalog.catalog import Catalog
+
+    return Catalog.default(overlays)
+
+
+# Fields of a scenario that hold several names or objectives.
+_LISTS = ("slo", "machines", "prices", "catalog")
+_WHOLE = ("spares", "max_total_machines", "max_pools", "draft_tokens", "seed")
+
+
+def _fields(named: Mapping[str, Cell], more: Mapping[str, Cell]) -> Fields:
+    """Fields of a scenario out of cells, in one order; empty cells are left out."""
+    given: dict[str, Any] = {}
+    for name, value in {**named, **more}.items():
+        if value is None or (isinstance(value, str) and not value.strip()):
+            continue
+        if name in _LISTS:
+            given[name] = _names(value)
+        elif name in _WHOLE and isinstance(value, float) and value.is_integer():
+            given[name] = int(value)  # a sheet knows no whole numbers
+        else:
+            given[name] = value.strip() if isinstance(value, str) else value
+    return tuple(sorted(given.items()))
+
+
+def _names(value: Cell) -> tuple[str, ...]:
+    return tuple(part.strip() for part in re.split(r"[,;]", str(value)) if part.strip()) if value else ()
+
+
+def _priced(value: float | None) -> float:
+    if value is None:
+        raise InputError("a machine of this plan has no price", where="machines", fix="name a price book in `prices`")
+    return value
+
+
+def _p99(plan: Plan, metric: str) -> float:
+    (row,) = (row for row in plan.percentiles if row.metric == metric)
+    if row.p99_s is None:
+        raise InputError("under this load the queue grows without end", where="rate", value=plan.rate_per_s)
+    return row.p99_s

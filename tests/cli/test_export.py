@@ -1,0 +1,38 @@
+"""`planner export` at the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Planner
+
+openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not installed")
+pytest.importorskip("xlsxwriter", reason="the extra xlsx is not installed")
+
+
+@pytest.fixture
+def plan_file(planner: Planner, tmp_path: Path) -> Path:
+    path = tmp_path / "plan.json"
+    planner("optimize", "--slo", "ttft=1s", "--no-verify", "--output", path)
+    return path
+
+
+def test_a_plan_becomes_a_workbook_and_old_prices_are_named(planner: Planner, plan_file: Path, tmp_path: Path) -> None:
+    done = planner("export", plan_file, plan_file, "--xlsx", tmp_path / "plan.xlsx")
+    assert done.out == ""
+    assert "wrote " in done.err
+    assert "the price of dgx-h100 (splitwise-2023, 2023-11-30) is" in done.err
+    book = openpyxl.load_workbook(tmp_path / "plan.xlsx", data_only=True)
+    assert book["Bill of materials"]["B5"].value == "dgx-h100"
+    assert "plan" in [row[0].value for row in book["Scenarios"].iter_rows(min_row=6, max_row=12)]
+    assert planner("export", plan_file, "--xlsx", tmp_path / "plan.xlsx", "--quiet").err == ""
+
+
+def test_bad_input(planner: Planner, plan_file: Path, tmp_path: Path) -> None:
+    assert "--xlsx plan.xlsx" in planner("export", plan_file, code=2).err
+    assert "an .xlsx file" in planner("export", plan_file, "--xlsx", tmp_path / "plan.csv", code=2).err
+    assert "does not exist" in planner("export", plan_file, "--xlsx", tmp_path / "no" / "plan.xlsx", code=2).err
+    assert "cannot read the file" in planner("export", tmp_path / "no.json", "--xlsx", tmp_path / "x.xlsx", code=2).err
+    assert not list(tmp_path.glob("*.xlsx"))

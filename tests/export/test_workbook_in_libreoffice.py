@@ -1,0 +1,134 @@
+"""An oracle nobody here wrote: LibreOffice opens the workbook, computes every formula, and agrees.
+
+Formulas in the file are XlsxWriter's text and their values Python's; only a spreadsheet can say that the two belong
+together. One run of LibreOffice serves all tests.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import planner
+from planner.fleet.plan import Plan
+
+from .libreoffice import program, recalculated
+
+openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not installed")
+pytest.importorskip("xlsxwriter", reason="the extra xlsx is not installed")
+pytestmark = pytest.mark.skipif(
+    program() is None, reason="LibreOffice is not installed (apt-get install libreoffice-calc)"
+)
+
+PRICE, ON_TOP, PUE, ELECTRICITY = "B14", "C14", "B7", "B6"  # on the sheet Assumptions, of the first machine
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return planner.optimize(slo="ttft=1s", design="Splitwise-HA", spares=1, verify=False)
+
+
+@pytest.fixture(scope="module")
+def books(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Workbooks before and after LibreOffice, with their values: as exported, spoilt, and with inputs changed."""
+    folder = tmp_path_factory.mktemp("office")
+    other = planner.optimize(slo="ttft=1s", rate="140/s", verify=False)
+    planner.export_workbook(plan, folder / "plan.xlsx", others={"twice the load": other})
+    unpriced = plan.model_copy(update={"prices": plan.prices[:1], "cost_usd_per_hour": None})
+    planner.export_workbook(unpriced, folder / "unpriced.xlsx")
+    spoil(folder / "plan.xlsx", folder / "spoilt.xlsx")
+    change(folder / "plan.xlsx", folder / "price.xlsx", {PRICE: 50.0})
+    change(folder / "plan.xlsx", folder / "energy.xlsx", {ON_TOP: "yes", PUE: 1.2, ELECTRICITY: 0.25})
+    files = sorted(folder.glob("*.xlsx"))
+    copies = recalculated(files, folder)
+    read = {path.stem: openpyxl.load_workbook(path, data_only=True) for path in files}
+    return read | {f"{path.stem} after": openpyxl.load_workbook(path, data_only=True) for path in copies}
+
+
+def spoil(source: Path, target: Path) -> None:
+    """Copy a workbook with the value of every formula of the bill replaced by 1."""
+    import re
+
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "xl/worksheets/sheet3.xml":
+                content = re.sub(rb"</f><v>[^<]*</v>", b"</f><v>1</v>", content)
+            new.writestr(name, content)
+
+
+def change(source: Path, target: Path, inputs: dict[str, object]) -> None:
+    """Do what a person does who types new inputs and saves."""
+    book = openpyxl.load_workbook(source)
+    for cell, value in inputs.items():
+        book["Assumptions"][cell] = value
+    book.save(target)
+
+
+def named(book: Any, name: str) -> float:
+    ((sheet, cell),) = book.defined_names[name].destinations
+    return float(book[sheet][cell].value)
+
+
+@pytest.mark.parametrize("which", ["plan", "unpriced"])
+def test_every_cell_has_the_value_that_python_gave_it(books: dict[str, Any], which: str) -> None:
+    before, after = books[which], books[f"{which} after"]
+    n_numbers = 0
+    for sheet in before:
+        for row in sheet.iter_rows():
+            for cell in row:
+                there = after[sheet.title][cell.coordinate].value
+                if isinstance(cell.value, int | float):
+                    assert there == pytest.approx(cell.value, rel=1e-9, abs=1e-9), (sheet.title, cell.coordinate)
+                    n_numbers += 1
+                else:
+                    assert (there or "") == (cell.value or ""), (sheet.title, cell.coordinate)
+    assert n_numbers > 90
+
+
+def test_it_does_compute_and_not_copy(books: dict[str, Any], plan: Plan) -> None:
+    assert named(books["spoilt"], "cost_usd_per_hour") == 1.0
+    assert named(books["spoilt after"], "cost_usd_per_hour") == pytest.approx(plan.cost_usd_per_hour)
+
+
+def test_every_total_is_the_plan_to_the_cent(books: dict[str, Any], plan: Plan) -> None:
+    after = books["plan after"]
+    for name, value in (
+        ("cost_usd_per_hour", plan.cost_usd_per_hour),
+        ("cost_usd_per_month", plan.cost_usd_per_month),
+        ("total_usd_per_month", plan.cost_usd_per_month),
+        ("usd_per_million_tokens", plan.cost_usd_per_million_tokens),
+        ("rated_kw", plan.power_w / 1e3),
+        ("expected_kw", plan.expected_power_w / 1e3),
+        ("total_machines", plan.machines),
+    ):
+        assert named(after, name) == pytest.approx(value, abs=0.005), name
+
+
+def test_a_new_price_changes_the_totals(books: dict[str, Any], plan: Plan) -> None:
+    (machine,) = {p.machine for p in plan.pools if p.role == "prefill"}
+    assert books["plan"]["Assumptions"]["A14"].value == machine
+    quantity = sum(p.count + p.spares for p in plan.pools if p.machine == machine)
+    old = next(p.usd_per_hour for p in plan.prices if p.machine == machine)
+    hourly = (plan.cost_usd_per_hour or 0.0) + quantity * (50.0 - old)
+    after = books["price after"]
+    assert named(after, "cost_usd_per_hour") == pytest.approx(hourly, abs=0.005)
+    assert named(after, "total_usd_per_month") == pytest.approx(730 * hourly, abs=0.005)
+    assert named(after, "total_usd_per_year") == pytest.approx(12 * 730 * hourly, abs=0.005)
+    before = named(books["plan"], "usd_per_million_tokens")
+    assert named(after, "usd_per_million_tokens") == pytest.approx(before * hourly / (plan.cost_usd_per_hour or 0.0))
+    scenarios: Callable[[str], Any] = lambda which: books[which]["Scenarios"]["F6"].value  # noqa: E731
+    assert (scenarios("plan"), scenarios("price after")) == pytest.approx((plan.cost_usd_per_hour, hourly))
+
+
+def test_energy_billed_on_top_is_added(books: dict[str, Any], plan: Plan) -> None:
+    prefill = next(p for p in plan.pools if p.role == "prefill")
+    energy = prefill.expected_power_w / 1e3 * 730 * 1.2 * 0.25
+    after = books["energy after"]
+    assert named(after, "energy_usd_per_month") == pytest.approx(energy, abs=0.005)
+    assert named(after, "total_usd_per_month") == pytest.approx((plan.cost_usd_per_month or 0.0) + energy, abs=0.005)
+    assert named(books["plan"], "total_usd_per_month") == pytest.approx(plan.cost_usd_per_month, abs=0.005)
