@@ -242,6 +242,7 @@ def _pool(
         cost_usd_per_hour=c.price.usd_per_hour * bought if c.price else None,
         power_w=c.machine.rated_power_w * bought,
         expected_power_w=_expected_power_w(problem, member, model, i, spares),
+        power_scope=c.machine.power_scope,
     )
 
 

@@ -60,14 +60,7 @@ def _name(path: Path, others: list[Path]) -> str:
 def _warn_of_old_prices(plan: Plan, quiet: bool) -> None:
     import datetime
 
-    from planner.catalog.prices import STALE_AFTER_DAYS
-    from planner.export.text import age
+    from planner.export.text import stale_prices
 
-    today = datetime.date.today()
-    for price in plan.prices:
-        if (today - price.date).days > STALE_AFTER_DAYS:
-            note(
-                f"note: the price of {price.machine} ({price.book}, {price.date.isoformat()}) is "
-                f"{age(price.date, today)}; planner catalog import-quotes takes a new one",
-                quiet=quiet,
-            )
+    for line in stale_prices(plan.prices, datetime.date.today()):
+        note(f"warning: {line}", quiet=quiet)

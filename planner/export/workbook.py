@@ -9,14 +9,19 @@ import datetime
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planner.errors import OutputError
 from planner.export.files import check_writable, write_whole
 from planner.export.workbook_bill import ASSUMPTION_WIDTHS, BILL_WIDTHS, Bill, assumptions, bill_of_materials
 from planner.export.workbook_cases import SCENARIO_WIDTHS, SENSITIVITY_WIDTHS, scenarios, sensitivity
 from planner.export.workbook_grid import Book, check_xlsx
+from planner.export.workbook_owning import owning_terms
 from planner.export.workbook_text import METHOD_WIDTHS, SUMMARY_WIDTHS, method_and_sources, summary
 from planner.fleet.plan import Plan
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
 
 # Title -> widths of its columns [characters], pages it prints on (0: as many as needed).
 SHEETS: dict[str, tuple[Sequence[float], int]] = {
@@ -31,7 +36,7 @@ SHEETS: dict[str, tuple[Sequence[float], int]] = {
 _NO_DATE = datetime.date(1980, 1, 1)
 
 
-def workbook_bytes(plan: Plan, others: Mapping[str, Plan] | None = None) -> bytes:
+def workbook_bytes(plan: Plan, others: Mapping[str, Plan] | None = None, *, catalog: Catalog | None = None) -> bytes:
     """Return a plan as the bytes of an .xlsx file.
 
     Parameters
@@ -40,11 +45,13 @@ def workbook_bytes(plan: Plan, others: Mapping[str, Plan] | None = None) -> byte
         Optimised or evaluated.
     others : mapping of str to Plan, optional
         Further plans to compare it with, by name.
+    catalog : Catalog, optional
+        Says what it costs to own the machines; see `owning_terms`.
 
     Returns
     -------
     bytes
-        The same for the same plans: the file says it was created on the date of its newest price.
+        The same for the same plans and catalog: the file says it was created on the date of its newest price.
     """
     dates = [p.date for p in (*plan.prices, *plan.alternative_prices)]
     book = Book(max(dates, default=_NO_DATE), f"{plan.design} for {plan.model}")
@@ -52,7 +59,7 @@ def workbook_bytes(plan: Plan, others: Mapping[str, Plan] | None = None) -> byte
     others = others or {}
     prices = assumptions(book, pages["Assumptions"], plan, list(others.values()))
     bill: Bill = bill_of_materials(book, pages["Bill of materials"], plan, prices)
-    scenarios(book, pages["Scenarios"], plan, bill, others)
+    scenarios(book, pages["Scenarios"], plan, bill, others, owning_terms(plan, catalog))
     sensitivity(book, pages["Sensitivity"], plan, bill)
     summary(book, pages["Summary"], plan, bill)
     method_and_sources(pages["Method and sources"], plan)

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.catalog.prices import STALE_AFTER_DAYS
+from planner.economics.options import Assumptions
 from planner.export.formulas import Formula, Range, choose, known, sum_where, total
 from planner.export.workbook_grid import Book, Grid
 from planner.fleet.plan import HOURS_PER_MONTH, Plan, PriceUsed
 
 YES, NO = "yes", "no"
 
-# Name, label, start value, number format, least, most, unit, source.
-_INPUTS: tuple[tuple[str, str, float, str, float, float, str, str], ...] = (
-    ("hours_per_month", "Hours a month", HOURS_PER_MONTH, "number", 1, 744, "h", "365 x 24 / 12"),
-    ("electricity_usd_per_kwh", "Electricity", 0.0875, "money_small", 0, 10, "USD/kWh",
-     "US industrial price, 0.082-0.093 USD/kWh in 2025-26: put yours"),
-    ("pue", "Power usage effectiveness (PUE)", 1.54, "number", 1, 5, "facility kWh / IT kWh",
-     "mean of the Uptime Institute survey of 2025: put yours"),
-    ("carbon_g_per_kwh", "Carbon intensity of the grid", 481, "number", 0, 3000, "g CO2/kWh",
-     "world mean of 2023: put your region's"),
-    ("horizon_years", "Horizon", 3, "number", 0.1, 30, "years", "length of the commitment to look at"),
-    ("discount_rate", "Discount rate", 0.08, "percent", 0, 1, "a year", "your cost of capital; monthly payments are "
-     "discounted at a twelfth of it"),
-)  # fmt: skip
+# Name, label, number format, least, most, unit.
+_INPUTS: tuple[tuple[str, str, str, float, float, str], ...] = (
+    ("hours_per_month", "Hours a month", "number", 1, 744, "h"),
+    ("electricity_usd_per_kwh", "Electricity", "money_small", 0, 10, "USD/kWh"),
+    ("pue", "Power usage effectiveness (PUE)", "number", 1, 5, "facility kWh / machine kWh"),
+    ("carbon_g_per_kwh", "Carbon intensity of the grid", "tenths", 0, 3000, "g CO2/kWh"),
+    ("horizon_years", "Horizon", "number", 0.1, 30, "years"),
+    ("discount_rate", "Discount rate, cost of capital", "percent", 0, 1, "a year"),
+)
+
+
+def _start_values(plan: Plan) -> dict[str, tuple[float | None, str]]:
+    """What the inputs are before anybody changes them, and where that comes from; energy is the plan's own."""
+    general = Assumptions()
+    electricity, pue, carbon = general.electricity_usd_per_kwh, general.pue, None
+    where = "general figure, docs/economics.md: put yours"
+    emits = "not in this plan file: type your region's"
+    if (energy := plan.energy) is not None and energy.sites and energy.energy_kwh_per_hour > 0:
+        electricity = energy.cost_usd_per_hour / energy.energy_kwh_per_hour
+        pue = energy.sites[0].pue
+        carbon = 1e3 * energy.carbon_kg_per_hour / energy.energy_kwh_per_hour
+        where = "the plan's own; another: planner optimize --electricity, --pue, or type it here"
+        regions = dict.fromkeys(f"{s.region} ({s.carbon_date.isoformat()}): {s.source}" for s in energy.sites)
+        emits = "region " + "; ".join(regions)
+    return {
+        "hours_per_month": (HOURS_PER_MONTH, "365 x 24 / 12"),
+        "electricity_usd_per_kwh": (electricity, where),
+        "pue": (pue, where),
+        "carbon_g_per_kwh": (carbon, emits),
+        "horizon_years": (3.0, "length of the commitment to look at"),
+        "discount_rate": (general.cost_of_capital_per_year, "your cost of capital; also what a purchase has to earn"),
+    }
 
 
 @dataclass(frozen=True)
@@ -35,6 +57,7 @@ class Bill:
     quantities: dict[str, Formula]
     pool_names: Range
     pool_totals: Range
+    energy_under_pue: Formula
 
 
 def assumptions(book: Book, grid: Grid, plan: Plan, others: Sequence[Plan]) -> dict[str, Formula]:
@@ -43,10 +66,14 @@ def assumptions(book: Book, grid: Grid, plan: Plan, others: Sequence[Plan]) -> d
     grid.text(1, 0, "Coloured cells are inputs: change them and every sheet follows.", "subtitle")
     grid.table_head(3, ["Input", "Value", "Unit", "Where it comes from"], right=["Value"])
     row = 4
-    for name, label, value, style, least, most, unit, source in _INPUTS:
+    start = _start_values(plan)
+    for name, label, style, least, most, unit in _INPUTS:
+        value, source = start[name]
         grid.text(row, 0, label)
         rule = {"validate": "decimal", "criteria": "between", "minimum": least, "maximum": most}
-        book.name(name, grid.input(row, 1, value, style, rule, f"{label}: a number from {least:g} to {most:g}"))
+        cell = book.name(name, grid.input(row, 1, value, style, rule, f"{label}: a number from {least:g} to {most:g}"))
+        if value is None:
+            book.names[name] = known(cell, cell)
         grid.text(row, 2, unit, "unit")
         grid.text(row, 3, source, "note")
         row += 1
@@ -96,11 +123,16 @@ def _prices(grid: Grid, plans: Sequence[Plan], row: int) -> dict[str, Formula]:
 
 
 def _provenance(grid: Grid, row: int, price: PriceUsed) -> None:
+    converted = ""
+    if price.currency != "USD":
+        converted = (
+            f" (quoted in {price.currency}; 1 {price.currency} = {price.usd_per_unit:g} USD, {price.exchange_date})"
+        )
     grid.text(row, 3, price.book)
     grid.text(row, 4, price.provider)
     grid.date(row, 5, price.date)
     grid.text(row, 6, price.kind, "unit")
-    grid.paragraph(row, 7, 7, price.source)
+    grid.paragraph(row, 7, 7, price.source + converted)
 
 
 def _from_the_plan(book: Book, grid: Grid, plan: Plan, row: int) -> None:
@@ -132,12 +164,13 @@ def _from_the_plan(book: Book, grid: Grid, plan: Plan, row: int) -> None:
 
 _COLUMNS = (
     "Role", "Machine", "In use", "Spares", "Quantity", "Replicas a machine", "Price (USD/h)", "Cost (USD/h)",
-    "Cost (USD/month)", "Rated, each (kW)", "Rated (kW)", "Expected draw (kW)", "Energy (kWh/month)",
-    "Energy on top (USD/month)", "Total (USD/month)", "Currency", "Price date", "Provider", "Price source",
+    "Cost (USD/month)", "Rated, each (kW)", "Rated (kW)", "Expected draw (kW)", "PUE",
+    "Energy (kWh/month)", "Energy on top (USD/month)", "Total (USD/month)", "Currency", "Price date", "Provider",
+    "Price source",
 )  # fmt: skip
-_PRINTED = 15  # columns; where prices come from is printed with the assumptions
+_PRINTED = 16  # columns; where prices come from is printed with the assumptions
 ASSUMPTION_WIDTHS = (34, 14, 22, 20, 14, 12, 10, 60)
-BILL_WIDTHS = (9, 20, 8, 8, 9, 11, 11, 12, 14, 11, 11, 11, 13, 13, 15, 9, 11, 14, 46)
+BILL_WIDTHS = (9, 20, 8, 8, 9, 11, 11, 12, 14, 11, 11, 11, 7, 13, 13, 15, 9, 11, 14, 46)
 
 
 def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Formula]) -> Bill:
@@ -151,9 +184,10 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
         "subtitle",
     )
     head = 3
-    grid.table_head(head, _COLUMNS, right=[*_COLUMNS[2:5], *_COLUMNS[6:15]])
+    grid.table_head(head, _COLUMNS, right=[*_COLUMNS[2:5], *_COLUMNS[6:16]])
     by_machine = {p.machine: p for p in plan.prices}
     columns: dict[str, list[Formula]] = {title: [] for title in _COLUMNS}
+    with_pue: list[Formula] = []
     complete = all(prices[pool.machine].value is not None for pool in plan.pools)
     for row, pool in enumerate(plan.pools, head + 1):
         put: dict[str, Formula] = {}
@@ -170,24 +204,29 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
         put["Rated, each (kW)"] = grid.number(row, 9, pool.power_w / 1e3 / (pool.count + pool.spares), "tenths")
         put["Rated (kW)"] = grid.formula(row, 10, put["Quantity"] * put["Rated, each (kW)"], "tenths")
         put["Expected draw (kW)"] = grid.number(row, 11, pool.expected_power_w / 1e3, "tenths")
-        energy = put["Expected draw (kW)"] * names["hours_per_month"] * names["pue"]
-        put["Energy (kWh/month)"] = grid.formula(row, 12, energy, "count")
+        # PUE is no use where the figures of a machine are of the whole facility.
+        own = Formula("1", 1.0) if pool.power_scope == "facility" else names["pue"]
+        put["PUE"] = grid.formula(row, 12, own, "number")
+        energy = put["Expected draw (kW)"] * names["hours_per_month"] * put["PUE"]
+        put["Energy (kWh/month)"] = grid.formula(row, 13, energy, "count")
         # The cell that says whether energy is billed on top is beside the price.
         billed = Formula(price.text.replace("$B$", "$C$"), NO).equals(YES)
         cost = choose(billed, put["Energy (kWh/month)"] * names["electricity_usd_per_kwh"], 0)
-        put["Energy on top (USD/month)"] = grid.formula(row, 13, cost, "money")
+        put["Energy on top (USD/month)"] = grid.formula(row, 14, cost, "money")
+        if pool.power_scope == "machine":
+            with_pue.append(put["Energy on top (USD/month)"])
         whole = put["Cost (USD/month)"] + put["Energy on top (USD/month)"]
-        put["Total (USD/month)"] = grid.formula(row, 14, whole, "money")
-        grid.text(row, 15, "USD", "unit")
+        put["Total (USD/month)"] = grid.formula(row, 15, whole, "money")
+        grid.text(row, 16, "USD", "unit")
         if (used := by_machine.get(pool.machine)) is not None:
-            grid.date(row, 16, used.date)
-            grid.text(row, 17, used.provider, "unit")
-            grid.text(row, 18, used.source)
+            grid.date(row, 17, used.date)
+            grid.text(row, 18, used.provider, "unit")
+            grid.text(row, 19, used.source)
         for title, cell in put.items():
             columns[title].append(cell)
     sums = head + 1 + len(plan.pools)
     grid.text(sums, 0, "Total", "total")
-    for column, title in enumerate(_COLUMNS[1:15], 1):
+    for column, title in enumerate(_COLUMNS[1:16], 1):
         name, style = _TOTALS.get(title, (None, "text"))
         if title in _TOTALS:
             cell = grid.formula(sums, column, total(grid.range(columns[title])), style, "total")
@@ -212,6 +251,7 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
         },
         pool_names=machine_cells,
         pool_totals=grid.range(columns["Total (USD/month)"]),
+        energy_under_pue=functools.reduce(operator.add, with_pue) if with_pue else Formula("0", 0.0),
     )
 
 

@@ -7,9 +7,11 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from planner.economics.finance import present_value_factor
 from planner.export.formulas import Formula, choose, function, if_number, sum_of_products, total
 from planner.export.workbook_bill import Bill
 from planner.export.workbook_grid import BLUE, ORANGE, Book, Grid
+from planner.export.workbook_owning import OwningTerms, owning
 from planner.fleet.plan import Plan
 
 SCENARIO_WIDTHS = (34, 38, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12)
@@ -27,16 +29,18 @@ class _Option:
     power_w: float
 
 
-def present_value(rate_a_year: Formula, years: Formula, payment_a_month: Formula) -> Formula:
-    """Today's value of monthly payments, the first at the end of the first month: `PV(rate/12, 12 years, -payment)`."""
-    return function("PV", _present_value, rate_a_year / 12, years * 12, payment_a_month * -1)
+def present_value(rate_a_year: Formula, years: Formula, payment_a_year: Formula) -> Formula:
+    """Today's value of yearly payments, the first at the end of the first year: `PV(rate, years, -payment)`."""
+    return function("PV", _present_value, rate_a_year, years, payment_a_year * -1)
 
 
-def _present_value(rate: float, n: float, payment: float) -> float:
-    return -payment * (n if rate == 0 else (1.0 - (1.0 + rate) ** -n) / rate)
+def _present_value(rate: float, years: float, payment: float) -> float:
+    return -payment * present_value_factor(rate, years)
 
 
-def scenarios(book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[str, Plan]) -> None:
+def scenarios(
+    book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[str, Plan], terms: Mapping[str, OwningTerms]
+) -> None:
     """Write the comparison of designs and plans, and the cases of money below it."""
     grid.text(0, 0, "Scenarios", "title")
     grid.text(
@@ -46,7 +50,8 @@ def scenarios(book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[st
         "subtitle",
     )
     row = _comparison(book, grid, plan, bill, others)
-    _cases(book, grid, row)
+    row = _cases(book, grid, row)
+    owning(book, grid, plan, bill, terms, row + 2)
     grid.print_from_top(frozen=4)
 
 
@@ -121,7 +126,7 @@ _CASES: tuple[tuple[str, float, float, float], ...] = (
 )
 
 
-def _cases(book: Book, grid: Grid, row: int) -> None:
+def _cases(book: Book, grid: Grid, row: int) -> int:
     names = book.names
     grid.text(row, 0, "Cases of money for this plan", "heading")
     grid.text(
@@ -147,9 +152,10 @@ def _cases(book: Book, grid: Grid, row: int) -> None:
             base = whole
         else:
             grid.formula(at + 3, column, whole / base - 1, "signed_percent")
-        value = present_value(names["discount_rate"], names["horizon_years"], whole)
+        value = present_value(names["discount_rate"], names["horizon_years"], whole * 12)
         grid.formula(at + 4, column, value, "money_whole")
         grid.formula(at + 5, column, whole / names["million_tokens_per_month"], "money_small")
+    return row + 3 + len(inputs) + len(results)
 
 
 def sensitivity(book: Book, grid: Grid, plan: Plan, bill: Bill) -> None:
@@ -206,7 +212,7 @@ def _swings(book: Book, bill: Bill) -> list[_Row]:
     energy = names["energy_usd_per_month"]
     rows += [
         ("Electricity (USD/kWh)", 0.2, names["electricity_usd_per_kwh"], energy, "money_small", None),
-        ("PUE", 0.2, names["pue"], energy, "number", 1.0),
+        ("PUE", 0.2, names["pue"], bill.energy_under_pue, "number", 1.0),
         ("Expected draw (kW)", 0.2, names["expected_kw"], energy, "tenths", None),
     ]
     return sorted(rows, key=lambda row: -(row[1] * row[3].value if isinstance(row[3].value, float) else 0.0))

@@ -50,7 +50,7 @@ def _figures(book: Book, grid: Grid, plan: Plan, row: int) -> int:
     names = book.names
     grid.table_head(row, ["Key figures", "", "Unit"])
     whole = names["total_usd_per_month"]
-    value = present_value(names["discount_rate"], names["horizon_years"], whole)
+    value = present_value(names["discount_rate"], names["horizon_years"], whole * 12)
     tonnes = names["energy_kwh_per_month"] * names["carbon_g_per_kwh"] / 1e6
     rows = (
         ("Machines, an hour", names["cost_usd_per_hour"], "money", "USD/h", None),
@@ -92,17 +92,20 @@ def _objectives(grid: Grid, plan: Plan, row: int) -> int:
     at = row + 1
     for p in plan.predicted:
         style = "seconds" if p.unit == "s" else "times"
+        found = simulated.get(p.objective)
+        value, slack, met = None, p.slack_fraction, p.met
+        if found is not None:  # simulation has the last word
+            value, met = found.simulated.value, found.met
+            slack = slack if value is None else 1.0 - value / p.limit
         grid.text(at, 0, f"{METRIC_TITLES[p.metric]} p{p.percentile:g}")
         grid.number(at, 1, p.limit, style)
         if p.predicted is None:
-            grid.text(at, 2, "grows without end", "bad", "right")
+            grid.text(at, 2, "beyond formula" if found and met else "grows without end", "right")
         else:
             grid.number(at, 2, p.predicted, style)
-        grid.number(at, 3, p.slack_fraction, "percent")
-        met = p.met
-        if (found := simulated.get(p.objective)) is not None:
-            met = found.met
-            grid.number(at, 4, found.simulated.value, style)
+        grid.number(at, 3, slack, "percent")
+        if found is not None:
+            grid.number(at, 4, value, style)
             if found.simulated.low is not None and found.simulated.high is not None:
                 interval = f"{found.simulated.low:.3g} - {found.simulated.high:.3g} {p.unit}"
                 grid.text(at, 5, interval, "right")
@@ -116,8 +119,10 @@ def _objectives(grid: Grid, plan: Plan, row: int) -> int:
 _METHOD = (
     ("Formulas", "Cost = quantity x price; month = hour x hours a month; year = 12 months. Energy = expected draw x "
                  "hours x PUE, and its cost counts only where it is billed on top of the price."),
-    ("Present value", "Of equal monthly payments at the end of each month: P (1 - (1 + r)^-n) / r, r = discount rate / "
-                      "12, n = 12 x years. Excel: PV."),
+    ("Present value", "Of equal yearly payments at the end of each year: P (1 - (1 + r)^-n) / r, r being the discount "
+                      "rate, n the years. Excel: PV."),
+    ("Owning", "An hour: (annuity of the purchase less its residual + interest on the residual + maintenance) / 8760 + "
+               "hosting; and electricity. Annuity: Excel PMT. Equations: docs/economics.md."),
     ("Million tokens", "Total a month over the tokens of a month, prompts and answers, the load being there all the "
                        "time. A load that comes and goes makes each token dearer."),
     ("Carbon", "Energy of a month x carbon intensity of the grid; making the machines is not in it."),

@@ -67,6 +67,9 @@ class PoolPlan(Result):
     cost_usd_per_hour: float | None = Field(description="Spares included; null without a price.")
     power_w: float = Field(description="Rated, spares included [W].")
     expected_power_w: float = Field(description="Mean draw at this load, from the power model [W].")
+    power_scope: Literal["machine", "facility"] = Field(
+        description="facility: these figures contain the facility's share, so PUE does not apply to them."
+    )
 
 
 class PriceUsed(Result):

@@ -23,7 +23,7 @@ def test_a_plan_becomes_a_workbook_and_old_prices_are_named(planner: Planner, pl
     done = planner("export", plan_file, plan_file, "--xlsx", tmp_path / "plan.xlsx")
     assert done.out == ""
     assert "wrote " in done.err
-    assert "the price of dgx-h100 (splitwise-2023, 2023-11-30) is" in done.err
+    assert "warning: the prices of splitwise-2023 are three years old (2023-11-30)" in done.err
     book = openpyxl.load_workbook(tmp_path / "plan.xlsx", data_only=True)
     assert book["Bill of materials"]["B5"].value == "dgx-h100"
     assert "plan" in [row[0].value for row in book["Scenarios"].iter_rows(min_row=6, max_row=12)]

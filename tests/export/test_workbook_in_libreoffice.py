@@ -38,6 +38,8 @@ def books(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     folder = tmp_path_factory.mktemp("office")
     other = planner.optimize(slo="ttft=1s", rate="140/s", verify=False)
     planner.export_workbook(plan, folder / "plan.xlsx", others={"twice the load": other})
+    nobody_sells_it = planner.optimize(slo="ttft=1s", machines="aws-p5.48xlarge", verify=False)
+    planner.export_workbook(nobody_sells_it, folder / "empty inputs.xlsx")
     unpriced = plan.model_copy(update={"prices": plan.prices[:1], "cost_usd_per_hour": None})
     planner.export_workbook(unpriced, folder / "unpriced.xlsx")
     spoil(folder / "plan.xlsx", folder / "spoilt.xlsx")
@@ -74,7 +76,7 @@ def named(book: Any, name: str) -> float:
     return float(book[sheet][cell].value)
 
 
-@pytest.mark.parametrize("which", ["plan", "unpriced"])
+@pytest.mark.parametrize("which", ["plan", "unpriced", "empty inputs"])
 def test_every_cell_has_the_value_that_python_gave_it(books: dict[str, Any], which: str) -> None:
     before, after = books[which], books[f"{which} after"]
     n_numbers = 0
