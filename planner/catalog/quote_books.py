@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,8 +34,8 @@ class Offer:
         Whether plans use it, unless another book is named.
     why : str
         Why it counts or does not.
-    relative : float
-        Over the price that counts, less 1.
+    relative : float or None
+        Over the price that counts, less 1; None where none counts.
     """
 
     machine: str
@@ -47,7 +48,7 @@ class Offer:
     row: int | None
     counts: bool
     why: str
-    relative: float
+    relative: float | None
 
     def to_record(self) -> dict[str, object]:
         """Return it as one flat JSON-ready record."""
@@ -60,7 +61,7 @@ def books_of(found: Quotes, name: str) -> dict[str, list[Quote]]:
     Returns
     -------
     dict of str to list of Quote
-        `name` if one book holds them all, else `name-provider`, with date and currency where these differ too.
+        `name` if one book holds them all, else `name-provider`, or date or currency where those tell them apart.
 
     Raises
     ------
@@ -78,7 +79,9 @@ def books_of(found: Quotes, name: str) -> dict[str, list[Quote]]:
         groups.setdefault(key, []).append(quote)
     if len(groups) == 1:
         return {name: found.quotes}
-    parts = [n for n in range(3) if len({key[n] for key in groups}) > 1]
+    # The fewest of provider, date and currency that tell the books apart.
+    choices = itertools.chain.from_iterable(itertools.combinations(range(3), n) for n in (1, 2, 3))
+    parts = next(p for p in choices if len({tuple(key[n] for n in p) for key in groups}) == len(groups))
     return {"-".join([name, *(key[n].lower() for n in parts)]): quotes for key, quotes in groups.items()}
 
 
@@ -151,7 +154,7 @@ def compare(books: Mapping[str, Sequence[Quote]], catalog: Catalog, *, default: 
             date, book, usd, text, provider, n = row
             offers.append(Offer(
                 machine, plan, text, usd, provider, date, book, n, row is counting,
-                _why(row is counting, rows, counting, date, book, default), usd / counting[2] - 1 if counting else 0.0,
+                _why(row is counting, rows, counting, date, book, default), usd / counting[2] - 1 if counting else None,
             ))  # fmt: skip
     return offers
 
@@ -159,13 +162,11 @@ def compare(books: Mapping[str, Sequence[Quote]], catalog: Catalog, *, default: 
 def _why(counts: bool, rows: Sequence[Any], counting: Any, date: str, book: str, default: bool) -> str:
     if counts:
         if len(rows) == 1:
-            return "the only one"
-        newest = sum(row[0] == date for row in rows) == 1
-        return "the newest" if newest else "of the newest, its book is the first by name"
-    if not default and counting is None:
-        return f"used with --prices {book} only"
-    reason = "older" if counting[0] > date else "its book is later by name" if counting[0] == date else "not default"
-    return f"{reason}; used with --prices {book}"
+            return "only one"
+        return "newest" if sum(row[0] == date for row in rows) == 1 else "newest, first book by name"
+    if counting is None:
+        return "counts only when its book is named"
+    return "older" if counting[0] > date else "same date, later book by name" if counting[0] == date else "not default"
 
 
 def differences(old: PriceBook, quotes: Sequence[Quote]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from planner.cli.options import Format, FormatOption, QuietOption
-from planner.cli.output import emit, note, print_table
+from planner.cli.output import emit, note
 from planner.errors import InputError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -170,22 +170,9 @@ def _show(offers: Sequence[Offer], format: Format | None) -> None:
         records = [offer.to_record() for offer in offers]
         emit(json_text(records) if format is Format.json else csv_text(records), None)
         return
-    titles = ["machine", "plan", "price", "USD", "provider", "date", "book", "", "why"]
-    rows = [
-        [
-            offer.machine,
-            offer.plan,
-            offer.amount_text,
-            f"{offer.usd:,.2f}" + ("" if offer.plan == "owned" else "/h"),
-            offer.provider,
-            offer.date,
-            offer.book,
-            "counts" if offer.counts else f"{100 * offer.relative:+.1f} %",
-            offer.why,
-        ]
-        for offer in offers
-    ]
-    print_table(titles, rows)
+    from planner.export.quotes_table import quotes_table
+
+    emit(quotes_table(offers), None)
 
 
 def _make_folder(folder: Path) -> None:

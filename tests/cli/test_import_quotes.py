@@ -25,7 +25,7 @@ def quotes(tmp_path: Path) -> Path:
 def test_quotes_become_prices_of_plans(planner: Planner, quotes: Path, tmp_path: Path) -> None:
     overlay = tmp_path / "ours"
     done = planner("catalog", "import-quotes", quotes, "--book", "offers", "--catalog", overlay)
-    assert "counts" in done.out and "the newest" in done.out
+    assert "counts" in done.out and "newest" in done.out
     assert "wrote " in done.err and "offers.yaml" in done.err
     planner("catalog", "lint", overlay)
     plan = json.loads(planner(
@@ -92,5 +92,5 @@ def test_options_for_what_the_file_does_not_say(planner: Planner, tmp_path: Path
         *command, "--map", "machine=What,price=Each", "--machine-map", "big box=dgx-h100", "--provider", "acme",
         "--date", "2026-11-20", "--currency", "USD", "--unit", "month", "--quiet",
     )  # fmt: skip
-    assert "22995.00 USD/month" in done.out and "31.50/h" in done.out
+    assert "22995.00 USD/month = 31.50 USD/h" in done.out
     assert done.err == ""
