@@ -1,4 +1,4 @@
-"""`planner export`: write plans in the forms that others work with."""
+"""`planner export`: write a plan as a workbook or a page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options import QuietOption
-from planner.cli.output import note
+from planner.cli.output import check_output, note
 from planner.errors import EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
@@ -28,26 +28,40 @@ def export(
     xlsx: Annotated[
         Path | None, typer.Option("--xlsx", metavar="FILE", help="The workbook to write, whole or not at all.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="A page that needs no script and no other file.")
+    ] = None,
     quiet: QuietOption = False,
 ) -> int:
-    """Write a plan as an Excel workbook: bill of materials, scenarios, sensitivity, method and sources.
+    """Write a plan as an Excel workbook or an HTML page; both at once if both are named.
 
-    Money and power are live formulas: change a price, and the totals follow. Counts and latencies are values of the
-    plan, and the workbook says what needs a new one. Needs the extra: pip install 'splitwise-planner[xlsx]'.
+    In the workbook money and power are live formulas: change a price, and the totals follow. Counts and latencies are
+    values of the plan, and it says what needs a new one. It needs the extra: pip install 'splitwise-planner[xlsx]'.
 
     Exit codes: 0 written, 2 bad input.
     """
-    if xlsx is None:
+    if xlsx is None and html is None:
         raise ScenarioError(
             "no form to export to", where="--xlsx", fix=f"planner export {plan} --xlsx {plan.with_suffix('.xlsx').name}"
         )
-    from planner.export.workbook import check_workbook, export_workbook
+    import datetime
+
+    from planner.export.files import write_whole
+    from planner.export.plan_page import plan_page
+    from planner.export.workbook import check_workbook, workbook_bytes
     from planner.fleet.plan_file import read_plan
 
-    check_workbook(xlsx, where="--xlsx")
+    if xlsx is not None:
+        check_workbook(xlsx, where="--xlsx")
+    check_output(html)
     first = read_plan(plan)
-    export_workbook(first, xlsx, others={_name(path, others or []): read_plan(path) for path in others or []})
-    note(f"wrote {xlsx}", quiet=quiet)
+    more = {_name(path, others or []): read_plan(path) for path in others or []}
+    if xlsx is not None:
+        write_whole(xlsx, workbook_bytes(first, more))
+        note(f"wrote {xlsx}", quiet=quiet)
+    if html is not None:
+        write_whole(html, plan_page(first, datetime.date.today()))
+        note(f"wrote {html}", quiet=quiet)
     _warn_of_old_prices(first, quiet)
     return EXIT_OK
 

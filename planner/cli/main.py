@@ -69,7 +69,7 @@ app.command("evaluate", short_help="Predict what a given cluster does.")(evaluat
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
 app.command("procure", short_help="Find what to own, reserve and rent for several workloads.")(procure.procure)
 app.command("estimate", short_help="Time one step, operator by operator.")(estimate.estimate)
-app.command("export", short_help="Write a plan as an Excel workbook.")(export.export)
+app.command("export", short_help="Write a plan as an Excel workbook or HTML page.")(export.export)
 app.command("calibrate", short_help="Fit a runtime to measurements.")(calibrate.calibrate)
 app.command("measure", short_help="Time the kernels of a model on this GPU.")(measure.measure)
 app.add_typer(map.app, name="map", short_help="Map costs and winning designs over what is unsure.")

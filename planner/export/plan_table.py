@@ -16,6 +16,8 @@ WIDTH = 100
 _LABEL_WIDTH = 10
 _HEADROOM_SEARCHED = 16.0  # the search for the breaking load stops there
 _MANY = 4  # more rejected machines than this are counted, not listed
+# Titles of columns of numbers, which are aligned to the right.
+NUMBERS = ("count", "busy", "requests/s", "$/h", "kW rated", "slack")
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 NOT_SIMULATED = "not simulated"
 _GENERAL_DESIGNS = ("auto", "baseline", "splitwise")
@@ -40,11 +42,14 @@ def plan_table(plan: Plan, today: datetime.date, *, width: int = WIDTH, colour: 
     str
         Lines, the last one ended. Every number has its unit, in the text or in the title of its column.
     """
-    blocks = [_headline(plan, width), _pools(plan), _objectives(plan, colour), _remarks(plan, today, width)]
+    first = [line for text in headline(plan) for line in wrapped(text, width)]
+    pools = aligned(*pool_rows(plan), right=NUMBERS)
+    blocks = [first, pools, _objectives(plan, colour), _remarks(plan, today, width)]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def _headline(plan: Plan, width: int) -> list[str]:
+def headline(plan: Plan) -> tuple[str, str, str]:
+    """What was planned for what, at which cost, and how large it is: a line each."""
     first = (
         f"{plan.design} for {plan.model} ({plan.precision}, {plan.runtime}), "
         f"{plan.workload} at {number(plan.rate_per_s)} requests/s"
@@ -53,7 +58,7 @@ def _headline(plan: Plan, width: int) -> list[str]:
     if plan.rack_units is not None:
         size.append(counted(plan.rack_units, "rack unit"))
     size.append(f"{format_power(plan.expected_power_w)} expected draw at this load")
-    return [*wrapped(first, width), *wrapped(_verdict(plan), width), *wrapped(", ".join(size), width)]
+    return first, _verdict(plan), ", ".join(size)
 
 
 def _verdict(plan: Plan) -> str:
@@ -89,7 +94,8 @@ def _verdict(plan: Plan) -> str:
     return f"{head if proven else head + ' found, not proven'}: {', '.join(figures)}"
 
 
-def _pools(plan: Plan) -> list[str]:
+def pool_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the table of pools."""
     several_sources = len({p.takes_from for p in plan.pools if p.takes_from}) > 1
     titles = ["role", "machine", "count", "replicas", "busy", "requests/s", "$/h", "kW rated"]
     rows = []
@@ -105,11 +111,14 @@ def _pools(plan: Plan) -> list[str]:
             "unknown" if pool.cost_usd_per_hour is None else f"{pool.cost_usd_per_hour:,.2f}",
             f"{pool.power_w / 1e3:,.1f}",
         ])  # fmt: skip
-    return aligned(titles, rows, right=("count", "busy", "requests/s", "$/h", "kW rated"))
+    return titles, rows
 
 
-def _objectives(plan: Plan, colour: bool) -> list[str]:
-    """Limits against what is predicted and, where the plan was simulated, against that: it has the last word."""
+def objective_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the table of objectives.
+
+    Limits against what is predicted and, where the plan was simulated, against that: it has the last word.
+    """
     found = {o.objective: o for o in plan.certificate.objectives} if plan.certificate else {}
     titles = ["objective", "limit", "predicted", "simulated (95 % interval)" if found else "simulated", "slack", ""]
     rows = []
@@ -123,7 +132,12 @@ def _objectives(plan: Plan, colour: bool) -> list[str]:
             _slack(p, simulated),
             _verdict_on(p, simulated),
         ])  # fmt: skip
-    lines = aligned(titles, rows, right=("slack",))
+    return titles, rows
+
+
+def _objectives(plan: Plan, colour: bool) -> list[str]:
+    titles, rows = objective_rows(plan)
+    lines = aligned(titles, rows, right=NUMBERS)
     if not colour:
         return lines
     marked = [lines[0]]
@@ -168,12 +182,13 @@ def _quantity(value: float, unit: str) -> str:
 
 def _remarks(plan: Plan, today: datetime.date, width: int) -> list[str]:
     lines: list[str] = []
-    for label, text in _labels(plan, today):
+    for label, text in remarks(plan, today):
         lines += labelled(label, text, label_width=_LABEL_WIDTH, width=width)
     return lines
 
 
-def _labels(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
+def remarks(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
+    """Yield label and text of everything else a buyer should know; an empty label goes on with the one before."""
     yield "Latency", _latency(plan)
     if any(p.unit == "x" for p in plan.predicted):
         yield (

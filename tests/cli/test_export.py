@@ -30,6 +30,13 @@ def test_a_plan_becomes_a_workbook_and_old_prices_are_named(planner: Planner, pl
     assert planner("export", plan_file, "--xlsx", tmp_path / "plan.xlsx", "--quiet").err == ""
 
 
+def test_a_page_beside_it_or_alone(planner: Planner, plan_file: Path, tmp_path: Path) -> None:
+    planner("export", plan_file, "--xlsx", tmp_path / "plan.xlsx", "--html", tmp_path / "plan.html")
+    assert (tmp_path / "plan.xlsx").exists()
+    assert "<h1>Baseline-H100 for llama-3.1-70b" in (tmp_path / "plan.html").read_text(encoding="utf-8")
+    assert "does not exist" in planner("export", plan_file, "--html", tmp_path / "no" / "plan.html", code=2).err
+
+
 def test_bad_input(planner: Planner, plan_file: Path, tmp_path: Path) -> None:
     assert "--xlsx plan.xlsx" in planner("export", plan_file, code=2).err
     assert "an .xlsx file" in planner("export", plan_file, "--xlsx", tmp_path / "plan.csv", code=2).err

@@ -1,0 +1,165 @@
+"""A plan as one HTML page: tables and bars that need no script, no network and no other file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from planner.export.plan_table import NUMBERS, headline, objective_rows, pool_rows, remarks
+from planner.fleet.plan import Plan, PriceUsed
+from planner.units import format_money, format_power
+
+# Blue and vermilion of Okabe and Ito, told apart in every colour vision.
+_STYLE = """
+:root { --ink: #1a1a1a; --pale: #5b6570; --rule: #cfd6dd; --head: #e3ecf5; --blue: #0072b2; --orange: #d55e00 }
+* { box-sizing: border-box }
+body { font: 15px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); margin: 0 auto;
+  padding: 1.5rem; max-width: 62rem }
+h1 { font-size: 1.5rem; margin: 0 0 .2rem } h2 { font-size: 1.1rem; margin: 1.8rem 0 .5rem; color: var(--blue) }
+p { margin: .3rem 0 } .pale { color: var(--pale) }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); gap: .6rem; margin: 1rem 0 }
+.figure { border: 1px solid var(--rule); border-radius: .4rem; padding: .5rem .7rem }
+.figure b { display: block; font-size: 1.2rem } .figure span { color: var(--pale); font-size: .85rem }
+.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100% }
+th { text-align: left; background: var(--head) } th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule);
+  vertical-align: top } td:first-child, .number { white-space: nowrap }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+.met { color: #00703c; font-weight: 600 } .missed { color: #b00020; font-weight: 600 }
+.bar { background: var(--blue); height: .9rem; min-width: 2px } .own .bar { background: var(--orange) }
+td.track { width: 38% } dl { display: grid; grid-template-columns: 7.5rem 1fr; gap: .25rem .8rem; margin: 0 }
+dt { color: var(--pale) } dd { margin: 0; overflow-wrap: anywhere } details { margin-top: 1.2rem }
+pre { background: #f6f8fa; padding: .8rem; overflow-x: auto; font-size: .85rem }
+@media print { body { padding: 0; font-size: 11px } h2 { break-after: avoid } tr { break-inside: avoid } }
+"""
+
+
+def plan_page(plan: Plan, today: datetime.date) -> str:
+    """Return a plan as a self-contained HTML page.
+
+    Parameters
+    ----------
+    plan : Plan
+        Optimised or evaluated.
+    today : date
+        What the age of the prices is counted to.
+
+    Returns
+    -------
+    str
+        The same for the same plan and day.
+    """
+    first, verdict, size = headline(plan)
+    parts = [
+        f"<h1>{escape(first)}</h1>",
+        f"<p>{escape(verdict)}</p>",
+        f'<p class="pale">{escape(size)}</p>',
+        _figures(plan),
+        "<h2>What to buy</h2>", _table(*pool_rows(plan)),
+        "<h2>Does it meet the objectives?</h2>", _table(*objective_rows(plan)),
+        *_designs(plan),
+        "<h2>What a buyer should know</h2>", _remarks(plan, today),
+        *_prices(plan),
+        _asked(plan),
+        f'<p class="pale">planner {escape(plan.planner_version)}, catalog {escape(plan.catalog_digest)}, page of '
+        f"{today.isoformat()}</p>",
+    ]  # fmt: skip
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(first)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _figures(plan: Plan) -> str:
+    figures = []
+    if plan.cost_usd_per_hour is not None:
+        figures.append((format_money(plan.cost_usd_per_hour), "an hour"))
+    if plan.cost_usd_per_month is not None:
+        figures.append((f"${plan.cost_usd_per_month:,.0f}", "a month of 730 hours"))
+    if plan.cost_usd_per_million_tokens is not None:
+        figures.append((f"${plan.cost_usd_per_million_tokens:,.3g}", "a million tokens"))
+    figures += [
+        (f"{plan.machines:,}", "machines, spares included"),
+        (format_power(plan.power_w), "rated"),
+        (format_power(plan.expected_power_w), "expected at this load"),
+    ]
+    boxes = (f'<div class="figure"><b>{escape(a)}</b><span>{escape(b)}</span></div>' for a, b in figures)
+    return f'<div class="figures">{"".join(boxes)}</div>'
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th{_class(title)}>{escape(title)}</th>" for title in titles)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{_class(t, text)}>{escape(text)}</td>" for t, text in zip(titles, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _class(title: str, text: str = "") -> str:
+    if title in NUMBERS:
+        return ' class="number"'
+    return f' class="{text.lower()}"' if title == "" and text in ("met", "MISSED") else ""
+
+
+def _designs(plan: Plan) -> Iterator[str]:
+    """The best plan of each other design beside this one, by cost where all costs are known, else by power."""
+    if not plan.alternatives:
+        return
+    by_cost = plan.cost_usd_per_hour is not None and all(a.cost_usd_per_hour is not None for a in plan.alternatives)
+    pools = " + ".join(f"{p.count + p.spares} x {p.machine} {p.role}" for p in plan.pools)
+    options = [(f"{plan.design} (this plan)", pools, plan.cost_usd_per_hour if by_cost else plan.power_w)]
+    options += [(a.design, a.pools, a.cost_usd_per_hour if by_cost else a.power_w) for a in plan.alternatives]
+    most = max(value or 0.0 for _, _, value in options)
+    rows = []
+    for n, (design, what, value) in enumerate(options):
+        share = 100.0 * (value or 0.0) / most if most else 0.0
+        text = f"{format_money(value or 0.0)}/h" if by_cost else format_power(value or 0.0)
+        rows.append(
+            f"<tr{' class=own' if n == 0 else ''}><td>{escape(design)}</td><td>{escape(what)}</td>"
+            f'<td class="number">{escape(text)}</td>'
+            f'<td class="track"><div class="bar" style="width: {share:.1f}%"></div></td></tr>'
+        )
+    title = "cost" if by_cost else "rated power"
+    yield "<h2>What else would do</h2>"
+    yield (
+        f'<div class="scroll"><table><thead><tr><th>design</th><th>machines</th><th class="number">{title}</th>'
+        f"<th></th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _remarks(plan: Plan, today: datetime.date) -> str:
+    """Everything else; the other designs have their table above."""
+    pairs, last = [], ""
+    for label, text in remarks(plan, today):
+        last = label or last
+        if last != "Instead":
+            pairs.append(f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>")
+    return f"<dl>{''.join(pairs)}</dl>"
+
+
+def _prices(plan: Plan) -> Iterator[str]:
+    if plan.prices:
+        yield "<h2>Prices</h2>"
+        rows = [_price(price) for price in plan.prices]
+        yield _table(["machine", "$/h", "book", "provider", "date", "kind", "source"], rows)
+
+
+def _price(price: PriceUsed) -> list[str]:
+    return [
+        price.machine, f"{price.usd_per_hour:,.2f}", price.book, price.provider, price.date.isoformat(), price.kind,
+        price.source,
+    ]  # fmt: skip
+
+
+def _asked(plan: Plan) -> str:
+    text = json.dumps(plan.scenario, indent=2, ensure_ascii=False)
+    return (
+        f"<details><summary>Everything that was asked, defaults filled in</summary><pre>{escape(text)}</pre></details>"
+    )
