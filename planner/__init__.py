@@ -71,11 +71,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "sheet":  # a module of its own: planner.sheet.cost_per_hour(...)
+        return import_module("planner.sheet")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'planner' has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(home), name)
 
 

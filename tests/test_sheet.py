@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,11 @@ def test_a_sheet_of_a_hundred_rows_reads_the_catalog_once(monkeypatch: pytest.Mo
     sheet.refresh()
     sheet.price_per_hour("dgx-h100")
     assert len(read) > n_files
+
+
+def test_it_is_there_as_soon_as_planner_is(shell: Any, tmp_path: Path) -> None:
+    done = shell("python -c \"import planner; print(planner.sheet.price_per_hour('dgx-h100'))\"", cwd=tmp_path)
+    assert done.stdout == "38.0\n"
 
 
 def test_every_function_is_documented_and_flat() -> None:
