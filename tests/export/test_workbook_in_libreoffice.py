@@ -6,6 +6,7 @@ together. One run of LibreOffice serves all tests.
 
 from __future__ import annotations
 
+import datetime
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 import planner
+from planner.catalog.catalog import Catalog
+from planner.catalog.quotes import read_quotes
 from planner.fleet.plan import Plan
 
 from .libreoffice import program, recalculated
@@ -47,8 +50,12 @@ def books(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     change(folder / "plan.xlsx", folder / "energy.xlsx", {ON_TOP: "yes", PUE: 1.2, ELECTRICITY: 0.25})
     files = sorted(folder.glob("*.xlsx"))
     copies = recalculated(files, folder)
+    quotes = {
+        f"quotes of {copy.stem}": read_quotes(copy, Catalog(), today=datetime.date(2026, 11, 26))
+        for copy in copies if copy.stem in ("plan", "price")
+    }  # fmt: skip
     read = {path.stem: openpyxl.load_workbook(path, data_only=True) for path in files}
-    return read | {f"{path.stem} after": openpyxl.load_workbook(path, data_only=True) for path in copies}
+    return read | quotes | {f"{path.stem} after": openpyxl.load_workbook(path, data_only=True) for path in copies}
 
 
 def spoil(source: Path, target: Path) -> None:
@@ -125,6 +132,14 @@ def test_a_new_price_changes_the_totals(books: dict[str, Any], plan: Plan) -> No
     assert named(after, "usd_per_million_tokens") == pytest.approx(before * hourly / (plan.cost_usd_per_hour or 0.0))
     scenarios: Callable[[str], Any] = lambda which: books[which]["Scenarios"]["F6"].value  # noqa: E731
     assert (scenarios("plan"), scenarios("price after")) == pytest.approx((plan.cost_usd_per_hour, hourly))
+
+
+def test_saved_by_a_spreadsheet_it_is_read_back_as_quotes(books: dict[str, Any], plan: Plan) -> None:
+    """The prices of the plan; and the one that was typed in, where one was."""
+    prices = {p.machine: p.usd_per_hour for p in plan.prices}
+    assert {q.machine: q.per_hour for q in books["quotes of plan"].quotes} == prices
+    machine = books["plan"]["Assumptions"]["A14"].value
+    assert {q.machine: q.per_hour for q in books["quotes of price"].quotes} == prices | {machine: 50.0}
 
 
 def test_energy_billed_on_top_is_added(books: dict[str, Any], plan: Plan) -> None:
