@@ -204,7 +204,7 @@ def remarks(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
         yield "Minimal", "; ".join(_witness(w) for w in plan.certificate.witnesses)
     if plan.certificate and plan.certificate.without_spares:
         yield "Spares", _without_spares(plan.certificate.without_spares)
-    yield "Breaks at", _breaking_load(plan)
+    yield "Breaks at", breaking_load(plan)
     for n, alternative in enumerate(plan.alternatives):
         yield "" if n else "Instead", _alternative(alternative, plan)
     if plan.energy is not None and _is_energy_asked_for(plan):
@@ -295,7 +295,8 @@ def _without_spares(spares: SparesRemoved) -> str:
     return f"{spares.failed}, fail: MISSED {missed} ({again})"
 
 
-def _breaking_load(plan: Plan) -> str:
+def breaking_load(plan: Plan) -> str:
+    """The load at which something gives way, and what that is."""
     loads: dict[float, list[str]] = {}
     for o, p in zip(plan.certificate.objectives if plan.certificate else [], plan.predicted, strict=False):
         if o.breaks_at_load is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from planner.catalog.prices import STALE_AFTER_DAYS
 from planner.economics.options import Assumptions
-from planner.export.formulas import Formula, Range, choose, known, sum_where, total
+from planner.export.formulas import Formula, choose, known, sum_where, total
 from planner.export.workbook_grid import Book, Grid
 from planner.fleet.plan import HOURS_PER_MONTH, Plan, PriceUsed
 
@@ -55,8 +55,7 @@ class Bill:
 
     prices: dict[str, Formula]
     quantities: dict[str, Formula]
-    pool_names: Range
-    pool_totals: Range
+    pools: list[tuple[str, Formula, Formula]]  # name, quantity, total a month
     energy_under_pue: Formula
 
 
@@ -249,8 +248,10 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
         quantities={
             m: sum_where(machine_cells, m, quantity_cells) for m in dict.fromkeys(p.machine for p in plan.pools)
         },
-        pool_names=machine_cells,
-        pool_totals=grid.range(columns["Total (USD/month)"]),
+        pools=[
+            (f"{pool.role} {pool.machine}", quantity, cost)
+            for pool, quantity, cost in zip(plan.pools, columns["Quantity"], columns["Total (USD/month)"], strict=True)
+        ],
         energy_under_pue=functools.reduce(operator.add, with_pue) if with_pue else Formula("0", 0.0),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from planner.economics.finance import present_value_factor
 from planner.export.formulas import Formula, choose, function, if_number, sum_of_products, total
+from planner.export.plan_table import breaking_load, objective_rows
 from planner.export.workbook_bill import Bill
 from planner.export.workbook_grid import BLUE, ORANGE, Book, Grid
 from planner.export.workbook_owning import OwningTerms, owning
@@ -271,13 +272,13 @@ def _flips(book: Book, grid: Grid, plan: Plan, bill: Bill, row: int) -> int:
 
 def _needs_a_new_plan(grid: Grid, plan: Plan, row: int) -> None:
     grid.text(row, 0, "What needs a new plan, and how near it is", "heading")
-    facts: Sequence[tuple[str, str]] = (
-        ("Load", f"the first objective breaks at {plan.headroom:.2f}x the load, "
-                 f"{plan.headroom * plan.rate_per_s:,.4g} requests/s"),
+    titles, rows = objective_rows(plan)
+    slack = titles.index("slack")
+    facts = (
+        ("Load", f"the plan breaks at {breaking_load(plan)}"),
         ("Step times", f"stated error +/- {plan.step_time_error:.0%}"),
-        *((f"Objective {p.objective}", "its queue grows without end" if p.slack_fraction is None
-           else f"{p.slack_fraction:.0%} of the limit to spare") for p in plan.predicted),
-    )  # fmt: skip
+        *((r[0], f"{r[slack]} of the limit to spare" if r[slack] else "its queue grows without end") for r in rows),
+    )
     for n, (label, text) in enumerate(facts, row + 1):
         grid.text(n, 0, label)
         grid.text(n, 1, text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator
 
+from planner.export.plan_table import remarks
 from planner.export.workbook_bill import Bill
 from planner.export.workbook_cases import present_value
 from planner.export.workbook_grid import BLUE, Book, Grid
@@ -23,10 +25,12 @@ def summary(book: Book, grid: Grid, plan: Plan, bill: Bill) -> None:
     )
     row = _figures(book, grid, plan, 3)
     row = _objectives(grid, plan, row + 1)
+    row = _by_pool(grid, bill, row + 1)
+    last = row - 1
+    first = last - len(bill.pools) + 1
     chart = book.chart({"type": "column"}, "Cost a month by pool, energy billed on top included", "USD a month")
-    (sheet, pools), (_, totals) = (r.text.rsplit("!", 1) for r in (bill.pool_names, bill.pool_totals))
     chart.add_series({
-        "categories": f"={sheet}!{pools.replace('B', 'A', 1)}", "values": f"={sheet}!{totals}",
+        "categories": [grid.title, first, 0, last, 0], "values": [grid.title, first, 2, last, 2],
         "fill": {"color": BLUE}, "gap": 80, "data_labels": {"value": True, "num_format": "$#,##0", "font": {"size": 9}},
     })  # fmt: skip
     chart.set_size({"width": 560, "height": 250})
@@ -44,6 +48,15 @@ def summary(book: Book, grid: Grid, plan: Plan, bill: Bill) -> None:
     for n, text in enumerate(notes, row + 2):
         grid.paragraph(n, 0, 6, text)
     grid.print_from_top(frozen=2, last_column=6)
+
+
+def _by_pool(grid: Grid, bill: Bill, row: int) -> int:
+    grid.table_head(row, ["Pool", "Machines", "USD a month"], right=["Machines", "USD a month"])
+    for n, (name, quantity, cost) in enumerate(bill.pools, row + 1):
+        grid.text(n, 0, name)
+        grid.formula(n, 1, quantity, "count")
+        grid.formula(n, 2, cost, "money_whole")
+    return row + 1 + len(bill.pools)
 
 
 def _figures(book: Book, grid: Grid, plan: Plan, row: int) -> int:
@@ -132,6 +145,11 @@ _METHOD = (
 )  # fmt: skip
 
 
+# What of the remarks of a plan goes here; prices, alternatives and notes have their own places.
+_SAID = ("Latency", "Slowdown", "Proof", "Corrected", "Binding", "Minimal", "Spares", "Breaks at", "Considered")
+_NO_DAY = datetime.date(1980, 1, 1)  # none of them speaks of ages
+
+
 def method_and_sources(grid: Grid, plan: Plan) -> None:
     """Write how each figure is found, the sources, and everything that was asked."""
     grid.text(0, 0, "Method and sources", "title")
@@ -166,8 +184,12 @@ def _identity(plan: Plan) -> Iterator[tuple[str, str]]:
     else:
         proof = "proven optimal" if solver.status == "optimal" else "not proven: stopped at a limit"
         yield "Found by", f"{solver.solver}, objective {solver.objective}: {proof}, gap {solver.gap:.2%}"
-    yield "Simulated", plan.verified
     yield "Objectives", "all met" if plan.meets_objectives else "NOT all met"
+    last = ""
+    for label, text in remarks(plan, _NO_DAY):
+        last = label or last
+        if last in _SAID:
+            yield label, text
 
 
 def _sources(plan: Plan) -> Iterator[tuple[str, str]]:
