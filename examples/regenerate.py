@@ -41,6 +41,8 @@ def run(name: str, environment: Mapping[str, str] | None = None) -> dict[str, An
     if arguments is not None:
         return stable_rows(text)
     result = json.loads(text)
+    if "vary" in result:
+        return stable_sweep(result)
     return stable_simulation(result) if "arrivals" in result else stable_plan(result)
 
 
@@ -79,6 +81,15 @@ def stable_simulation(report: dict[str, Any]) -> dict[str, Any]:
         "stable": report["stable"],
         "met": {objective["objective"]: objective["met"] for objective in report["objectives"]},
     }
+
+
+def stable_sweep(sweep: dict[str, Any]) -> dict[str, Any]:
+    """What each scenario of a sweep buys."""
+    rows = [
+        row["values"] | {k: row[k] for k in ("status", "plan_design", "pools", "cost_usd_per_hour")}
+        for row in sweep["rows"]
+    ]
+    return {"rows": [row | {"cost_usd_per_hour": round(row["cost_usd_per_hour"], 2)} for row in rows]}
 
 
 def stable_rows(text: str) -> dict[str, Any]:

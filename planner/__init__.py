@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from planner.estimation import Estimate, estimate
+    from planner.exploration.sensitivity import Sensitivity, sensitivity
+    from planner.exploration.sweep import Sweep, sweep
     from planner.export.workbook import export_workbook
     from planner.fleet.plan import Cluster, Plan
     from planner.fleet.plan_file import read_plan
@@ -50,6 +52,8 @@ _HOMES = {
     ),
     "planner.estimation": ("Estimate", "estimate"),
     "planner.export.workbook": ("export_workbook",),
+    "planner.exploration.sensitivity": ("Sensitivity", "sensitivity"),
+    "planner.exploration.sweep": ("Sweep", "sweep"),
     "planner.fleet.plan": ("Cluster", "Plan"),
     "planner.fleet.plan_file": ("read_plan",),
     "planner.optimization.assignment": ("Assignment", "assign"),
@@ -63,10 +67,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "Fleet", "InfeasibleError",
     "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError",
-    "Procurement", "Scenario", "ScenarioError", "SimulationReport", "TraceError", "UnitError", "UnknownNameError",
-    "__version__", "assign", "estimate", "evaluate", "export_workbook", "optimize", "procure", "provisioning_map",
-    "read_plan", "regime_map",
-    "simulate",
+    "Procurement", "Scenario", "ScenarioError", "Sensitivity", "SimulationReport", "Sweep", "TraceError",
+    "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate", "export_workbook", "optimize",
+    "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate", "sweep",
 ]  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -78,11 +78,33 @@ class Problem:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ModelErrors:
+    """What the inputs of the model are multiplied by, to see what errors of theirs do; no field of a scenario.
+
+    Attributes
+    ----------
+    prompt_tokens, output_tokens, arrival_cv2 : float
+        Factors of every prompt, every output, and of the squared coefficient of variation of arrivals.
+    step_times : mapping of str to float
+        Accelerator -> factor of its step times.
+    """
+
+    prompt_tokens: float = 1.0
+    output_tokens: float = 1.0
+    arrival_cv2: float = 1.0
+    step_times: Mapping[str, float] = field(default_factory=dict)
+
+
+NO_ERRORS = ModelErrors()
+
+
 def resolve(
     scenario: Scenario,
     catalog: Catalog | None = None,
     trace: Trace | None = None,
     sizes: RequestSizes | None = None,
+    errors: ModelErrors = NO_ERRORS,
 ) -> Problem:
     """Look up every name of a scenario and apply its objectives to its traffic.
 
@@ -95,6 +117,7 @@ def resolve(
         The scenario's workload, where it is a file that was read before.
     sizes : RequestSizes, optional
         Requests to take in place of those of the scenario's workload.
+    errors : ModelErrors, optional
 
     Raises
     ------
@@ -117,6 +140,9 @@ def resolve(
             f"sizes scaled to {scenario.prompt_output_ratio:.4g} prompt tokens an output token: "
             f"{sizes.mean_prompt_tokens:,.0f} and {sizes.mean_output_tokens:,.0f} on average"
         )
+    if (errors.prompt_tokens, errors.output_tokens) != (1.0, 1.0):
+        sizes = sizes.scaled(errors.prompt_tokens, errors.output_tokens)
+    arrival_cv2 *= errors.arrival_cv2
     profile = read_profile(scenario.profile) if scenario.profile else None
     shortcuts = _shortcuts(scenario, runtime, cached)
     notes += _shortcut_notes(shortcuts)
@@ -127,8 +153,9 @@ def resolve(
         notes.append(f"network: {network.describe()}")
     electricity = electricity_supply(catalog, scenario.region, scenario.electricity_usd_per_kwh, scenario.pue)
     serving = Serving(
-        llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share, network, electricity
-    )
+        llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share, network, electricity,
+        errors.step_times,
+    )  # fmt: skip
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
     limits = _limits(scenario, names)

@@ -289,6 +289,7 @@ def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: 
 
 
 def design_of(members: Sequence[Member]) -> str:
+    """Name of the design of a cluster; `mixed fleet` where several types share a role."""
     by_role = {
         role: sorted({m.configuration.machine.name for m in members if m.role == role})
         for role in ("prefill", "decode", "mixed")

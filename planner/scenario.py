@@ -169,28 +169,60 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
     elif isinstance(source, (str, os.PathLike)):
         layer = read_layer(Path(source), error=ScenarioError)
         # Paths inside a scenario file are relative to it.
-        return load_scenario(_validated(_resolve_paths(dict(layer.data), layer.path.parent), layer), **overrides)
+        return load_scenario(_validated(resolve_paths(dict(layer.data), layer.path.parent), layer), **overrides)
     else:
         raise ScenarioError(
             "not a scenario", value=type(source).__name__, rule="a Scenario, a dict, or the path of a YAML file"
         )
     _refuse_twins(overrides)
     for name, value in overrides.items():
-        for alias in _ALIASES.get(name, (name,)):
+        for alias in ALIASES.get(name, (name,)):
             data.pop(alias, None)
         data[name] = value
     return _validated(data, None)
 
 
-def _validated(data: Mapping[str, Any], layer: Layer | None) -> Scenario:
-    _refuse_twins(data, layer)
+def scenario_in(layer: Layer, field: str) -> Scenario:
+    """The scenario whose fields lie under one field of a file; left out, every default.
+
+    Raises
+    ------
+    ScenarioError
+        As `load_scenario`.
+    """
+    data = layer.data.get(field, {})
+    if not isinstance(data, dict):
+        raise ScenarioError(
+            f"{field} must have the fields of a scenario", where=f"{layer.path}:{layer.line_of((field,))}",
+            value=repr(data),
+        )  # fmt: skip
+    return _validated(resolve_paths(dict(data), layer.path.parent), layer, (field,))
+
+
+def canonical_value(field: str, value: object, *, from_file: bool = False) -> Any:
+    """A value of a field of a scenario as `Scenario.dump` has it; in files, quantities must have their units.
+
+    Raises
+    ------
+    ScenarioError
+        The field cannot have it.
+    """
+    try:
+        return Scenario.model_validate({field: value}, context={"from_file": from_file}).dump()[field]
+    except ValidationError as error:
+        raise _as_scenario_error(error, None) from None
+
+
+def _validated(data: Mapping[str, Any], layer: Layer | None, under: tuple[str, ...] = ()) -> Scenario:
+    _refuse_twins(data, layer, under)
     try:
         return Scenario.model_validate(data, context={"from_file": layer is not None})
     except ValidationError as error:
-        raise _as_scenario_error(error, layer) from None
+        raise _as_scenario_error(error, layer, under) from None
 
 
-_ALIASES = {
+# Name -> every name of the same field, the short one first and the field's own last.
+ALIASES = {
     "rate": ("rate", "rate_per_s"),
     "rate_per_s": ("rate", "rate_per_s"),
     "max_cost": ("max_cost", "max_cost_usd_per_hour"),
@@ -199,13 +231,13 @@ _ALIASES = {
 }
 
 
-def _refuse_twins(data: Mapping[str, Any], layer: Layer | None = None) -> None:
+def _refuse_twins(data: Mapping[str, Any], layer: Layer | None = None, under: tuple[str, ...] = ()) -> None:
     """Refuse a field that is given under both of its names."""
-    for short, names in _ALIASES.items():
+    for short, names in ALIASES.items():
         if names[0] == short and all(name in data for name in names):
             raise ScenarioError(
                 f"{names[0]} and {names[1]} are one field, given twice",
-                where=f"{layer.path}:{layer.line_of((names[1],))}" if layer else names[1],
+                where=f"{layer.path}:{layer.line_of((*under, names[1]))}" if layer else names[1],
                 value=f"{data[names[0]]} and {data[names[1]]}",
                 fix="leave one of them out",
             )
@@ -216,7 +248,9 @@ def is_trace_file(workload: str) -> bool:
     return Path(workload).suffix.lower() in TRACE_SUFFIXES or "/" in workload
 
 
-def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+def resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Fields of a scenario as a file in `folder` has them, with paths relative to it made whole."""
+
     def resolve(value: Any) -> Any:
         return str(folder / value) if isinstance(value, str) and value else value
 
@@ -231,7 +265,7 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     return data
 
 
-def _as_scenario_error(error: ValidationError, layer: Layer | None) -> ScenarioError:
+def _as_scenario_error(error: ValidationError, layer: Layer | None, under: tuple[str, ...] = ()) -> ScenarioError:
     """The first fault as an error; `where` is file:line if the value came from the file, else the field."""
     first = error.errors(include_url=False)[0]
     path = first["loc"]
@@ -241,13 +275,13 @@ def _as_scenario_error(error: ValidationError, layer: Layer | None) -> ScenarioE
     value = first.get("input")
     suggestions: list[str] = []
     if first["type"] == "extra_forbidden":
-        suggestions = near_misses(field, [*Scenario.model_fields, *(a for names in _ALIASES.values() for a in names)])
+        suggestions = near_misses(field, [*Scenario.model_fields, *(a for names in ALIASES.values() for a in names)])
         message = "unknown field"
     elif first["type"] == "tuple_type":
         message = "must be text, or a list of texts"
     elif first["type"] == "literal_error":
         suggestions = near_misses(str(value), re.findall(r"'([^']+)'", message))
-    line = (layer.line_of(path) or layer.line_of(path[:1]) or 1) if layer else None
+    line = (layer.line_of((*under, *path)) or layer.line_of((*under, *path[:1])) or 1) if layer else None
     return ScenarioError(
         (f"{field}: {message}" if layer else message) + (f" (and {more} more)" if more else ""),
         where=f"{layer.path}:{line}" if layer else field,

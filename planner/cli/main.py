@@ -28,7 +28,9 @@ from planner.cli import (
     optimize,
     procure,
     schema,
+    sensitivity,
     simulate,
+    sweep,
     workload,
 )
 from planner.cli.output import EXIT_INTERRUPTED
@@ -68,6 +70,10 @@ app.command("optimize", short_help="Find the best cluster for a workload.")(opti
 app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
 app.command("procure", short_help="Find what to own, reserve and rent for several workloads.")(procure.procure)
+app.command("sensitivity", short_help="How sure a plan is, and what would change the decision.")(
+    sensitivity.sensitivity
+)
+app.command("sweep", short_help="Find the best cluster of every scenario of a grid.")(sweep.sweep)
 app.command("estimate", short_help="Time one step, operator by operator.")(estimate.estimate)
 app.command("export", short_help="Write a plan as an Excel workbook or HTML page.")(export.export)
 app.command("calibrate", short_help="Fit a runtime to measurements.")(calibrate.calibrate)

@@ -14,8 +14,7 @@ from planner.cli.options import (
     OutputOption,
     QuietOption,
     given,
-    scenario_option,
-    scenario_options,
+    plan_options,
 )
 from planner.cli.output import (
     Progress,
@@ -32,74 +31,11 @@ if TYPE_CHECKING:
     from planner.fleet.plan import Plan
 
 
-@scenario_options
+@plan_options
 def optimize(
     context: typer.Context,
     scenario: Annotated[
         Path | None, typer.Argument(metavar="SCENARIO.yaml", help="A file with the fields of a scenario.")
-    ] = None,
-    machine: Annotated[
-        list[str] | None,
-        scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
-    ] = None,
-    design: Annotated[
-        str | None,
-        scenario_option(
-            "--design",
-            "NAME",
-            "auto, baseline, splitwise, Baseline-H100, Splitwise-HA, Baseline-MACHINE or Splitwise-MACHINE+MACHINE. "
-            "[default: auto]",
-        ),
-    ] = None,
-    objective: Annotated[
-        str | None,
-        scenario_option(
-            "--objective",
-            "NAME",
-            "cost, power, machines or carbon to be least, or throughput to be most within budgets. [default: cost]",
-        ),
-    ] = None,
-    max_cost: Annotated[
-        str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h' or '500000 USD/month'.")
-    ] = None,
-    max_power: Annotated[
-        str | None, scenario_option("--max-power", "POWER", "Budget of rated power, such as 300kW.")
-    ] = None,
-    max_machines: Annotated[
-        list[str] | None,
-        scenario_option("--max-machines", "NAME=N", "Stock of one machine, spares included. Repeatable."),
-    ] = None,
-    max_total_machines: Annotated[
-        int | None, scenario_option("--max-total-machines", "N", "Stock of all together.")
-    ] = None,
-    max_pools: Annotated[
-        int | None, scenario_option("--max-pools", "N", "Most pools; 1 or 2 keeps a plan simple.")
-    ] = None,
-    spares: Annotated[
-        int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
-    ] = None,
-    solver: Annotated[str | None, scenario_option("--solver", "highs|cbc", "Solver. [default: highs]")] = None,
-    time_limit: Annotated[
-        str | None,
-        scenario_option("--time-limit", "TIME", "Of the solver, such as 60s; then exit code 4 or 5. [default: 60s]"),
-    ] = None,
-    seed: Annotated[int | None, scenario_option("--seed", "N", "Of the solver. [default: 0]")] = None,
-    verify: Annotated[
-        bool | None,
-        typer.Option(
-            "--verify/--no-verify",
-            help="Whether to prove the plan by simulation, and to correct it where that disagrees. [default: verify]",
-            envvar="PLANNER_VERIFY",
-            show_envvar=False,
-            show_default=False,
-        ),
-    ] = None,
-    verify_runs: Annotated[
-        int | None, scenario_option("--verify-runs", "N", "Simulations of a plan, each with its own seed. [default: 3]")
-    ] = None,
-    verify_requests: Annotated[
-        int | None,
-        scenario_option("--verify-requests", "N", "Requests of each. [default: as many as the traffic calls for]"),
     ] = None,
     format: FormatOption = None,
     output: OutputOption = None,

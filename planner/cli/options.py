@@ -155,6 +155,63 @@ PueOption = Annotated[
     float | None,
     scenario_option("--pue", "X", "Power of the facility over that of its machines, at least 1. [default: 1.54]"),
 ]
+MachineOption = Annotated[
+    list[str] | None,
+    scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
+]
+DesignOption = Annotated[
+    str | None,
+    scenario_option(
+        "--design",
+        "NAME",
+        "auto, baseline, splitwise, Baseline-H100, Splitwise-HA, Baseline-MACHINE or Splitwise-MACHINE+MACHINE. "
+        "[default: auto]",
+    ),
+]
+ObjectiveOption = Annotated[
+    str | None,
+    scenario_option(
+        "--objective",
+        "NAME",
+        "cost, power, machines or carbon to be least, or throughput to be most within budgets. [default: cost]",
+    ),
+]
+MaxCostOption = Annotated[
+    str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h' or '500000 USD/month'.")
+]
+MaxPowerOption = Annotated[str | None, scenario_option("--max-power", "POWER", "Budget of rated power, such as 300kW.")]
+MaxMachinesOption = Annotated[
+    list[str] | None,
+    scenario_option("--max-machines", "NAME=N", "Stock of one machine, spares included. Repeatable."),
+]
+MaxTotalMachinesOption = Annotated[int | None, scenario_option("--max-total-machines", "N", "Stock of all together.")]
+MaxPoolsOption = Annotated[int | None, scenario_option("--max-pools", "N", "Most pools; 1 or 2 keeps a plan simple.")]
+SparesOption = Annotated[
+    int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
+]
+SolverOption = Annotated[str | None, scenario_option("--solver", "highs|cbc", "Solver. [default: highs]")]
+TimeLimitOption = Annotated[
+    str | None,
+    scenario_option("--time-limit", "TIME", "Of the solver, such as 60s; then exit code 4 or 5. [default: 60s]"),
+]
+SeedOption = Annotated[int | None, scenario_option("--seed", "N", "Of the solver. [default: 0]")]
+VerifyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Whether to prove the plan by simulation, and to correct it where that disagrees. [default: verify]",
+        envvar="PLANNER_VERIFY",
+        show_envvar=False,
+        show_default=False,
+    ),
+]
+VerifyRunsOption = Annotated[
+    int | None, scenario_option("--verify-runs", "N", "Simulations of a plan, each with its own seed. [default: 3]")
+]
+VerifyRequestsOption = Annotated[
+    int | None,
+    scenario_option("--verify-requests", "N", "Requests of each. [default: as many as the traffic calls for]"),
+]
 # PLANNER_CATALOG is read by the catalog itself: its overlays lie below those given here.
 CatalogOption = Annotated[
     list[Path] | None,
@@ -198,15 +255,35 @@ _SCENARIO_OPTIONS: dict[str, Any] = {
 }
 
 
+# Options of commands that look for a plan: what it may be made of, within which limits, and how it is found.
+_PLAN_OPTIONS: dict[str, Any] = {
+    "machine": MachineOption, "design": DesignOption, "objective": ObjectiveOption, "max_cost": MaxCostOption,
+    "max_power": MaxPowerOption, "max_machines": MaxMachinesOption, "max_total_machines": MaxTotalMachinesOption,
+    "max_pools": MaxPoolsOption, "spares": SparesOption, "solver": SolverOption, "time_limit": TimeLimitOption,
+    "seed": SeedOption, "verify": VerifyOption, "verify_runs": VerifyRunsOption,
+    "verify_requests": VerifyRequestsOption,
+}  # fmt: skip
+
+
 def scenario_options(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the options of a scenario that all commands share; it reads them with `given(context)`.
 
     They come before its `format`, or before its `machine` where it has one: that begins what it looks for.
     """
+    return _with_options(command, _SCENARIO_OPTIONS)
+
+
+def plan_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command every option of a scenario, those of the plan it looks for included."""
+    return _with_options(command, _SCENARIO_OPTIONS | _PLAN_OPTIONS)
+
+
+def _with_options(command: Callable[..., int], options: Mapping[str, Any]) -> Callable[..., int]:
     own = inspect.signature(command, eval_str=True)
     shared = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=annotation)
-        for name, annotation in _SCENARIO_OPTIONS.items()
+        for name, annotation in options.items()
+        if name not in own.parameters
     ]
     parameters = list(own.parameters.values())
     at = list(own.parameters).index("machine" if "machine" in own.parameters else "format")
@@ -390,7 +467,7 @@ class Given:
         except PlannerError:
             return None
         for written in (name, *(alias for alias, of in _FIELD_OF.items() if of == name)):
-            line = layer.line_of((written,))
+            line = layer.line_of((written,)) or layer.line_of(("base", written))  # the latter in the file of a sweep
             if line is not None:
                 return f"{self.scenario}:{line}"
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from planner.catalog.catalog import Catalog, MachinePrice
 from planner.catalog.schema import Accelerator, Fabric, Llm, Machine, Precision, Runtime
@@ -15,6 +15,7 @@ from planner.latency.layout import Layout
 from planner.latency.memory import kv_bytes_per_token, memory_fit, require_fit
 from planner.latency.profile import ProfileKey, ProfileLatency
 from planner.latency.roofline import RooflineLatency
+from planner.latency.scaled import scaled
 from planner.latency.shortcuts import Shortcuts, shortened
 from planner.serving.requests import Lane
 
@@ -105,6 +106,8 @@ class Serving:
         None: each machine has its own.
     electricity : ElectricitySupply or None
         None: nothing is known of what it emits.
+    step_time_factors : mapping of str to float
+        Accelerator -> what its step times are multiplied by, to see what an error of theirs does.
     """
 
     llm: Llm
@@ -116,6 +119,7 @@ class Serving:
     kv_share: float = 1.0
     network: NetworkOverride | None = None
     electricity: ElectricitySupply | None = None
+    step_time_factors: Mapping[str, float] = field(default_factory=dict)
 
 
 def configure(
@@ -143,7 +147,9 @@ def configure(
             rule=f"the machine has {machine.n_accelerators}",
         )
     fit = require_fit(llm, accelerator, runtime, layout)
-    step = _step_times(machine, accelerator, serving, layout)
+    step = scaled(
+        _step_times(machine, accelerator, serving, layout), serving.step_time_factors.get(accelerator.name, 1.0)
+    )
     line_rate = machine.network.n_nics * machine.network.nic_bandwidth_bytes_per_s
     return Configuration(
         machine=machine,

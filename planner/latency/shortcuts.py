@@ -15,6 +15,7 @@ from planner.catalog.schema import Llm
 from planner.errors import ScenarioError
 from planner.latency import StepTimes
 from planner.latency.batch import Batch, Floats
+from planner.latency.scaled import ScaledSteps
 
 
 @dataclass(frozen=True)
@@ -166,5 +167,6 @@ def shortened(step: StepTimes, shortcuts: Shortcuts, llm: Llm, *, rows: int = 1)
 
 
 def as_measured(step: StepTimes) -> StepTimes:
-    """The step times beneath, of whole steps; itself where no work is spared."""
+    """The step times beneath, of whole steps and not scaled; itself where no work is spared."""
+    step = step.step if isinstance(step, ScaledSteps) else step
     return step.step if isinstance(step, ShortenedSteps) else step

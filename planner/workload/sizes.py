@@ -196,9 +196,13 @@ class RequestSizes:
         if not (prompt_output_ratio > 0 and math.isfinite(prompt_output_ratio)):
             raise ScenarioError("not a ratio of prompt to output tokens", value=prompt_output_ratio, rule="above 0")
         output = (self.mean_prompt_tokens + self.mean_output_tokens) / (1.0 + prompt_output_ratio)
+        return self.scaled(output * prompt_output_ratio / self.mean_prompt_tokens, output / self.mean_output_tokens)
+
+    def scaled(self, prompt_factor: float, output_factor: float) -> RequestSizes:
+        """Return sizes with all prompts and all outputs times a factor, none below one token."""
         return RequestSizes(
-            np.maximum(self.prompt_tokens * (output * prompt_output_ratio / self.mean_prompt_tokens), 1.0),
-            np.maximum(self.output_tokens * (output / self.mean_output_tokens), 1.0),
+            np.maximum(self.prompt_tokens * prompt_factor, 1.0),
+            np.maximum(self.output_tokens * output_factor, 1.0),
             self.weight,
             self.name,
         )

@@ -1,0 +1,71 @@
+"""`planner sensitivity` on the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.exploration.sensitivity import Sensitivity
+
+Planner = Callable[..., Any]
+QUICK = ("sensitivity", "--machine", "dgx-h100", "--design", "baseline", "--workers", "1", "--draws", "5")
+
+
+def test_the_table_answers_both_questions_and_what_flips(planner: Planner) -> None:
+    shown = planner(*QUICK)
+    assert shown.out.startswith("Baseline-H100, 4 x dgx-h100 mixed, $152.00/h, for llama-3.1-70b")
+    for words in (
+        "Best: what the least would be",
+        "Bought: whether the plan above",
+        "step times of h100-sxm",
+        "All inputs at once: 5 draws (seed 0)",
+        "holds in",
+        "What would change the decision",
+        "price of dgx-h100, now $38.00/h: never up to",
+    ):
+        assert words in " ".join(shown.out.split()), words
+
+
+def test_json_csv_and_a_picture(planner: Planner, tmp_path: Path) -> None:
+    first = planner(*QUICK, "--no-flips", "--format", "json").out
+    assert planner(*QUICK, "--no-flips", "--format", "json").out == first
+    found = Sensitivity.model_validate_json(first)
+    assert found.flips == []
+    rows = list(csv.DictReader(io.StringIO(planner(*QUICK, "--no-flips", "--format", "csv").out)))
+    assert len(rows) == 2 * len(found.inputs)
+    pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
+    for name in ("t.svg", "t.png", "t.html"):
+        planner(*QUICK, "--no-flips", "--draws", "0", "--error", "load=20%", "--plot", tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 1000
+    picture = (tmp_path / "t.svg").read_bytes()
+    planner(*QUICK, "--no-flips", "--draws", "0", "--error", "load=20%", "--plot", tmp_path / "t.svg")
+    assert (tmp_path / "t.svg").read_bytes() == picture
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--error", "lode=10%"], ["--error: unknown input 'lode'", "load"]),
+        (["--error", "load=-10%"], ["--error: an error is not negative", "load=10%"]),
+        (["--error", "load"], ["--error: not an error of an input", "load=20%"]),
+        (["--error", "load=ten"], ["--error"]),
+        (["--error", "load=150%"], ["--error: not an error of load", "below 100 %"]),
+        (["--error", "load=1%", "--error", "load=2%"], ["given twice"]),
+        (["--draws", "-1"], ["--draws: not a number of draws"]),
+        (["--plot", "tornado.bmp"], ["--plot", ".svg"]),
+        (["--objective", "throughput", "--max-cost", "100 USD/h"], ["--objective", "cost of a load"]),
+        (["--model", "lama-3.1-70b"], ["--model: unknown model", "llama-3.1-70b"]),
+    ],
+)
+def test_bad_input_is_refused_with_the_way_out(planner: Planner, arguments: list[str], words: list[str]) -> None:
+    wrong = planner(*QUICK, *arguments, code=2)
+    assert [word for word in words if word not in wrong.err] == []
+
+
+def test_no_plan_at_all_is_infeasible(planner: Planner) -> None:
+    planner(*QUICK, "--slo", "ttft=1ms", code=3)
