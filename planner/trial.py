@@ -225,6 +225,11 @@ class Arrivals:
 
 
 def _trace_to_replay(scenario: Scenario, catalog: Catalog) -> Trace:
+    if scenario.prompt_output_ratio is not None:
+        raise ScenarioError(
+            "a replay plays requests of the sizes they had", where="prompt_output_ratio",
+            fix="leave out either it or the replay",
+        )  # fmt: skip
     if is_catalog_workload(scenario.workload, catalog):
         raise ScenarioError(
             "a workload of the catalog has no timestamps to replay", where="workload", value=scenario.workload,

@@ -252,6 +252,7 @@ def test_measured_step_times_in_place_of_the_model() -> None:
         ({"rates": ["10/s"], "period": "1h", "replay": True}, "rates", "rates of its own"),
         ({"repeat": 2}, "repeat", "only a replay"),
         ({"replay": True, "arrival_cv2": 2.0}, "arrival_cv2", "gaps of its own"),
+        ({"replay": True, "prompt_output_ratio": 9.0}, "prompt_output_ratio", "of the sizes they had"),
         ({"replay": True, "seeds": 2}, "seeds", "a replay is one run"),
         ({"seeds": 0}, "seeds", "out of range"),
         ({"seeds": [1, 1]}, "seeds", "not seeds"),
