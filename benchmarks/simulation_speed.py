@@ -1,6 +1,7 @@
 """How fast the simulator is on one core, and how much memory long runs take.
 
-    python benchmarks/simulation_speed.py                        a 40-machine split cluster on coding sizes
+    python benchmarks/simulation_speed.py                        a 40-machine split cluster on coding sizes, and a
+                                                                 4-machine mixed one on conversation sizes
     python benchmarks/simulation_speed.py --long 1000000         a 200-machine cluster: requests/s and peak memory
     python benchmarks/simulation_speed.py --long 10000000        ten million requests, 24 hours at 116 requests/s
 
@@ -15,7 +16,7 @@ import resource
 import sys
 import time
 
-from planner.evaluation import read_cluster
+from planner.evaluation import members_and_routes, read_cluster
 from planner.fleet.configuration import configure, make_layout
 from planner.fleet.prediction import Member, Route
 from planner.problem import Problem, resolve
@@ -79,6 +80,22 @@ def speed(n_requests: int) -> None:
         )
 
 
+def speed_of_a_plan(n_requests: int) -> None:
+    """What certification simulates over and over: four mixed machines of two replicas, conversation sizes."""
+    problem = resolve(Scenario(workload="azure-conv-2023", rate=70.0))
+    members, routes = members_and_routes(problem, read_cluster([{"role": "mixed", "machine": "dgx-h100", "count": 4}]))
+    simulation = ClusterSimulation(members, routes, problem.need, problem.sizes, problem.reference)
+    requests = draw_requests(problem.sizes, 70.0, n_requests, seed=1)
+    simulation.run(requests.first(1000))  # tabulates the step times
+    fixed, start = loop_s(), time.process_time()
+    simulation.run(requests, seed=1)
+    per_s = n_requests / (time.process_time() - start)
+    print(
+        f"4 mixed dgx-h100 ({members[0].configuration.layout.label}), llama-3.1-70b, conversation sizes, 70 a second\n"
+        f"  {per_s:,.0f} requests/s, {per_s * fixed:,.0f} a loop"
+    )
+
+
 def long_run(n_requests: int) -> None:
     """A 200-machine cluster over as many requests; what it takes in time and memory."""
     rate = 116.0
@@ -126,6 +143,7 @@ def main() -> None:
         long_run(options.long)
     else:
         speed(options.requests)
+        speed_of_a_plan(options.requests)
 
 
 if __name__ == "__main__":
