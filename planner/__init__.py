@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from planner._version import __version__
 
 if TYPE_CHECKING:
-    from planner.api import evaluate, optimize, procure, provisioning_map, regime_map, simulate
+    from planner.api import evaluate, network_map, optimize, procure, provisioning_map, regime_map, simulate
     from planner.catalog.catalog import Catalog
     from planner.errors import (
         CatalogError,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from planner.simulation.report import SimulationReport
 
 _HOMES = {
-    "planner.api": ("evaluate", "optimize", "procure", "provisioning_map", "regime_map", "simulate"),
+    "planner.api": ("evaluate", "network_map", "optimize", "procure", "provisioning_map", "regime_map", "simulate"),
     "planner.catalog.catalog": ("Catalog",),
     "planner.errors": (
         "CatalogError", "DoesNotFitError", "InfeasibleError", "InputError", "NoPlanFoundError",
@@ -51,6 +51,7 @@ _HOMES = {
         "UnknownNameError",
     ),
     "planner.estimation": ("Estimate", "estimate"),
+    "planner.exploration.hardware": ("hardware_fit",),
     "planner.export.workbook": ("export_workbook",),
     "planner.exploration.sensitivity": ("Sensitivity", "sensitivity"),
     "planner.exploration.sweep": ("Sweep", "sweep"),
@@ -66,10 +67,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "Fleet", "InfeasibleError",
-    "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError",
-    "Procurement", "Scenario", "ScenarioError", "Sensitivity", "SimulationReport", "Sweep", "TraceError",
-    "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate", "export_workbook", "optimize",
-    "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate", "sweep",
+    "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Procurement",
+    "Scenario", "ScenarioError", "Sensitivity", "SimulationReport", "Sweep", "TraceError", "UnitError",
+    "UnknownNameError", "__version__", "assign", "estimate", "evaluate", "export_workbook", "hardware_fit",
+    "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate",
+    "sweep",
 ]  # fmt: skip
 
 

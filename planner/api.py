@@ -11,6 +11,7 @@ from planner.scenario import Scenario, load_scenario
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
+    from planner.exploration.network_map import NetworkMap
     from planner.exploration.provisioning_map import ProvisioningMap
     from planner.exploration.regime_map import RegimeMap
     from planner.portfolio.fleet import Fleet
@@ -59,7 +60,8 @@ def optimize(
     InputError
         Something in the scenario, trace or catalog is wrong.
     InfeasibleError
-        No cluster can do it; says what collides and the nearest relaxation that works.
+        No cluster can do it; says what collides and the nearest relaxation that works. A design that only splits, on
+        links that cannot carry its KV caches: says which link would.
     NoPlanFoundError
         The time limit passed before any plan was found.
     """
@@ -68,6 +70,10 @@ def optimize(
 
     opened, fields = _opened(catalog, fields)
     problem = resolve(load_scenario(scenario if scenario is not None else {}, **fields), opened)
+    if not problem.design.mixed:
+        from planner.exploration.network import check_links
+
+        check_links(problem)
     if problem.scenario.verify:
         from planner.certification import certified
 
@@ -310,6 +316,48 @@ def regime_map(
     loaded = load_scenario(scenario if scenario is not None else {}, **fields)
     axes = [parse_axis(text, points=points, where=where) for text, where in ((x, "x"), (y, "y"))]
     return map_regimes(loaded, *axes, price_ratio_of=price_ratio_of, workers=workers, progress=progress)
+
+
+def network_map(
+    scenario: ScenarioLike | None = None,
+    *,
+    x: str = "network=1Gbit/s..400Gbit/s:19",
+    workers: int | None = None,
+    catalog: Path | Sequence[Path] | None = None,
+    progress: Callable[[str], None] = _quiet,
+    **fields: Any,
+) -> NetworkMap:
+    """Compare splitting with mixed pools over the bandwidth of the network, and find where it breaks even.
+
+    Parameters
+    ----------
+    scenario, catalog, progress, **fields
+        As in `optimize`; the design may name the machines that split.
+    x : str
+        `network=FROM..TO[:POINTS]`, line rates of each NIC.
+    workers : int, optional
+        Processes; left out, one a core where plans are slow to find. The map does not depend on it.
+
+    Returns
+    -------
+    NetworkMap
+        Its `break_even` says for both ways of sending from which line rate on splitting pays.
+
+    Raises
+    ------
+    InputError
+        A range that is none, a design that does not split, something wrong in the scenario.
+    InfeasibleError
+        Nothing serves at all.
+    """
+    from planner.exploration.axes import parse_axis
+    from planner.exploration.network_map import map_network
+    from planner.problem import resolve
+
+    _, fields = _opened(catalog, fields)
+    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
+    axis = parse_axis(x, points=25, where="x")
+    return map_network(resolve(loaded), axis, workers=workers, progress=progress)
 
 
 def _opened(

@@ -17,9 +17,11 @@ STABLE = {
     "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Scenario",
     "ScenarioError", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate",
     "export_workbook", "optimize", "provisioning_map", "read_plan", "regime_map",
+    "hardware_fit", "network_map",
 }  # fmt: skip
 FUNCTIONS = (
-    "assign", "estimate", "evaluate", "export_workbook", "optimize", "provisioning_map", "read_plan", "regime_map",
+    "assign", "estimate", "evaluate", "export_workbook", "hardware_fit", "network_map", "optimize",
+    "provisioning_map", "read_plan", "regime_map",
 )  # fmt: skip
 
 

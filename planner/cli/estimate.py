@@ -25,6 +25,7 @@ from planner.cli.options import (
     read_fraction,
 )
 from planner.cli.output import check_output, emit, format_of, note, text_width
+from planner.errors import ScenarioError
 
 if TYPE_CHECKING:
     from planner.estimation import Estimate
@@ -62,6 +63,13 @@ def estimate(
     prefix_cached: PrefixOption = None,
     tokens_per_step: TokensPerStepOption = None,
     draft_tokens: DraftOption = None,
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit",
+            help="Say for every machine (or the one of --machine) whether it can serve the model, how, and why not.",
+        ),
+    ] = False,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw the roofline of the step: FILE.svg, .png or .html."),
@@ -71,8 +79,19 @@ def estimate(
     output: OutputOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Estimate the time of one prefill or decode step of one replica, and say what bounds it."""
+    """Estimate the time of one prefill or decode step of one replica, and say what bounds it.
+
+    With --fit: which machines of the catalog can serve the model, in which layouts, and why the others cannot, with the
+    bytes needed and available and what they could serve instead.
+    """
     check_output(output)
+    if fit:
+        emit(
+            _fit(context, model, machine, precision, kv_precision, runtime, catalog, format_of(format, output)),
+            output,
+            quiet=quiet,
+        )
+        return
     if plot is not None:
         from planner.export.charts import check_plot
 
@@ -107,6 +126,59 @@ def estimate(
         write_whole(plot, roofline_picture(result, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
     emit(_text(result, format_of(format, output)), output, quiet=quiet)
+
+
+def _fit(
+    context: typer.Context,
+    model: str | None,
+    machine: str,
+    precision: str | None,
+    kv_precision: str | None,
+    runtime: str | None,
+    catalog: list[Path] | None,
+    format: Format,
+) -> str:
+    """Which machines can serve the model, in the format asked for."""
+    _refuse_step_options(context)
+    from planner.catalog.catalog import Catalog
+    from planner.exploration.hardware import hardware_fit
+
+    named = context.get_parameter_source("machine")
+    asked = named is not None and named.name != "DEFAULT" and machine != "all"
+    with locating(context):
+        found = hardware_fit(
+            model or "llama-3.1-70b",
+            [machine] if asked else [],
+            precision=precision,  # type: ignore[arg-type]  # checked there
+            kv_precision=kv_precision,  # type: ignore[arg-type]
+            runtime=runtime,
+            catalog=Catalog.default(catalog or []),
+        )
+    if format is Format.json:
+        return found.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(found.to_records())
+    from planner.export.hardware_table import hardware_table
+
+    return hardware_table(found, width=text_width())
+
+
+def _refuse_step_options(context: typer.Context) -> None:
+    """Refuse options that say something of a step, where no step is timed."""
+    of_a_step = (
+        "phase", "batch", "tokens", "tensor_parallel", "pipeline_parallel", "expert_parallel", "prefix_cached",
+        "tokens_per_step", "draft_tokens", "plot",
+    )  # fmt: skip
+    for name in of_a_step:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise ScenarioError(
+                f"{option} is of one step", where=option, rule="--fit looks at every layout and times no step of yours",
+                fix=f"leave out --fit, or {option}",
+            )  # fmt: skip
 
 
 def _text(result: Estimate, format: Format) -> str:

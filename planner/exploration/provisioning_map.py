@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from planner._version import __version__
 from planner.errors import ScenarioError
 from planner.exploration.network import require_connection
+from planner.exploration.sizing import MAPPED_OBJECTIVES
 from planner.fleet.candidate import Candidate
 from planner.fleet.design import design_name
 from planner.fleet.generation import generate
@@ -231,10 +232,12 @@ def _check(problem: Problem, prefill: Counts | None, decode: Counts | None) -> N
             rule="a provisioning map has a prefill and a decode pool",
             fix="name a pair: --pair prefill=dgx-h100,decode=dgx-a100",
         )
-    if problem.scenario.objective == "throughput":
+    objective = problem.scenario.objective
+    if objective not in MAPPED_OBJECTIVES:
+        given = "a provisioning map is of a given load"
         raise ScenarioError(
-            "a provisioning map is of a given load", where="objective", value="throughput",
-            rule="cost, power or machines", fix="leave --objective out",
+            given if objective == "throughput" else f"maps of {objective} are not drawn", where="objective",
+            value=objective, rule="cost, power or machines", fix="leave --objective out",
         )  # fmt: skip
     for name, counts in (("prefill", prefill), ("decode", decode)):
         if counts is None:

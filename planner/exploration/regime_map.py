@@ -17,8 +17,9 @@ from planner._version import __version__
 from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
 from planner.exploration.axes import Axis, applied, check_crossing, own_value
+from planner.exploration.network import prices_of
 from planner.exploration.parallel import run_all
-from planner.exploration.sizing import Sizing, sizings
+from planner.exploration.sizing import MAPPED_OBJECTIVES, Sizing, sizings
 from planner.fleet.limits import Limits
 from planner.planning import Progress, quiet
 from planner.problem import Problem, resolve
@@ -142,7 +143,7 @@ def map_regimes(
     except KeyboardInterrupt:
         complete = False
     limits, objective = problem.limits, scenario.objective
-    prices = _prices(problem)
+    prices = prices_of(problem)
     cells = []
     for j, y_value in enumerate(y.values):
         for i, x_value in enumerate(x.values):
@@ -235,11 +236,6 @@ def _cell(
     )
 
 
-def _prices(problem: Problem) -> dict[str, float]:
-    found = {m.name: problem.catalog.price_of(m.name, problem.scenario.prices) for m in problem.machines}
-    return {name: price.usd_per_hour for name, price in found.items() if price is not None}
-
-
 def _axis(axis: Axis, own: float | None) -> MapAxis:
     kind = axis.kind
     return MapAxis(
@@ -249,9 +245,10 @@ def _axis(axis: Axis, own: float | None) -> MapAxis:
 
 def _check_objective(problem: Problem, x: Axis, y: Axis) -> None:
     objective = problem.scenario.objective
-    if objective == "throughput":
+    if objective not in MAPPED_OBJECTIVES:
         raise ScenarioError(
-            "a regime map is of given loads", where="objective", value=objective, rule="cost, power or machines",
+            "a regime map is of given loads" if objective == "throughput" else f"maps of {objective} are not drawn",
+            where="objective", value=objective, rule="cost, power or machines",
             fix="leave --objective out, or make load an axis",
         )  # fmt: skip
     if objective != "cost" and PRICE_AXIS in (x.name, y.name):
@@ -267,7 +264,7 @@ def _price_ratio(problem: Problem, x: Axis, y: Axis, given: tuple[str, str] | No
         if given is not None:
             raise ScenarioError("no axis is the price ratio", where="price_ratio_of", value=" / ".join(given))
         return None
-    prices = _prices(problem)
+    prices = prices_of(problem)
     names = [m.name for m in problem.machines]
     if given is not None:
         for name in given:

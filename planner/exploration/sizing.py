@@ -15,6 +15,7 @@ from planner.optimization.selection import enumerate_pairs
 from planner.planning import Progress, quiet, unreachable
 from planner.problem import Problem, configurations
 
+MAPPED_OBJECTIVES = ("cost", "power", "machines")  # those that are sums over machines at any prices
 _MOST_ADDED = 0.25  # share of machines that may be added for a coupled objective before a pair is given up
 
 

@@ -115,16 +115,24 @@ def _ticks(axis: Any, values: MapAxis) -> None:
 
     kind = KINDS[values.name]
     if kind.logarithmic:
-        bits = 0.125 if values.name == "network" else 1.0  # decades of bits, which links are sold in
-        if bits != 1.0:
-            low, high = values.values[0] / bits, values.values[-1] / bits
-            rates = [f * 10.0**d for d in range(3, 18) for f in (1, 2, 5)]
-            axis.set_ticks([rate * bits for rate in rates if low * 0.99 <= rate <= high * 1.01])
-        else:
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        if values.name == "network":
+            line_rate_ticks(axis, values.values[0], values.values[-1])
+            return
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda v, _: kind.show(v)))
+
+
+def line_rate_ticks(axis: Any, first: float, last: float) -> None:
+    """Ticks at 1, 2 and 5 of each decade of bits/s, which links are sold in."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    rates = [f * 10.0**d / 8.0 for d in range(3, 18) for f in (1, 2, 5)]
+    axis.set_ticks([rate for rate in rates if first * 0.99 <= rate <= last * 1.01])
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda v, _: KINDS["network"].show(v)))
 
 
 def _margins(axes: Axes, found: RegimeMap, margin: Any) -> None:

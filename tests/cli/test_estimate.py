@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,25 @@ def test_a_picture_is_written_whole_or_refused_before_any_work(planner: Planner,
     assert planner("estimate", "--plot", tmp_path / "roofline.pdf", code=2).err.startswith("error: --plot: ")
     assert "does not exist" in planner("estimate", "--plot", tmp_path / "no" / "roofline.svg", code=2).err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["roofline.svg"]
+
+
+def test_fit_says_for_every_machine_whether_and_why(planner: Planner) -> None:
+    data = json.loads(planner("estimate", "--fit", "--format", "json").out)
+    by_name = {m["machine"]: m for m in data["machines"]}
+    assert by_name["dgx-h100"]["fits"] and not by_name["8x-t4"]["fits"]
+    text = planner("estimate", "--fit").out
+    assert "does not fit 8 x t4: needs 157,012,754,432 bytes" in text and "instead" in text
+    rows = list(csv.DictReader(io.StringIO(planner("estimate", "--fit", "--format", "csv").out)))
+    assert len(rows) == len(data["machines"])
+    one = planner("estimate", "--fit", "--machine", "8x-t4", "--precision", "int8").out
+    assert "on 1 of 1 machine" in one
+
+
+@pytest.mark.parametrize("option", [("--batch", "4"), ("--phase", "prefill"), ("--tensor-parallel", "8")])
+def test_fit_refuses_what_is_of_one_step(planner: Planner, option: tuple[str, str]) -> None:
+    assert f"error: {option[0]}: " in planner("estimate", "--fit", *option, code=2).err
+
+
+def test_fit_refuses_unknown_names(planner: Planner) -> None:
+    assert "8x-t4" in planner("estimate", "--fit", "--machine", "8x-t5", code=2).err
+    assert "fp8" in planner("estimate", "--fit", "--precision", "fp9", code=2).err

@@ -13,6 +13,8 @@ import pytest
 PROVISIONING = ("map", "provisioning", "--slo", "ttft=1s", "--pair", "prefill=dgx-h100,decode=dgx-a100")
 REGIME = ("map", "regime", "--slo", "ttft=1s", "--x", "price-ratio=1..3:3", "--y", "ttft=1s..2s:2", "--workers", "1")
 
+NETWORK = ("map", "network", "--slo", "ttft=1s", "--x", "network=10Gbit/s..100Gbit/s:2")
+
 
 @pytest.mark.parametrize("command", [PROVISIONING, REGIME], ids=["provisioning", "regime"])
 def test_formats_agree(planner: Any, command: tuple[str, ...], tmp_path: Path) -> None:
@@ -22,6 +24,14 @@ def test_formats_agree(planner: Any, command: tuple[str, ...], tmp_path: Path) -
     assert "llama-3.1-70b" in planner(*command).out
     planner(*command, "--output", tmp_path / "map.json", "-q")
     assert json.loads((tmp_path / "map.json").read_text()) == data
+
+
+def test_network_map_in_a_file(planner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planner.exploration.network_map.links", lambda _: ["ethernet-25g"])
+    planner(*NETWORK, "--output", tmp_path / "map.json", "-q")
+    data = json.loads((tmp_path / "map.json").read_text())
+    assert [link["fabric"] for link in data["links"]] == ["ethernet-25g"]
+    assert set(data["break_even"]) == {"overlapped", "serialised"} and len(data["points"]) == 2
 
 
 @pytest.mark.parametrize("command", [PROVISIONING, REGIME], ids=["provisioning", "regime"])
@@ -44,6 +54,7 @@ def test_pictures_are_written(planner: Any, command: tuple[str, ...], tmp_path: 
         (("regime", "--y", "ttft=2s..1s"), "--y", "backwards"),
         (("regime", "--price-ratio-of", "dgx-h100"), "--price-ratio-of", "NAME/NAME"),
         (("regime", "--points", "400"), "--x", "2 to 200"),
+        (("network", "--x", "load"), "--x", "one axis"),
         (("regime", "--workers", "0"), "--workers", "at least one process"),
     ],
 )  # fmt: skip

@@ -1,0 +1,138 @@
+"""`planner map network`: the bandwidth below which splitting stops paying."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import (
+    ArrivalOption,
+    CatalogOption,
+    ColumnsOption,
+    DraftOption,
+    Format,
+    FormatOption,
+    KvPrecisionOption,
+    ModelOption,
+    NetworkOption,
+    OutputOption,
+    OversubscriptionOption,
+    PrecisionOption,
+    PrefixOption,
+    PricesOption,
+    ProfileOption,
+    QuietOption,
+    RateOption,
+    RatioOption,
+    ReferenceOption,
+    RuntimeOption,
+    SloOption,
+    TokensPerStepOption,
+    UtilisationOption,
+    WorkloadOption,
+    given,
+    locating,
+    scenario_option,
+)
+from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
+from planner.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from planner.exploration.network_map import NetworkMap
+
+
+def network(
+    context: typer.Context,
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="A file with the fields of a scenario.")
+    ] = None,
+    x: Annotated[
+        str,
+        typer.Option("--x", metavar="network=FROM..TO[:POINTS]", help="Line rates of each NIC."),
+    ] = "network=1Gbit/s..400Gbit/s:19",
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the map: FILE.svg, .png or .html.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Processes. [default: one a core if it is worth it]")
+    ] = None,
+    slo: SloOption = None,
+    model: ModelOption = None,
+    rate: RateOption = None,
+    workload: WorkloadOption = None,
+    columns: ColumnsOption = None,
+    prompt_output_ratio: RatioOption = None,
+    arrival_cv2: ArrivalOption = None,
+    machine: Annotated[
+        list[str] | None,
+        scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
+    ] = None,
+    design: Annotated[
+        str | None, scenario_option("--design", "NAME", "The designs that split: Splitwise-HA, or splitwise for all.")
+    ] = None,
+    objective: Annotated[
+        str | None, scenario_option("--objective", "NAME", "cost, power or machines to be least. [default: cost]")
+    ] = None,
+    prefix_cached: PrefixOption = None,
+    tokens_per_step: TokensPerStepOption = None,
+    draft_tokens: DraftOption = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
+    kv_precision: KvPrecisionOption = None,
+    network: NetworkOption = None,
+    oversubscription: OversubscriptionOption = None,
+    reference_machine: ReferenceOption = None,
+    prices: PricesOption = None,
+    max_cost: Annotated[str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h'.")] = None,
+    max_power: Annotated[str | None, scenario_option("--max-power", "POWER", "Budget, such as 300kW.")] = None,
+    spares: Annotated[
+        int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
+    ] = None,
+    max_utilisation: UtilisationOption = None,
+    profile: ProfileOption = None,
+    catalog: CatalogOption = None,
+    format: FormatOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Find the bandwidth below which splitting stops paying, for both ways of sending the KV cache.
+
+    Every NIC of every machine gets the same line rate; the best design that splits is compared with the best of one
+    mixed pool, which needs no network. Break-even bandwidths are found by bisection, to 0.5 %. Besides, every link of
+    the catalog is tried, and a tenth of the bandwidth that the machines have. Nothing is simulated.
+
+    Exit codes: 0 ok, 2 bad input, 3 nothing serves.
+    """
+    check_output(output)
+    if plot is not None:
+        from planner.export.charts import check_plot
+
+        check_plot(plot)
+        check_output(plot)
+    wanted = given(context, scenario)
+    from planner.api import network_map
+
+    with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
+        found = network_map(scenario, x=x, workers=workers, progress=progress, **wanted.fields)
+    if plot is not None:
+        from planner.export.files import write_whole
+        from planner.export.network_plot import network_picture
+
+        write_whole(plot, network_picture(found, plot.suffix.casefold()))
+        note(f"wrote {plot}", quiet=quiet)
+    emit(_text(found, format_of(format, output)), output, quiet=quiet)
+    return EXIT_OK
+
+
+def _text(found: NetworkMap, format: Format) -> str:
+    if format is Format.json:
+        return found.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(found.to_records())
+    from planner.export.network_table import network_table
+
+    return network_table(found, width=text_width())
