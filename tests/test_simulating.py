@@ -107,6 +107,12 @@ def test_load_and_seeds() -> None:
     assert planner.simulate(SPLIT, **SMALL | {"seeds": [9]}).seeds == (9,)
 
 
+def test_a_pool_without_a_machine_is_refused_where_others_share_its_role() -> None:
+    pools = [*SPLIT, {"role": "decode", "machine": "dgx-a100", "count": 1}]
+    with pytest.raises(ScenarioError, match="leaves a decode pool without a machine"):
+        planner.simulate(pools, failures=["decode.dgx-a100:0@20s"], **SMALL)
+
+
 # -- arrivals ------------------------------------------------------------------------------------------------------
 
 

@@ -192,10 +192,12 @@ def check_failures(lanes: Sequence[LaneSpec], ways: Sequence[Way], failures: Seq
         down[failure.machine] = failure.repaired_s
         for p in used:
             if all(down.get(m, -1.0) > failure.at_s for m in machines[p]):
+                several = sum(roles[q] == roles[p] for q in used) > 1
+                left = f"a {roles[p]} pool without a machine" if several else f"no {roles[p]} machine"
                 raise ScenarioError(
-                    f"the failure at {failure.at_s:g} s leaves no {roles[p]} machine",
+                    f"the failure at {failure.at_s:g} s leaves {left}",
                     where="failures",
-                    value=f"machine {failure.machine}",
+                    value=f"machine {failure.machine} of the cluster, counted from 0",
                     rule="each pool keeps at least one machine, because requests are shared among pools beforehand",
                     fix="fail fewer machines at a time, or add spares",
                 )
