@@ -41,6 +41,8 @@ def run(name: str, environment: Mapping[str, str] | None = None) -> dict[str, An
     if arguments is not None:
         return stable_rows(text)
     result = json.loads(text)
+    if "purchases" in result:
+        return stable_procurement(result)
     if "vary" in result:
         return stable_sweep(result)
     return stable_simulation(result) if "arrivals" in result else stable_plan(result)
@@ -58,6 +60,16 @@ def output_of(command: list[str], environment: Mapping[str, str] | None = None) 
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def stable_procurement(result: dict[str, Any]) -> dict[str, Any]:
+    """What is bought and rented, and what it costs."""
+    return {
+        "purchases": [{k: line[k] for k in ("machine", "plan", "count")} for line in result["purchases"]],
+        "status": result["solver"]["status"],
+        "meets_objectives": result["meets_objectives"],
+        "cost_usd_per_hour": round(result["cost_usd_per_hour"], 2),
+    }
 
 
 def stable_plan(plan: dict[str, Any]) -> dict[str, Any]:

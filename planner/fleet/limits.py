@@ -9,6 +9,7 @@ from typing import Literal
 from planner.fleet.candidate import Candidate
 
 ObjectiveName = Literal["cost", "power", "machines", "carbon", "throughput"]
+Objective = ObjectiveName | Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,15 @@ def price_usd_per_hour(candidate: Candidate) -> float:
     return price.usd_per_hour if price else float("nan")
 
 
-def unit_cost(candidate: Candidate, objective: ObjectiveName) -> float:
+def unit_cost(candidate: Candidate, objective: Objective) -> float:
     """What one machine adds to the objective; for throughput, its rated power, which breaks ties [W].
+
+    An objective that is not named is a price of each machine by its name.
 
     Carbon is that of rated power, as power is [kg/h].
     """
+    if not isinstance(objective, str):
+        return objective[candidate.configuration.machine.name]
     if objective == "cost":
         return price_usd_per_hour(candidate)
     if objective == "carbon":

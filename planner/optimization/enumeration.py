@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits, ObjectiveName, price_usd_per_hour, unit_cost
+from planner.fleet.limits import Limits, Objective, price_usd_per_hour, unit_cost
 
 LIMIT_TOLERANCE = 1e-9  # relative, by which a budget may be exceeded: the rounding of its sums
 
@@ -100,7 +100,7 @@ def most_affordable(candidate: Candidate, limits: Limits, beside: tuple[Candidat
     return math.floor(max(min(left, 1e9), 0.0)) - limits.spares
 
 
-def best_simple(pair: Pair, rate_per_s: float, objective: ObjectiveName, limits: Limits) -> Simple | None:
+def best_simple(pair: Pair, rate_per_s: float, objective: Objective, limits: Limits) -> Simple | None:
     """Fewest machines of one pair that carry the rate, or None if none do within the limits."""
     pools: list[tuple[Candidate, int]] = []
     for candidate in pair:
@@ -186,5 +186,5 @@ def _most_of(candidate: Candidate, limits: Limits, beside: tuple[Candidate, int]
     return min(most_affordable(candidate, limits, beside), int(candidate.curve.n_machines[-1]))
 
 
-def _objective(pools: Sequence[tuple[Candidate, int]], objective: ObjectiveName, limits: Limits) -> float:
+def _objective(pools: Sequence[tuple[Candidate, int]], objective: Objective, limits: Limits) -> float:
     return math.fsum(unit_cost(c, objective) * (n + limits.spares) for c, n in pools)

@@ -111,13 +111,6 @@ class PoolRows:
         """Most machines of a candidate that the rows have a place for."""
         return max(int(last) for _, last, _, _ in self._pieces[c.key])
 
-    def tie_break(self, spares: int) -> Any:
-        """Pools, and the power of all machines over that of the hungriest: what decides between plans of one cost."""
-        hungriest = max((c.configuration.machine.rated_power_w for c in self.candidates), default=1.0)
-        power = {c.key: c.configuration.machine.rated_power_w / (100.0 * hungriest) for c in self.candidates}
-        drawn = [power[c.key] * self.bought(c, spares) for c in self.candidates]
-        return self.n_pools + self._lp_sum(drawn)
-
     def values_of(self, counts: Mapping[str, int], flows: Mapping[Way, float]) -> dict[str, float] | None:
         """Values of all these variables for given pools, or None if the rows have no place for them."""
         values = {v.name: 0.0 for v in self._variables()}
@@ -138,6 +131,15 @@ class PoolRows:
     def _variables(self) -> list[Any]:
         counts = [v for group in (*self._on.values(), *self._beyond.values()) for v in group if v is not None]
         return [*self._flow.values(), *counts]
+
+    def relax(self) -> None:
+        """Let counts be fractions."""
+        for variable in self._variables():
+            variable.cat = "Continuous"
+
+    def used_in(self, values: Mapping[str, float]) -> set[str]:
+        """Candidates through which something flows at these values of variables, by name."""
+        return {key for way, flow in self._flow.items() if values[flow.name] > 1e-7 for key in way if key}
 
     def counts(self) -> dict[str, int]:
         """Machines of each pool that carries something, after the program was solved."""

@@ -157,6 +157,7 @@ class PortfolioProblem:
     spares : mapping of str to int
         Spare machines of each pool of a group.
     lots : sequence of LotWork
+        The curves of their groups are straight between known counts.
     supplies : sequence of Supply
     machines : mapping of str to MachineFacts
     limits : FleetLimits
@@ -183,6 +184,118 @@ class PortfolioProblem:
         return frozenset(lot.group for lot in self.lots)
 
 
+@dataclass(frozen=True)
+class Column:
+    """Pools that serve a block: machines by candidate, spares not included."""
+
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """At these prices of machines no pools serve the block for less."""
+
+    block: int
+    prices: Mapping[str, float]
+    least: float
+
+
+def demand_row(block: int) -> str:
+    """Name of the row (2) of a block."""
+    return f"demand_{block}"
+
+
+def supply_row(period: int, machine: str) -> str:
+    """Name of a row (5), as PuLP has it."""
+    return f"supply_{period}_{machine}".translate(_PULP)
+
+
+def spot_row(period: int, machine: str) -> str:
+    """Name of a row (8), as PuLP has it."""
+    return f"spot_{period}_{machine}".translate(_PULP)
+
+
+_PULP = str.maketrans({c: "_" for c in "-+[] ->/."})
+
+
+class ColumnRows:
+    """A block of which whole sets of pools are chosen; stands in for `PoolRows`."""
+
+    def __init__(
+        self, problem: Any, pools: Mapping[str, Candidate], columns: Sequence[Column], label: str = ""
+    ) -> None:
+        import pulp
+
+        self._lp_sum = pulp.lpSum
+        self._columns = columns
+        self._chosen = [problem.add_variable(f"{label}column_{v}", cat="Binary") for v in range(len(columns))]
+        used = {key for column in columns for key in column.counts}
+        self.candidates = [pools[key] for key in sorted(used)]
+        self.served = pulp.lpSum(self._chosen)
+        self.n_pools = pulp.lpSum([len(column.counts) * x for column, x in zip(columns, self._chosen, strict=True)])
+        self.scale_per_s = 1.0
+
+    def bought(self, c: Candidate, spares: int) -> Any:
+        """As that of `PoolRows`."""
+        return self._lp_sum(
+            [
+                (column.counts[c.key] + spares) * x
+                for column, x in zip(self._columns, self._chosen, strict=True)
+                if c.key in column.counts
+            ]
+        )
+
+    def most(self, c: Candidate) -> int:
+        """As that of `PoolRows`."""
+        return max(column.counts.get(c.key, 0) for column in self._columns)
+
+    def counts(self) -> dict[str, int]:
+        """As that of `PoolRows`."""
+        return next((dict(c.counts) for c, x in zip(self._columns, self._chosen, strict=True) if x.value() > 0.5), {})
+
+    def flows_per_s(self) -> dict[Way, float]:
+        """None: the load of chosen pools is shared afterwards."""
+        return {}
+
+
+class NeedRows:
+    """A block of which only the machines that it needs are asked, bounded by cuts; stands in for `PoolRows`."""
+
+    def __init__(self, problem: Any, pools: Mapping[str, Candidate], label: str = "") -> None:
+        # One candidate of each machine speaks for all of them.
+        self.candidates = list({c.configuration.machine.name: c for c in pools.values()}.values())
+        self._machines = {
+            c.key: problem.add_variable(f"{label}need_{i}", lowBound=0) for i, c in enumerate(self.candidates)
+        }
+        self.served = problem.add_variable(f"{label}served", lowBound=0)
+        self.n_pools, self.scale_per_s = 0, 1.0
+
+    def bought(self, c: Candidate, spares: int) -> Any:
+        """Machines of the candidate's type, spares included."""
+        return self._machines[c.key]
+
+    def most(self, c: Candidate) -> int:
+        """As that of `PoolRows`."""
+        return int(c.curve.n_machines[-1])
+
+    def counts(self) -> dict[str, int]:
+        """No pools are chosen."""
+        return {}
+
+    def flows_per_s(self) -> dict[Way, float]:
+        """No load is routed."""
+        return {}
+
+
+def tie_break(rows: PoolRows | ColumnRows | NeedRows, spares: int) -> Any:
+    """Pools, and the power of all machines over that of the hungriest: what decides between plans of one cost."""
+    import pulp
+
+    power = {c.key: c.configuration.machine.rated_power_w for c in rows.candidates}
+    hungriest = 100.0 * max(power.values(), default=1.0)
+    return rows.n_pools + pulp.lpSum([power[c.key] / hungriest * rows.bought(c, spares) for c in rows.candidates])
+
+
 class PortfolioProgram:
     """The program over the counts in `pieces`.
 
@@ -193,10 +306,23 @@ class PortfolioProgram:
         For each block, counts that each candidate may have, by key.
     elastic : set of str
         Names of limits that may be exceeded; what is minimised is then by how much.
+    columns : mapping of int to sequence of Column, optional
+        Of some blocks: whole sets of pools to choose from, in place of counts.
+    cuts : sequence of Cut
+        What the machines of a block are worth at the least, at given prices. They are all that is known of a block
+        without pieces.
+    held : mapping of int to int, optional
+        Machines of some supplies that are held, in place of a decision.
     """
 
     def __init__(
-        self, given: PortfolioProblem, pieces: Sequence[Mapping[str, Pieces]], elastic: frozenset[str] = frozenset()
+        self,
+        given: PortfolioProblem,
+        pieces: Sequence[Mapping[str, Pieces]],
+        elastic: frozenset[str] = frozenset(),
+        columns: Mapping[int, Sequence[Column]] | None = None,
+        cuts: Sequence[Cut] = (),
+        held: Mapping[int, int] | None = None,
     ) -> None:
         import pulp
 
@@ -204,21 +330,23 @@ class PortfolioProgram:
         self.given = given
         self.problem = pulp.LpProblem("portfolio", pulp.LpMinimize)
         self._elastic, self.slacks = elastic, {}  # type: ignore[var-annotated]
-        self.rows = [
-            PoolRows(
-                self.problem,
-                list(given.curves[block.curves].values()),
-                some,
-                max(block.rate_per_s, 1e-9),
-                label=f"b{b}_",
-            )
-            for b, (block, some) in enumerate(zip(given.blocks, pieces, strict=True))
-        ]
+        self._fixed = held or {}
+        self.rows: list[PoolRows | ColumnRows | NeedRows] = []
+        for b, (block, some) in enumerate(zip(given.blocks, pieces, strict=True)):
+            pools = given.curves[block.curves]
+            if columns is not None and b in columns:
+                self.rows.append(ColumnRows(self.problem, pools, columns[b], label=f"b{b}_"))
+            elif not some and block.group not in given.batch_groups:
+                self.rows.append(NeedRows(self.problem, pools, label=f"b{b}_"))
+            else:
+                rate = max(block.rate_per_s, 1e-9)
+                self.rows.append(PoolRows(self.problem, list(pools.values()), some, rate, label=f"b{b}_"))
         self._declare_groups()
         self._define_demand()
         self._define_lots()
         self._declare_supplies()
         self._define_supply()
+        self._define_cuts(cuts)
         self._define_limits()
         self._define_objective()
 
@@ -241,9 +369,9 @@ class PortfolioProgram:
     def _define_demand(self) -> None:
         """(2), each in units of its own demand."""
         batch = self.given.batch_groups
-        for block, rows in zip(self.given.blocks, self.rows, strict=True):
+        for b, (block, rows) in enumerate(zip(self.given.blocks, self.rows, strict=True)):
             if block.group not in batch:
-                self.problem += rows.served == self._formed[block.group] * 1.0
+                self.problem += rows.served == self._formed[block.group] * 1.0, demand_row(b)
 
     def _define_lots(self) -> None:
         """(3), in units of each group's requests of a day."""
@@ -271,7 +399,10 @@ class PortfolioProgram:
         for i, supply in enumerate(given.supplies):
             if supply.is_held:
                 fixed = supply.most is not None and supply.most == supply.least
-                self._held[i] = supply.least if fixed else add(f"held_{i}", supply.least, supply.most, cat="Integer")
+                if i in self._fixed:
+                    self._held[i] = self._fixed[i]
+                else:
+                    self._held[i] = supply.least if fixed else add(f"held_{i}", supply.least, supply.most, "Integer")
             for t, span in enumerate(given.spans):
                 if span.stage in supply.absent:
                     continue
@@ -281,7 +412,7 @@ class PortfolioProgram:
                 self._used[i, t] = add(f"used_{i}_{t}", 0, most, cat="Integer" if whole else "Continuous")
                 if supply.is_held:
                     self.problem += self._used[i, t] <= self._held[i]
-            if supply.is_held and supply.minimum_order > 1 and supply.least == 0:
+            if supply.is_held and supply.minimum_order > 1 and supply.least == 0 and i not in self._fixed:
                 ordered = add(f"ordered_{i}", cat="Binary")
                 self.problem += self._held[i] >= supply.minimum_order * ordered
                 self.problem += self._held[i] <= self._enough(supply) * ordered
@@ -318,7 +449,7 @@ class PortfolioProgram:
                     for i, supply in enumerate(self.given.supplies)
                     if supply.machine == machine and (i, t) in self._used
                 ]
-                self.problem += needed <= self._lp_sum(had)
+                self.problem += needed <= self._lp_sum(had), supply_row(t, machine)
         if any(s.is_spot for s in self.given.supplies):
             for t in range(len(self.given.spans)):
                 self._define_spot(t)
@@ -334,11 +465,22 @@ class PortfolioProgram:
                 if s.machine == machine and not s.is_held and (i, t) in self._used
             }
             spot = {i: used for i, used in rented.items() if given.supplies[i].is_spot}
-            self.problem += lp([given.supplies[i].availability * n for i, n in spot.items()]) <= may_be.get(machine, 0)
+            worth = lp([given.supplies[i].availability * n for i, n in spot.items()])
+            self.problem += worth - may_be.get(machine, 0) <= 0, spot_row(t, machine)
             if given.limits.on_demand_floor > 0:
                 self.problem += lp(list(spot.values())) <= (1.0 - given.limits.on_demand_floor) * lp(
                     list(rented.values())
                 )
+
+    def _define_cuts(self, cuts: Sequence[Cut]) -> None:
+        """sum_m price_m (machines of m in the block) >= least x_g, divided by the least."""
+        for n, cut in enumerate(cuts):
+            block, rows = self.given.blocks[cut.block], self.rows[cut.block]
+            spares = self.given.spares[block.group]
+            worth = [
+                cut.prices[c.configuration.machine.name] / cut.least * rows.bought(c, spares) for c in rows.candidates
+            ]
+            self.problem += self._lp_sum(worth) >= self._formed[block.group] * 1.0, f"cut_{n}"
 
     def _at_once(self, t: int) -> dict[str, Any]:
         """Machines of each type held, or rented in a period."""
@@ -401,11 +543,24 @@ class PortfolioProgram:
         size = min([p for p in prices if p > 0], default=1.0) * TIE_BREAK
         self.tie_break = lp(
             [
-                size * given.spans[block.period].hours / hours * rows.tie_break(given.spares[block.group])
+                size * given.spans[block.period].hours / hours * tie_break(rows, given.spares[block.group])
                 for block, rows in zip(given.blocks, self.rows, strict=True)
             ]
         )
         self.problem += self.cost + self.tie_break
+
+    def values_of(self, plan: Any) -> dict[str, float] | None:
+        """Values of what a portfolio decides, to start from; None if the program has no place for it."""
+        values: dict[str, float] = {}
+        for rows, answer in zip(self.rows, plan.blocks, strict=True):
+            if isinstance(rows, PoolRows):
+                mine = rows.values_of(answer.counts, answer.flows_per_s)
+                if mine is None:
+                    return None
+                values |= mine
+        values |= {x.name: float(g in plan.formed) for g, x in self._formed.items() if not isinstance(x, int)}
+        values |= {n.name: float(plan.held[i]) for i, n in self._held.items() if not isinstance(n, int)}
+        return values | {used.name: float(plan.used.get(at, 0)) for at, used in self._used.items()}
 
     def held(self) -> dict[int, int]:
         """Machines held of each supply, after solving."""

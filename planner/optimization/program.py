@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits, ObjectiveName, price_usd_per_hour, unit_cost
+from planner.fleet.limits import Limits, Objective, price_usd_per_hour, unit_cost
 from planner.optimization.pool_rows import PoolRows, Way, ways_through
 from planner.optimization.reduction import Pieces
 from planner.optimization.solver import SolveOutcome, solve
@@ -43,7 +43,7 @@ class Program:
         pieces: Mapping[str, Pieces],
         demand_per_s: float | None,
         scale_per_s: float,
-        objective: ObjectiveName,
+        objective: Objective,
         limits: Limits,
         usual_power_w: float,
     ) -> None:
@@ -104,7 +104,12 @@ class Program:
         self.problem += self._cost + size * (self._rows.n_pools + drawn)
 
     def solve(
-        self, solver: str, time_limit_s: float, seed: int, start: tuple[Mapping[str, int], Mapping[Way, float]] | None
+        self,
+        solver: str,
+        time_limit_s: float,
+        seed: int,
+        start: tuple[Mapping[str, int], Mapping[Way, float]] | None,
+        gap: float = 0.0,
     ) -> SolveOutcome:
         """Solve, from a known plan (its counts and flows) if there is one.
 
@@ -117,6 +122,7 @@ class Program:
             self.problem,
             solver=solver,
             time_limit_s=max(time_limit_s, 1e-3),
+            gap=gap,
             seed=seed,
             warm_start=self._rows.values_of(*start) if start is not None else None,
         )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits, ObjectiveName, unit_cost
+from planner.fleet.limits import Limits, Objective, unit_cost
 from planner.optimization.enumeration import most_affordable
 
 KINK = 0.2  # of a machine: more than a curve rises above the line between two of its points; measured: up to 0.03
@@ -110,10 +110,10 @@ class Resource:
 
 
 def resources(
-    candidates: Sequence[Candidate], objective: ObjectiveName, limits: Limits, best: float | None
+    candidates: Sequence[Candidate], objective: Objective, limits: Limits, best: float | None
 ) -> list[Resource]:
     """Budgets, and for an objective that is minimised its best known value."""
-    totals: list[tuple[ObjectiveName, float | None]] = [
+    totals: list[tuple[Objective, float | None]] = [
         ("cost", limits.max_cost_usd_per_hour),
         ("power", limits.max_power_w),
         ("machines", limits.max_total_machines),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from planner.errors import NoPlanFoundError, PlannerError
 from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits, ObjectiveName, unit_cost
+from planner.fleet.limits import Limits, Objective, unit_cost
 from planner.optimization.enumeration import (
     Pair,
     Simple,
@@ -100,7 +100,7 @@ class _Search:
     """What is known so far: the curves, the best plan and the bound."""
 
     def __init__(
-        self, candidates: Sequence[Candidate], rate_per_s: float, objective: ObjectiveName, limits: Limits,
+        self, candidates: Sequence[Candidate], rate_per_s: float, objective: Objective, limits: Limits,
         incumbent: Simple | None,
     ) -> None:  # fmt: skip
         self.pool = {c.key: c for c in sorted(candidates, key=lambda c: c.key)}
@@ -241,7 +241,7 @@ class _Search:
 def choose(
     candidates: Sequence[Candidate],
     rate_per_s: float,
-    objective: ObjectiveName,
+    objective: Objective,
     limits: Limits,
     *,
     incumbent: Simple | None,

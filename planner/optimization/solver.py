@@ -145,6 +145,53 @@ def solve(
     )
 
 
+@dataclass(frozen=True)
+class Relaxation:
+    """Optimum of a problem whose integers may be fractions, with the prices of its rows.
+
+    Attributes
+    ----------
+    objective : float
+        What no solution of the problem beats.
+    prices : mapping of str to float
+        By row name: what the objective gains for one more on the row's right-hand side.
+    values : mapping of str to float
+        By variable name.
+    """
+
+    objective: float
+    prices: Mapping[str, float]
+    values: Mapping[str, float]
+
+
+def solve_relaxation(problem: pulp.LpProblem, *, time_limit_s: float | None = None) -> Relaxation | None:
+    """Solve a PuLP problem as a linear program, with HiGHS; None if it has no solution, or none in time."""
+    import highspy
+
+    model = _quiet_highs()
+    options: dict[str, Any] = {"output_flag": False, "threads": 1, "dual_feasibility_tolerance": _SOLVER_TOLERANCE}
+    if time_limit_s is not None:
+        options["time_limit"] = float(time_limit_s)
+    for name, value in options.items():
+        model.setOptionValue(name, value)
+    names, lp = _highs_lp(problem)
+    lp.integrality_ = []
+    model.passModel(lp)
+    model.run()
+    if model.getModelStatus() == highspy.HighsModelStatus.kNotset:
+        highspy.Highs.resetGlobalScheduler(True)  # as in `_run_highs`
+        model.run()
+    if model.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    solution = model.getSolution()
+    rows = (row.name for row in problem.constraints())
+    return Relaxation(
+        float(model.getInfo().objective_function_value),
+        dict(zip(rows, map(float, solution.row_dual), strict=True)),
+        dict(zip(names, map(float, solution.col_value), strict=True)),
+    )
+
+
 def check_rows(problem: pulp.LpProblem, values: Mapping[str, float], tolerance: float = ROW_TOLERANCE) -> list[str]:
     """Recompute every row, bound and integrality of a PuLP model, independently of any solver.
 

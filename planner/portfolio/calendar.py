@@ -220,7 +220,8 @@ def stages_of(
         Demand of each workload on two days of seven over the other five; left out: all days are alike.
     """
     cuts = {0.0, horizon_months}
-    cuts |= {n * stage_months for n in range(1, math.ceil(horizon_months / stage_months))}
+    if any(growth_per_month.values()):  # else one day is like another
+        cuts |= {n * stage_months for n in range(1, math.ceil(horizon_months / stage_months))}
     cuts |= {month for month in deliveries if 0 < month < horizon_months}
     edges = sorted(cuts)
     found = []

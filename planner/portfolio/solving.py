@@ -31,10 +31,12 @@ from planner.portfolio.fleet import DemandScenario, Fleet
 from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
 from planner.portfolio.supplies import deliveries, offers_of, refuse_unpriced, supplies_of
 from planner.problem import Problem, configurations, resolve
+from planner.serving.capacity import CapacityCurve
 from planner.units import format_money, format_power
 from planner.workload.sizes import RequestSizes
 
 Progress = Callable[[str], None]
+_FEW = 4  # machines from which on a pool of batch work carries in proportion to so many
 _TIGHTENINGS = 8  # rounds of lowering capacities that the whole-cluster model does not confirm
 
 
@@ -160,8 +162,9 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
     for tightening in range(_TIGHTENINGS):
         progress(f"choosing among {sum(len(c) for c in posed.curves.values())} pools")
         portfolio = choose_portfolio(
-            given, solver=fleet.solver, time_limit_s=fleet.time_limit_s, gap=fleet.gap, seed=fleet.seed
-        )
+            given, solver=fleet.solver, time_limit_s=fleet.time_limit_s, gap=fleet.gap, seed=fleet.seed,
+            progress=progress,
+        )  # fmt: skip
         if portfolio is None:
             raise _explained(fleet, given)
         given = replace(given, curves=portfolio.curves)
@@ -300,6 +303,8 @@ def _pose(
         )  # fmt: skip
         if not candidates:
             raise unreachable(problem, laid_out)
+        if batch is not None:
+            candidates = [in_proportion(c) for c in candidates]
         found.append((label, problem, {c.key: c for c in candidates}, at))
         posed.owners[label] = owners
     for label, problem, curves, at in found:
@@ -315,6 +320,22 @@ def _pose(
                 LotWork(group.name, lot.requests * stage.factors.get(name, 1.0), tuple(periods_within(lot, periods, s)))
                 for lot in batch
             ]
+
+
+def in_proportion(candidate: Candidate) -> Candidate:
+    """The candidate with a curve of straight lines, nowhere above its own: as one machine alone, from four on as four.
+
+    Without latency objectives pools carry about in proportion to their machines; what larger ones gain is left out.
+    """
+    exact = candidate.with_counts([1, _FEW])
+    one, few = exact.curve.at(1), exact.curve.at(_FEW) / _FEW
+
+    def compute(n: np.ndarray) -> CapacityCurve:
+        n = np.asarray(n, dtype=np.int64)
+        return CapacityCurve(n, n * np.where(n < _FEW, one, few))
+
+    largest = max(int(candidate.curve.n_machines[-1]), _FEW + 1)
+    return replace(exact, curve=compute(np.array([1, _FEW - 1, _FEW, largest])), compute=compute)
 
 
 def _facts(catalog: Catalog, name: str) -> MachineFacts:
