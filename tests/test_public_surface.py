@@ -22,6 +22,8 @@ STABLE = {
 FUNCTIONS = (
     "assign", "estimate", "evaluate", "export_workbook", "hardware_fit", "network_map", "optimize",
     "provisioning_map", "read_plan", "regime_map",
+    "assign", "estimate", "evaluate", "export_workbook", "optimize", "provisioning_map", "read_plan", "regime_map",
+    "sensitivity", "sweep",
 )  # fmt: skip
 
 

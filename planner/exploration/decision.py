@@ -11,6 +11,7 @@ from planner.errors import InfeasibleError
 
 RANGE = (0.25, 4.0)  # multiples of today's price and load that are looked at
 LOAD_TOLERANCE = 1e-3  # relative, to which the load of a flip is found
+NO_PLAN = "no plan"  # stands for a design where nothing carries the load
 _LOAD_STEP = 2.0**0.25  # the search for another design looks at loads this factor apart
 _SAME = 1e-9
 _MOST_SOLVED = 200
@@ -132,7 +133,7 @@ def load_flips(design_at: Callable[[float], str]) -> dict[str, tuple[float, str]
         try:
             return design_at(factor)
         except InfeasibleError:
-            return "no plan"
+            return NO_PLAN
 
     now = at(1.0)
     found: dict[str, tuple[float, str] | None] = {}

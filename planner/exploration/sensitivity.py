@@ -20,7 +20,7 @@ from pydantic import Field
 from planner._version import __version__
 from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
-from planner.exploration.decision import RANGE, Offer, design_flips, load_flips
+from planner.exploration.decision import NO_PLAN, RANGE, Offer, design_flips, load_flips
 from planner.exploration.parallel import quiet, run_in_order
 from planner.exploration.perturbation import (
     Perturbation,
@@ -42,7 +42,7 @@ MOST_DRAWS = 10_000
 DEFAULT_ERRORS = {"price": 0.10, "load": 0.20, "prompt": 0.10, "output": 0.10, "arrival-cv2": 0.50}
 TITLES = {
     "price": "price of", "step-time": "step times of", "load": "load", "prompt": "prompt tokens",
-    "output": "output tokens", "arrival-cv2": "burstiness of arrivals (CV^2)",
+    "output": "output tokens", "arrival-cv2": "CV^2 of arrivals",
 }  # fmt: skip
 _Z95 = 1.96
 
@@ -99,6 +99,7 @@ class Flip(Result):
     at: float | None
     factor: float | None
     design: str | None = Field(description="What wins beyond.")
+    pools: str | None
     searched_to: float = Field(description="Multiple up or down to which was looked.")
     exact: bool = Field(description="Prices: where two proven plans cost the same. Load: false, to 0.1 %.")
 
@@ -404,6 +405,7 @@ def _price_flips(search: Search, problem: Problem, bought: Solution) -> list[Fli
                     at=None if flip is None else price.usd_per_hour * flip[0],
                     factor=None if flip is None else flip[0],
                     design=None if flip is None else flip[1].design,
+                    pools=None if flip is None else flip[1].pools,
                     searched_to=RANGE[0] if direction == "lower" else RANGE[1],
                     exact=True,
                 )
@@ -412,20 +414,23 @@ def _price_flips(search: Search, problem: Problem, bought: Solution) -> list[Fli
 
 
 def _load_flips(task: _Task, rate_per_s: float) -> list[Flip]:
-    def design_at(factor: float) -> str:
-        problem = perturbed(task.loaded, Perturbation(load=factor), task.catalog)
-        return design_of(solve_search(searched(problem)).members)
+    def best(factor: float) -> Solution:
+        return solve_search(searched(perturbed(task.loaded, Perturbation(load=factor), task.catalog)))
 
-    return [
-        Flip(
-            input="load",
-            direction=direction,
-            now=rate_per_s,
-            at=None if flip is None else rate_per_s * flip[0],
-            factor=None if flip is None else flip[0],
-            design=None if flip is None else flip[1],
-            searched_to=RANGE[0] if direction == "lower" else RANGE[1],
-            exact=False,
+    flips = []
+    for direction, flip in load_flips(lambda factor: design_of(best(factor).members)).items():
+        factor, design = flip or (None, None)
+        flips.append(
+            Flip(
+                input="load",
+                direction=direction,
+                now=rate_per_s,
+                at=None if factor is None else rate_per_s * factor,
+                factor=factor,
+                design=design,
+                pools=None if factor is None or design == NO_PLAN else _pools(best(factor), task.loaded.spares),
+                searched_to=RANGE[0] if direction == "lower" else RANGE[1],
+                exact=False,
+            )
         )
-        for direction, flip in load_flips(design_at).items()
-    ]
+    return flips

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from planner.exploration.sensitivity import Flip, MonteCarlo, Outcome, Sensitivity
+import textwrap
+
+from planner.exploration.sensitivity import Flip, InputEffect, MonteCarlo, Outcome, Sensitivity
 from planner.export.text import INDENT, aligned, labelled, number, percent, wrapped
 from planner.units import format_money
 
@@ -43,23 +45,33 @@ def sensitivity_table(found: Sensitivity, *, width: int = WIDTH) -> str:
 
 
 def _tornado(found: Sensitivity, width: int) -> list[str]:
-    unit = _TITLES[found.objective]
-    titles = ["input", "error +/-", f"best {unit}: lower", "if higher", "bought plan if lower", "if it is higher"]
+    titles = ["input", "+/-", f"{_TITLES[found.objective]} if lower", "if higher", "plan above"]
     rows = [
-        [e.title, percent(e.error_fraction), _best(e.low, found), _best(e.high, found), _holds(e.low), _holds(e.high)]
+        [e.title, percent(e.error_fraction), _best(e.low, found), _best(e.high, found), _verdict(e)]
         for e in found.inputs
     ]
-    return [
+    lines = [
         *wrapped(
-            "One input at a time. Best: what the least would be, had the input been known to differ (re-optimised). "
-            "Bought: whether the plan above still carries the load within the objectives.",
+            "One input at a time. If lower, if higher: what the best plan would be, had the input been known to differ "
+            "(re-optimised). Plan above: whether what was bought still carries the load within the objectives.",
             width,
         ),
         "",
         *aligned(titles, rows, right=set(titles[1:4])),
-        *(wrapped("* another design than the plan's", width) if any(_other(o, found) for e in found.inputs
-                                                                      for o in (e.low, e.high)) else []),
-    ]  # fmt: skip
+    ]
+    if any(_other(outcome, found) for e in found.inputs for outcome in (e.low, e.high)):
+        lines += ["", f"{INDENT}* another design than the plan's"]
+    for e in found.inputs:
+        for side, outcome in (("lower", e.low), ("higher", e.high)):
+            if not outcome.bought_holds:
+                what = f"{e.title} {percent(e.error_fraction)} {side}: {', '.join(outcome.bought_misses)}"
+                lines += labelled("Fails", what, label_width=5, width=width)
+    return lines
+
+
+def _verdict(effect: InputEffect) -> str:
+    failing = [side for side, o in (("lower", effect.low), ("higher", effect.high)) if not o.bought_holds]
+    return f"fails if {' or '.join(failing)}" if failing else "holds"
 
 
 def _other(outcome: Outcome, found: Sensitivity) -> bool:
@@ -72,13 +84,6 @@ def _best(outcome: Outcome, found: Sensitivity) -> str:
     value = outcome.value / 1e3 if found.objective == "power" else outcome.value
     text = f"{value:,.0f}" if found.objective == "machines" else f"{value:,.2f}"
     return text + ("*" if _other(outcome, found) else " ")
-
-
-def _holds(outcome: Outcome) -> str:
-    if outcome.bought_holds:
-        return "holds"
-    first, *more = outcome.bought_misses
-    return f"fails: {first}" + (f" (+{len(more)})" if more else "")
 
 
 def _monte_carlo(m: MonteCarlo, objective: str, width: int) -> list[str]:
@@ -116,7 +121,12 @@ def _flips(flips: list[Flip], design: str, width: int) -> list[str]:
         else:
             side = "below" if flip.direction == "lower" else "above"
             text = f"{side} {shown(flip.at)} ({flip.factor:.3g}x): {flip.design}"
-        lines.append(f"{INDENT}{what}, now {shown(flip.now)}: {text}")
+            text += f", {flip.pools}" if flip.pools else ""
+        whole = f"{what}, now {shown(flip.now)}: {text}"
+        lines += textwrap.wrap(
+            whole, width, initial_indent=INDENT, subsequent_indent=2 * INDENT, break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
     lines += [
         "",
         *wrapped(
