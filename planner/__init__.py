@@ -31,6 +31,12 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from planner.estimation import Estimate, estimate
+    from planner.exploration.alternatives import alternatives
+    from planner.exploration.alternatives_result import Alternatives
+    from planner.exploration.comparison import compare
+    from planner.exploration.comparison_result import Comparison
+    from planner.exploration.frontier import frontier
+    from planner.exploration.frontier_result import Frontier
     from planner.exploration.sensitivity import Sensitivity, sensitivity
     from planner.exploration.sweep import Sweep, sweep
     from planner.export.workbook import export_workbook
@@ -55,6 +61,12 @@ _HOMES = {
     "planner.export.workbook": ("export_workbook",),
     "planner.exploration.sensitivity": ("Sensitivity", "sensitivity"),
     "planner.exploration.sweep": ("Sweep", "sweep"),
+    "planner.exploration.alternatives": ("alternatives",),
+    "planner.exploration.alternatives_result": ("Alternatives",),
+    "planner.exploration.comparison": ("compare",),
+    "planner.exploration.comparison_result": ("Comparison",),
+    "planner.exploration.frontier": ("frontier",),
+    "planner.exploration.frontier_result": ("Frontier",),
     "planner.fleet.plan": ("Cluster", "Plan"),
     "planner.fleet.plan_file": ("read_plan",),
     "planner.optimization.assignment": ("Assignment", "assign"),
@@ -66,12 +78,12 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "Fleet", "InfeasibleError",
-    "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Procurement",
-    "Scenario", "ScenarioError", "Sensitivity", "SimulationReport", "Sweep", "TraceError", "UnitError",
-    "UnknownNameError", "__version__", "assign", "estimate", "evaluate", "export_workbook", "hardware_fit",
-    "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate",
-    "sweep",
+    "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "DoesNotFitError", "Estimate",
+    "Fleet", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
+    "OutputError", "Plan", "PlannerError", "Procurement", "Scenario", "ScenarioError", "Sensitivity",
+    "SimulationReport", "Sweep", "TraceError", "UnitError", "UnknownNameError", "__version__", "alternatives",
+    "assign", "compare", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map",
+    "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate", "sweep",
 ]  # fmt: skip
 
 

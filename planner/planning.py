@@ -179,12 +179,48 @@ def _posed(
         rate = best.rate_per_s if best is not None else rate
 
 
+def pools_of(
+    problem: Problem, progress: Progress = quiet
+) -> tuple[list[Configuration], list[Rejection], list[Candidate]]:
+    """Configurations of a problem, those that cannot serve, and its candidate pools; none where nothing is reachable.
+
+    For who solves a problem many times: with other budgets or objectives of the optimisation, or with some of the
+    candidates. Those of throughput within end-to-end limits belong to one answer and cannot be used again.
+
+    Raises
+    ------
+    InfeasibleError
+        The model fits no machine.
+    """
+    found, rejected = configurations(problem)
+    return found, rejected, generate(found, problem.need, problem.design, _largest_rate(problem, found), progress)
+
+
+def best_among(
+    problem: Problem, candidates: list[Candidate], rejected: list[Rejection], progress: Progress = quiet
+) -> Solution | None:
+    """Best cluster made of these candidates; None where there is none.
+
+    Like `solve_problem` without the parts that cost time and tell why, or what else there is.
+
+    Raises
+    ------
+    NoPlanFoundError
+        A time limit passed before any plan was found.
+    """
+    try:
+        return _solve(problem, candidates, rejected, NOTHING_LEARNT, progress, explain=False) if candidates else None
+    except InfeasibleError:
+        return None
+
+
 def _solve(
     problem: Problem,
     candidates: list[Candidate],
     rejected: list[Rejection],
     corrections: Corrections,
     progress: Progress,
+    explain: bool = True,
 ) -> Solution | None:
     """Choose among the candidates until the whole cluster meets the objectives; None if it never does.
 
@@ -207,7 +243,7 @@ def _solve(
             seed=scenario.seed,
         )
         if selection is None:
-            raise explain_infeasible(problem, candidates)
+            raise explain_infeasible(problem, candidates) if explain else InfeasibleError("no plan")
         by_key = {c.key: c for c in candidates}
         keys, members, routes, capacities = assemble(selection, by_key)
         first = first or selection

@@ -40,6 +40,7 @@ from planner.problem import Problem
 from planner.serving.requests import Limit
 from planner.workload.objectives import METRIC_TITLES
 
+LESS_SLACK = "less slack than the stated error of the step times"
 _ALTERNATIVES = 4
 
 
@@ -365,7 +366,7 @@ def _notes(
     tight = [(p, share) for p, share in slack if share is not None and 0 <= share < error]
     if tight and problem.scenario.profile is None:
         notes.append(
-            f"less slack than the stated error of the step times ({error:.0%}): "
+            f"{LESS_SLACK} ({error:.0%}): "
             + ", ".join(f"{METRIC_TITLES[p.metric]} p{p.percentile:g} {share:.0%}" for p, share in tight)
         )
     for m in members:

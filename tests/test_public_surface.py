@@ -13,17 +13,15 @@ import planner
 from planner import errors
 
 STABLE = {
-    "Assignment", "Catalog", "CatalogError", "Cluster", "DoesNotFitError", "Estimate", "InfeasibleError",
-    "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError", "Plan", "PlannerError", "Scenario",
-    "ScenarioError", "TraceError", "UnitError", "UnknownNameError", "__version__", "assign", "estimate", "evaluate",
-    "export_workbook", "optimize", "provisioning_map", "read_plan", "regime_map",
-    "hardware_fit", "network_map",
+    "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "DoesNotFitError", "Estimate",
+    "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError",
+    "Plan", "PlannerError", "Scenario", "ScenarioError", "TraceError", "UnitError", "UnknownNameError",
+    "__version__", "alternatives", "assign", "compare", "estimate", "evaluate", "export_workbook", "frontier",
+    "hardware_fit", "network_map", "optimize", "provisioning_map", "read_plan", "regime_map",
 }  # fmt: skip
 FUNCTIONS = (
-    "assign", "estimate", "evaluate", "export_workbook", "hardware_fit", "network_map", "optimize",
-    "provisioning_map", "read_plan", "regime_map",
-    "assign", "estimate", "evaluate", "export_workbook", "optimize", "provisioning_map", "read_plan", "regime_map",
-    "sensitivity", "sweep",
+    "alternatives", "assign", "compare", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit",
+    "network_map", "optimize", "provisioning_map", "read_plan", "regime_map", "sensitivity", "sweep",
 )  # fmt: skip
 
 
@@ -69,7 +67,14 @@ def test_results_have_the_fields_that_callers_rely_on() -> None:
     assert {"latency_s", "bound", "breakdown"} <= set(planner.Estimate.model_fields)
     assert {"cost_usd_per_hour", "power_w", "pools", "predicted", "solver"} <= set(planner.Plan.model_fields)
     assert {"counts", "routing", "cost_usd_per_hour", "bound", "gap", "status"} <= set(planner.Assignment.model_fields)
-    for result in (planner.Plan, planner.Estimate, planner.Assignment):
+    for result in (
+        planner.Plan,
+        planner.Estimate,
+        planner.Assignment,
+        planner.Comparison,
+        planner.Frontier,
+        planner.Alternatives,
+    ):
         assert callable(result.to_records)
 
 

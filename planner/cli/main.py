@@ -18,11 +18,14 @@ import typer
 
 from planner._version import __version__
 from planner.cli import (
+    alternatives,
     calibrate,
     catalog,
+    compare,
     estimate,
     evaluate,
     export,
+    frontier,
     map,
     measure,
     optimize,
@@ -67,6 +70,9 @@ def main(
 
 
 app.command("optimize", short_help="Find the best cluster for a workload.")(optimize.optimize)
+app.command("compare", short_help="Put designs side by side, each sized as well as can be.")(compare.compare)
+app.command("frontier", short_help="Find all trade-offs between two figures.")(frontier.frontier)
+app.command("alternatives", short_help="Find plans nearly as good as the best.")(alternatives.alternatives)
 app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
 app.command("procure", short_help="Find what to own, reserve and rent for several workloads.")(procure.procure)

@@ -278,6 +278,13 @@ def plan_options(command: Callable[..., int]) -> Callable[..., int]:
     return _with_options(command, _SCENARIO_OPTIONS | _PLAN_OPTIONS)
 
 
+def search_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command that looks for many plans every option of a scenario but what it decides or asks itself."""
+    own = ("objective", "verify", "verify_runs", "verify_requests")
+    shared = {name: option for name, option in _PLAN_OPTIONS.items() if name not in own}
+    return _with_options(command, _SCENARIO_OPTIONS | shared)
+
+
 def _with_options(command: Callable[..., int], options: Mapping[str, Any]) -> Callable[..., int]:
     own = inspect.signature(command, eval_str=True)
     shared = [
@@ -331,7 +338,8 @@ def _columns(text: str, where: str) -> object:
     return parse_columns(text, where=where)
 
 
-def _stock(texts: list[str], where: str) -> object:
+def read_stock(texts: list[str], where: str) -> dict[str, int]:
+    """Read `dgx-h100=40` and the like: machines by type."""
     stock: dict[str, int] = {}
     for text in texts:
         name, equals, count = (part.strip() for part in text.rpartition("="))
@@ -384,7 +392,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "pue": ("pue", _as_is),
     "max_cost": ("max_cost_usd_per_hour", _quantity(units.MONEY_PER_HOUR)),
     "max_power": ("max_power_w", _quantity(units.POWER)),
-    "max_machines": ("max_machines", _stock),
+    "max_machines": ("max_machines", read_stock),
     "max_total_machines": ("max_total_machines", _as_is),
     "max_pools": ("max_pools", _as_is),
     "spares": ("spares", _as_is),

@@ -88,6 +88,11 @@ def text_width() -> int:
     return min(max(shutil.get_terminal_size((_WIDEST, 24)).columns, _NARROWEST), _WIDEST)
 
 
+def table_width() -> int | None:
+    """Columns that a table may take on stdout; None where there is no terminal to be too narrow."""
+    return shutil.get_terminal_size((_WIDEST, 24)).columns if sys.stdout.isatty() else None
+
+
 def wants_colour(stream: TextIO, output: Path | None = None) -> bool:
     """Whether text on this stream may have colour: on a terminal, with NO_COLOR unset (https://no-color.org)."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"

@@ -10,7 +10,18 @@ from planner.cli.options import OutputOption
 from planner.cli.output import check_output, emit
 from planner.errors import UnknownNameError
 
-NAMES = ("plan", "simulation", "procurement", "cluster", "fleet", "scenario", "estimate")
+NAMES = (
+    "plan",
+    "simulation",
+    "procurement",
+    "cluster",
+    "fleet",
+    "scenario",
+    "estimate",
+    "comparison",
+    "frontier",
+    "alternatives",
+)
 
 
 def schema(
@@ -18,7 +29,7 @@ def schema(
         str,
         typer.Argument(
             metavar="NAME",
-            help="plan, simulation, procurement, cluster, fleet, scenario, estimate, or a kind of catalog file.",
+            help=f"{', '.join(NAMES)}, or a kind of catalog file.",
         ),
     ] = "plan",
     output: OutputOption = None,
@@ -48,6 +59,9 @@ def schema_of(name: str) -> dict[str, Any]:
         from pydantic import BaseModel
 
         from planner.estimation import Estimate
+        from planner.exploration.alternatives_result import Alternatives
+        from planner.exploration.comparison_result import Comparison
+        from planner.exploration.frontier_result import Frontier
         from planner.fleet.plan import Cluster, Plan
         from planner.portfolio.fleet import Fleet
         from planner.portfolio.result import Procurement
@@ -62,6 +76,9 @@ def schema_of(name: str) -> dict[str, Any]:
             "estimate": Estimate,
             "fleet": Fleet,
             "procurement": Procurement,
+            "comparison": Comparison,
+            "frontier": Frontier,
+            "alternatives": Alternatives,
         }
         mode: Any = "validation" if name in ("cluster", "scenario", "fleet") else "serialization"
         return {"$schema": DIALECT, **models[name].model_json_schema(mode=mode)}

@@ -37,6 +37,40 @@ def aligned(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: Coll
     return lines
 
 
+def fitted(
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    keys: int = 1,
+    width: int | None = None,
+) -> list[list[str]]:
+    """Return a table as one block of lines, or as several below each other where it is wider than `width`.
+
+    Parameters
+    ----------
+    titles, rows, right
+        As in `aligned`.
+    keys : int
+        First columns that name a row; every block has them.
+    width : int, optional
+        Columns of the terminal; left out: as many as it takes.
+    """
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    blocks: list[list[int]] = []
+    for column in range(keys, len(titles)):
+        wanted = [*range(keys), *(blocks[-1] if blocks else ()), column]
+        taken = len(INDENT) + sum(widths[c] for c in wanted) + len(_GAP) * (len(wanted) - 1)
+        if blocks and (width is None or taken <= width):
+            blocks[-1].append(column)
+        else:
+            blocks.append([column])
+    return [
+        aligned([titles[c] for c in shown], [[row[c] for c in shown] for row in rows], right=right)
+        for shown in ([*range(keys), *block] for block in blocks)
+    ]
+
+
 def labelled(label: str, text: str, *, label_width: int, width: int) -> list[str]:
     """Return `label  text` as lines no wider than `width`, the text hanging under its beginning."""
     first = f"{INDENT}{label.ljust(label_width)}{_GAP}"

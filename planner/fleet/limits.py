@@ -28,6 +28,10 @@ class Limits:
         Pools, however many machines each has.
     spares : int
         Machines of each pool that may fail with the objectives still met.
+    owned : mapping of str to int
+        Machines that are there already, by type.
+    max_bought : int or None
+        Machines beyond those owned, of all types together.
     """
 
     max_cost_usd_per_hour: float | None = None
@@ -36,6 +40,8 @@ class Limits:
     max_total_machines: int | None = None
     max_pools: int | None = None
     spares: int = 0
+    owned: Mapping[str, int] = field(default_factory=dict)
+    max_bought: int | None = None
 
     @property
     def any_budget(self) -> bool:

@@ -65,6 +65,10 @@ def within(pools: Sequence[tuple[Candidate, int]], limits: Limits) -> bool:
     by_type: dict[str, int] = {}
     for c, n in bought:
         by_type[c.configuration.machine.name] = by_type.get(c.configuration.machine.name, 0) + n
+    if limits.max_bought is not None:
+        new = sum(max(n - limits.owned.get(name, 0), 0) for name, n in by_type.items())
+        if new > limits.max_bought:
+            return False
     return all(by_type.get(name, 0) <= most for name, most in limits.max_machines.items())
 
 
@@ -97,6 +101,9 @@ def most_affordable(candidate: Candidate, limits: Limits, beside: tuple[Candidat
     if machine.name in limits.max_machines:
         same = other.configuration.machine.name == machine.name
         left = min(left, limits.max_machines[machine.name] - (taken if same else 0))
+    if limits.max_bought is not None:
+        same = other.configuration.machine.name == machine.name
+        left = min(left, limits.owned.get(machine.name, 0) + limits.max_bought - (taken if same else 0))
     return math.floor(max(min(left, 1e9), 0.0)) - limits.spares
 
 

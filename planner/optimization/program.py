@@ -87,6 +87,18 @@ class Program:
             of_type = [bought[c.key] for c in self._candidates if c.configuration.machine.name == name]
             if of_type:
                 self.problem += lp(of_type) <= most
+        self._define_bought(bought)
+
+    def _define_bought(self, taken: Mapping[str, Any]) -> None:
+        """Of each type what is taken beyond those owned;  all of it together <= the most that may be bought."""
+        self._new: dict[str, Any] = {}
+        if self._limits.max_bought is None:
+            return
+        for i, name in enumerate(sorted({c.configuration.machine.name for c in self._candidates})):
+            self._new[name] = self.problem.add_variable(f"bought_{i}", lowBound=0)
+            of_type = [taken[c.key] for c in self._candidates if c.configuration.machine.name == name]
+            self.problem += self._lp_sum(of_type) - self._new[name] <= self._limits.owned.get(name, 0)
+        self.problem += self._lp_sum(self._new.values()) <= self._limits.max_bought
 
     def _define_objective(self, usual_power_w: float) -> None:
         """Best objective; among equals the fewest pools, then the least power.
@@ -124,7 +136,7 @@ class Program:
             time_limit_s=max(time_limit_s, 1e-3),
             gap=gap,
             seed=seed,
-            warm_start=self._rows.values_of(*start) if start is not None else None,
+            warm_start=self._values_of(*start) if start is not None else None,
         )
         unit = 1.0 if self._demand is not None else self._scale / _RATE_UNITS
         if not outcome.has_solution or outcome.objective is None:
@@ -132,6 +144,19 @@ class Program:
         tie_break = outcome.objective - self._plain_objective()
         bound = None if outcome.bound is None else (outcome.bound - tie_break) * unit
         return replace(outcome, objective=(outcome.objective - tie_break) * unit, bound=bound)
+
+    def _values_of(self, counts: Mapping[str, int], flows: Mapping[Way, float]) -> dict[str, float] | None:
+        """Values of all variables for a plan, or None if the program has no place for it."""
+        values = self._rows.values_of(counts, flows)
+        if values is None:
+            return None
+        taken: dict[str, int] = {}
+        for c in self._candidates:
+            if c.key in counts:
+                name = c.configuration.machine.name
+                taken[name] = taken.get(name, 0) + counts[c.key] + self._limits.spares
+        new = {name: max(taken.get(name, 0) - self._limits.owned.get(name, 0), 0) for name in self._new}
+        return values | {variable.name: float(new[name]) for name, variable in self._new.items()}
 
     def _plain_objective(self) -> float:
         """Objective of the answer without the tie-break, in the program's own unit."""

@@ -1,0 +1,120 @@
+"""`planner alternatives`: plans nearly as good as the best one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import (
+    Format,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    given,
+    read_stock,
+    scenario_option,
+    search_options,
+)
+from planner.cli.output import (
+    EXIT_INTERRUPTED,
+    Progress,
+    check_output,
+    emit,
+    format_of,
+    table_width,
+    text_width,
+    warn_of_old_prices,
+)
+from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError
+
+if TYPE_CHECKING:
+    from planner.exploration.alternatives_result import Alternatives
+
+# Parameters of `planner.alternatives` whose options have other names.
+_OPTION_OF = {"within": "--within", "owned": "--owned", "most": "--most"}
+
+
+@search_options
+def alternatives(
+    context: typer.Context,
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="A file with the fields of a scenario.")
+    ] = None,
+    within: Annotated[
+        str,
+        typer.Option(
+            "--within",
+            metavar="SHARE",
+            help="How much above the best a plan may be. [default: 5 %]",
+            show_default=False,
+        ),
+    ] = "5 %",
+    owned: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--owned",
+            metavar="NAME=N",
+            help="Machines that are there already: the plan that needs fewest beyond them is found too. Repeatable.",
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option("--most", metavar="N", help="Most mixes to list.")] = 8,
+    objective: Annotated[
+        str | None, scenario_option("--objective", "NAME", "What is least: cost, power or machines. [default: cost]")
+    ] = None,
+    design: Annotated[
+        str | None, scenario_option("--design", "NAME", "As for `planner optimize`. [default: auto]")
+    ] = None,
+    format: FormatOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Find plans nearly as good as the best: other mixes of machines, fewer types, fewer pools, least change.
+
+    A mix is the set of machine types by role. Only mixes that really differ are listed: none has all pools of one above
+    it and more. With --owned, also the plan that needs the fewest machines beyond those, and what is left idle.
+
+    Exit codes: 0 done, 2 bad input, 3 there is no plan at all, 4 some plan is not proven within the time limit, 5 no
+    plan found in time, 130 interrupted by Ctrl-C (the plans that are done are printed, marked as such).
+    """
+    check_output(output)
+    wanted = given(context, scenario)
+    stock = read_stock(owned, "--owned") if owned else None
+    from planner.exploration.alternatives import alternatives as run
+
+    with Progress(quiet=quiet) as progress, wanted.locating(), _locating():
+        found = run(scenario, within=within, owned=stock, most=most, progress=progress, **wanted.fields)
+    chosen = format_of(format, output)
+    emit(_text(found, chosen, output), output, quiet=quiet)
+    warn_of_old_prices(found.prices, chosen, quiet=quiet)
+    if found.complete:
+        return EXIT_OK
+    return EXIT_INTERRUPTED if found.ends.startswith("interrupted") else EXIT_LIMIT_WITH_PLAN
+
+
+@contextlib.contextmanager
+def _locating() -> Iterator[None]:
+    """Turn the parameter that an error names into the option it was given by."""
+    try:
+        yield
+    except PlannerError as error:
+        error.where = _OPTION_OF.get(error.where or "", error.where)
+        raise
+
+
+def _text(found: Alternatives, format: Format, output: Path | None) -> str:
+    if format is Format.json:
+        return found.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(found.to_records())
+    import datetime
+
+    from planner.export.alternatives_table import WIDTH, alternatives_table
+
+    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
+    return alternatives_table(found, datetime.date.today(), width=width, table_width=tables)

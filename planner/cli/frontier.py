@@ -1,0 +1,142 @@
+"""`planner frontier`: all trade-offs between two figures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, given, scenario_option, search_options
+from planner.cli.output import (
+    EXIT_INTERRUPTED,
+    Progress,
+    check_output,
+    emit,
+    format_of,
+    note,
+    table_width,
+    text_width,
+    warn_of_old_prices,
+)
+from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError
+
+if TYPE_CHECKING:
+    from planner.exploration.frontier_result import Frontier
+
+# Parameters of `planner.frontier` whose options have other names.
+_OPTION_OF = {"x": "--x", "y": "--y", "start": "--from", "stop": "--to", "tolerance": "--tolerance"}
+
+
+@search_options
+def frontier(
+    context: typer.Context,
+    scenario: Annotated[
+        Path | None, typer.Argument(metavar="SCENARIO.yaml", help="A file with the fields of a scenario.")
+    ] = None,
+    x: Annotated[
+        str,
+        typer.Option(
+            "--x",
+            metavar="NAME",
+            help="power, cost or machines (a budget), rate (the load), or the limit of an objective: ttft, tbt, e2e, "
+            "ttft.p50. [default: power]",
+            show_default=False,
+        ),
+    ] = "power",
+    y: Annotated[
+        str,
+        typer.Option(
+            "--y", metavar="NAME", help="What is least: cost, power or machines. [default: cost]", show_default=False
+        ),
+    ] = "cost",
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="X", help="Where x begins, with its unit: 30kW, 10/s, 200ms.")
+    ] = None,
+    stop: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="X", help="Where x ends. [default: all budgets; a quarter to twice --rate; 4x the limit]"
+        ),
+    ] = None,
+    tolerance: Annotated[
+        str,
+        typer.Option(
+            "--tolerance",
+            metavar="SHARE",
+            help="To which loads and limits are placed; budgets are exact. [default: 1 %]",
+            show_default=False,
+        ),
+    ] = "1 %",
+    design: Annotated[
+        str | None, scenario_option("--design", "NAME", "As for `planner optimize`. [default: auto]")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: FILE.svg, .png or .html (extra `plot`).")
+    ] = None,
+    format: FormatOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Find all plans that nothing beats in two figures at once: cost against power, latency, load, and the like.
+
+    With no options at all: cost against rated power, for 70 conversation requests/s of Llama-3.1 70B on DGX A100 and
+    H100. Nothing is sampled: machines are whole, so what is least changes in steps, and each step is found and proven.
+
+    Exit codes: 0 done, 2 bad input, 3 there is no plan at all, 4 some point is not proven within the time limit, 5 no
+    plan found in time, 130 interrupted by Ctrl-C (the points that are done are printed, marked as such).
+    """
+    check_output(output)
+    if plot is not None:
+        from planner.export.charts import check_plot
+
+        check_plot(plot)
+        check_output(plot)
+    wanted = given(context, scenario)
+    from planner.exploration.frontier import frontier as run
+
+    with Progress(quiet=quiet) as progress, wanted.locating(), _locating():
+        found = run(
+            scenario, x=x, y=y, start=start, stop=stop, tolerance=tolerance, progress=progress, **wanted.fields
+        )  # fmt: skip
+        if plot is not None:
+            from planner.export.files import write_whole
+            from planner.export.frontier_chart import frontier_picture
+
+            progress("drawing")
+            write_whole(plot, frontier_picture(found, plot.suffix.casefold()))
+    if plot is not None:
+        note(f"wrote {plot}", quiet=quiet)
+    chosen = format_of(format, output)
+    emit(_text(found, chosen, output), output, quiet=quiet)
+    warn_of_old_prices(found.prices, chosen, quiet=quiet)
+    if found.complete:
+        return EXIT_OK
+    return EXIT_INTERRUPTED if found.ends.startswith("interrupted") else EXIT_LIMIT_WITH_PLAN
+
+
+@contextlib.contextmanager
+def _locating() -> Iterator[None]:
+    """Turn the parameter that an error names into the option it was given by."""
+    try:
+        yield
+    except PlannerError as error:
+        error.where = _OPTION_OF.get(error.where or "", error.where)
+        raise
+
+
+def _text(found: Frontier, format: Format, output: Path | None) -> str:
+    if format is Format.json:
+        return found.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(found.to_records())
+    import datetime
+
+    from planner.export.frontier_table import WIDTH, frontier_table
+
+    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
+    return frontier_table(found, datetime.date.today(), width=width, table_width=tables)

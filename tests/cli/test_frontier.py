@@ -1,0 +1,78 @@
+"""`planner frontier`: options, formats, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.exploration import frontier as module
+from planner.exploration.frontier_result import Frontier
+
+Planner = Callable[..., Any]
+SMALL = ("frontier", "--rate", "20/s", "--x", "rate", "--y", "machines", "--from", "10/s", "--to", "30/s")
+
+
+def test_table_json_csv_and_picture(planner: Planner, tmp_path: Path) -> None:
+    assert "Least machines against load" in planner(*SMALL).out
+    printed = planner(*SMALL, "--format", "json").out
+    assert printed == planner(*SMALL, "--format", "json").out
+    found = Frontier.model_validate_json(printed)
+    rows = list(csv.DictReader(io.StringIO(planner(*SMALL, "--format", "csv").out)))
+    assert [float(r["x"]) for r in rows] == [p.x for p in found.points]
+    pytest.importorskip("matplotlib", reason="pictures need the extra `plot`")
+    path = tmp_path / "load.png"
+    assert f"wrote {path}" in planner(*SMALL, "--plot", path).err
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_options_become_arguments(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def stop(scenario: object, **arguments: Any) -> None:
+        seen.update(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "frontier", stop)
+    planner(
+        "frontier", "--x", "ttft.p50", "--y", "power", "--from", "100ms", "--to", "1s", "--tolerance", "2 %",
+        "--design", "Splitwise-HA", "--max-pools", "2", code=130,
+    )  # fmt: skip
+    assert {k: v for k, v in seen.items() if k != "progress"} == {
+        "x": "ttft.p50", "y": "power", "start": "100ms", "stop": "1s", "tolerance": "2 %", "design": "Splitwise-HA",
+        "max_pools": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--x", "cost"], 2, "--x: x and y are both cost"),
+        (["--x", "powr"], 2, "--x: unknown axis"),
+        (["--y", "rate"], 2, "--y: unknown axis"),
+        (["--from", "50kW", "--to", "40kW"], 2, "--from: the range is empty"),
+        (["--to", "50"], 2, "--to: a power needs its unit"),
+        (["--tolerance", "0"], 2, "--tolerance: a tolerance that makes no sense"),
+        (["--max-power", "1kW"], 3, "--max-power: 1 kW is too little"),
+        (["--plot", "frontier.jpg"], 2, "--plot: a picture is SVG, PNG or HTML"),
+    ],
+)
+def test_bad_input(options: list[str], code: int, says: str, planner: Planner) -> None:
+    assert says in planner("frontier", *options, code=code).err
+
+
+def test_an_interruption_prints_what_is_done(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    solved = module._Walk.solved
+
+    def once(self: Any, *arguments: Any) -> Any:
+        if self.solves == 1:
+            raise KeyboardInterrupt
+        return solved(self, *arguments)
+
+    monkeypatch.setattr(module._Walk, "solved", once)
+    done = planner(*SMALL, code=130)
+    assert "NOT COMPLETE" in done.out and "interrupted" in done.out and done.out.count("dgx-h100 mixed") == 1
