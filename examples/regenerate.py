@@ -45,6 +45,8 @@ def run(name: str, environment: Mapping[str, str] | None = None) -> dict[str, An
         return stable_procurement(result)
     if "vary" in result:
         return stable_sweep(result)
+    if "break_even" in result:
+        return stable_costs(result)
     return stable_simulation(result) if "arrivals" in result else stable_plan(result)
 
 
@@ -102,6 +104,25 @@ def stable_sweep(sweep: dict[str, Any]) -> dict[str, Any]:
         for row in sweep["rows"]
     ]
     return {"rows": [row | {"cost_usd_per_hour": round(row["cost_usd_per_hour"], 2)} for row in rows]}
+
+
+def stable_costs(report: dict[str, Any]) -> dict[str, Any]:
+    """What each price plan costs, to 10 cents and 10,000 USD, and from which share of the hours owning costs less."""
+    return {
+        "plans": [
+            {
+                "plan": p["plan"],
+                "usd_per_hour": round(p["usd_per_hour"], 1),
+                "thousand_usd": round(p["total_usd"] / 1e3, -1),
+            }
+            for p in report["plans"]
+        ],
+        "own_from": {
+            f"{row['rented_machine']} {row['plan']}": row["use_fraction"] and round(row["use_fraction"], 2)
+            for row in report["break_even"]
+            if row["machine"] == row["rented_machine"]
+        },
+    }
 
 
 def stable_rows(text: str) -> dict[str, Any]:

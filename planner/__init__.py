@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from planner._version import __version__
 
 if TYPE_CHECKING:
-    from planner.api import evaluate, network_map, optimize, procure, provisioning_map, regime_map, simulate
+    from planner.api import cost, evaluate, network_map, optimize, procure, provisioning_map, regime_map, simulate
     from planner.catalog.catalog import Catalog
     from planner.errors import (
         CatalogError,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from planner.exploration.alternatives_result import Alternatives
     from planner.exploration.comparison import compare
     from planner.exploration.comparison_result import Comparison
+    from planner.exploration.cost_report import CostReport
     from planner.exploration.frontier import frontier
     from planner.exploration.frontier_result import Frontier
     from planner.exploration.sensitivity import Sensitivity, sensitivity
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
     from planner.simulation.report import SimulationReport
 
 _HOMES = {
-    "planner.api": ("evaluate", "network_map", "optimize", "procure", "provisioning_map", "regime_map", "simulate"),
+    "planner.api": (
+        "cost", "evaluate", "network_map", "optimize", "procure", "provisioning_map", "regime_map", "simulate",
+    ),
     "planner.catalog.catalog": ("Catalog",),
     "planner.errors": (
         "CatalogError", "DoesNotFitError", "InfeasibleError", "InputError", "NoPlanFoundError",
@@ -57,6 +60,7 @@ _HOMES = {
         "UnknownNameError",
     ),
     "planner.estimation": ("Estimate", "estimate"),
+    "planner.exploration.cost_report": ("CostReport",),
     "planner.exploration.hardware": ("hardware_fit",),
     "planner.export.workbook": ("export_workbook",),
     "planner.exploration.sensitivity": ("Sensitivity", "sensitivity"),
@@ -78,11 +82,11 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "DoesNotFitError", "Estimate",
-    "Fleet", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
+    "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "CostReport", "DoesNotFitError",
+    "Estimate", "Fleet", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
     "OutputError", "Plan", "PlannerError", "Procurement", "Scenario", "ScenarioError", "Sensitivity",
     "SimulationReport", "Sweep", "TraceError", "UnitError", "UnknownNameError", "__version__", "alternatives",
-    "assign", "compare", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map",
+    "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map",
     "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate", "sweep",
 ]  # fmt: skip
 

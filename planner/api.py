@@ -10,7 +10,10 @@ from planner.fleet.plan import Cluster, Plan
 from planner.scenario import Scenario, load_scenario
 
 if TYPE_CHECKING:
+    import datetime
+
     from planner.catalog.catalog import Catalog
+    from planner.exploration.cost_report import CostReport
     from planner.exploration.network_map import NetworkMap
     from planner.exploration.provisioning_map import ProvisioningMap
     from planner.exploration.regime_map import RegimeMap
@@ -121,6 +124,62 @@ def evaluate(
 
     pools, loaded, opened = _cluster_and_scenario(cluster, scenario, catalog, fields)
     return evaluate_cluster(resolve(loaded, opened), pools)
+
+
+def cost(
+    cluster: Plan | Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    scenario: ScenarioLike | None = None,
+    *,
+    catalog: Catalog | Path | Sequence[Path] | None = None,
+    horizon: str | float = "3 years",
+    use: str | float = 1.0,
+    cost_of_capital: str | float = "8 %",
+    spot_recovery: str | float = "15 min",
+    start: datetime.date | str | None = None,
+    **fields: Any,
+) -> CostReport:
+    """Cost a plan or cluster under every price plan, over a horizon, for each token, and against owning it.
+
+    Parameters
+    ----------
+    cluster : Plan, or a cluster as `evaluate` takes it
+        What is bought. It is evaluated anew, so that what it draws and serves is of this scenario.
+    scenario, catalog, **fields
+        As in `evaluate`; `prices`, `region`, `electricity` and `pue` matter most. Of a plan left out: its own.
+    horizon : str or float
+        `"3 years"`; a number is in months of 730 h.
+    use : str or float
+        Share of all hours that the machines are switched on; commitments are paid all the same.
+    cost_of_capital : str or float
+        A year.
+    spot_recovery : str or float
+        Paid time that an interruption of a spot machine takes from the work; a number is in seconds.
+    start : date or ISO text, optional
+        First day, from which delivery is counted. Left out: the date of each price.
+
+    Returns
+    -------
+    CostReport
+        Price plans with the least cost first; `to_records()` gives a row a price plan and pool.
+
+    Raises
+    ------
+    InputError
+        As `evaluate`; a quantity that cannot be read, a horizon or share out of range, a price in a currency without
+        a rate, no price at all.
+    """
+    from planner.evaluation import cluster_of, evaluate_cluster
+    from planner.exploration.costs import cost_report, read_assumptions, read_date
+    from planner.problem import resolve
+
+    assumptions = read_assumptions(horizon, use, cost_of_capital, spot_recovery)
+    if isinstance(cluster, Plan):
+        scenario = scenario if scenario is not None else cluster.scenario | {"rate_per_s": cluster.rate_per_s}
+        cluster = cluster_of(cluster)
+    pools, loaded, opened = _cluster_and_scenario(cluster, scenario, catalog, fields)
+    problem = resolve(loaded, opened)
+    plan = evaluate_cluster(problem, pools)
+    return cost_report(plan, problem.catalog, problem.scenario, assumptions, start=read_date(start))
 
 
 def simulate(

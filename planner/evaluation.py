@@ -59,6 +59,11 @@ def _input_of(pool: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in pool.items() if key in PoolInput.model_fields}
 
 
+def cluster_of(plan: Plan) -> Cluster:
+    """The pools of a plan, with their layouts, spares and parts of the load."""
+    return read_cluster([_input_of(pool.model_dump()) for pool in plan.pools])
+
+
 def read_cluster(source: Cluster | Mapping[str, Any] | list[Any]) -> Cluster:
     """Turn what the caller has into a `Cluster`.
 

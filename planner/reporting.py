@@ -122,6 +122,8 @@ def build_plan(
         cost_usd_per_hour=cost,
         cost_usd_per_month=None if cost is None else cost * HOURS_PER_MONTH,
         cost_usd_per_million_tokens=None if cost is None else cost / tokens_per_hour * 1e6,
+        prompt_tokens_per_hour=rate * 3600.0 * sizes.mean_prompt_tokens,
+        output_tokens_per_hour=rate * 3600.0 * sizes.mean_output_tokens,
         power_w=sum(p.power_w for p in pools),
         expected_power_w=sum(p.expected_power_w for p in pools),
         rack_units=None
@@ -244,7 +246,24 @@ def _pool(
         power_w=c.machine.rated_power_w * bought,
         expected_power_w=_expected_power_w(problem, member, model, i, spares),
         power_scope=c.machine.power_scope,
+        prompt_time_fraction=_prompt_time_fraction(problem, member, model, i),
     )
+
+
+def _prompt_share(problem: Problem, member: Member) -> float:
+    """Share of all its time that a mixed pool computes prompts."""
+    traffic, lane = problem.need.traffic, member.configuration.lane
+    share = member.rate_per_s / member.n_lanes[0] * float(traffic.weight @ lane.prefill_time_s(traffic.prompt_tokens))
+    return min(float(share), 1.0)
+
+
+def _prompt_time_fraction(problem: Problem, member: Member, model: ClusterModel, i: int) -> float:
+    """Share of its busy time that a pool computes prompts; the rest it decodes."""
+    if member.role != "mixed":
+        return 1.0 if member.role == "prefill" else 0.0
+    share, batch = _prompt_share(problem, member), model.mean_batch(i)
+    busy = min(1.0, (min(batch, 1.0) if math.isfinite(batch) else 1.0) + share)
+    return share / busy if busy > 0 else 0.0
 
 
 def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: int, spares: int) -> float:
@@ -274,12 +293,7 @@ def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: 
         busy = min(batch, 1.0)
         busy_w = decode_w
         if member.role == "mixed":
-            share = (
-                member.rate_per_s
-                / member.n_lanes[0]
-                * float(problem.need.traffic.weight @ c.lane.prefill_time_s(problem.need.traffic.prompt_tokens))
-            )
-            share = min(share, 1.0)
+            share = _prompt_share(problem, member)
             busy_w = share * prefill_w + (1.0 - share) * decode_w
             busy = min(1.0, busy + share)
     # All replicas of a machine are alike; accelerators that no replica uses idle.

@@ -157,6 +157,14 @@ def parse(text: str | float, dimension: Dimension, *, bare_ok: bool = True) -> f
     return _finite(number * factor, text, dimension)
 
 
+def parse_argument(value: str | float, dimension: Dimension, *, where: str) -> float:
+    """Read an argument of a function; an error names it."""
+    try:
+        return parse(value, dimension)
+    except UnitError as error:
+        raise error.at(where) from None
+
+
 def _currency_last(text: str) -> str:
     """Rewrite `$38/h` as `38 $/h`, so that the number comes first."""
     match = re.match(r"\s*([$€£]|[A-Z]{3})\s*([+-]?[\d.][\d.,_]*(?:[eE][+-]?\d+)?)\s*([kM]?)\s*(/.*)?$", text)

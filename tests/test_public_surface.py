@@ -13,14 +13,14 @@ import planner
 from planner import errors
 
 STABLE = {
-    "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "DoesNotFitError", "Estimate",
-    "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError", "OutputError",
-    "Plan", "PlannerError", "Scenario", "ScenarioError", "TraceError", "UnitError", "UnknownNameError",
-    "__version__", "alternatives", "assign", "compare", "estimate", "evaluate", "export_workbook", "frontier",
+    "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "CostReport", "DoesNotFitError",
+    "Estimate", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
+    "OutputError", "Plan", "PlannerError", "Scenario", "ScenarioError", "TraceError", "UnitError", "UnknownNameError",
+    "__version__", "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier",
     "hardware_fit", "network_map", "optimize", "provisioning_map", "read_plan", "regime_map",
 }  # fmt: skip
 FUNCTIONS = (
-    "alternatives", "assign", "compare", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit",
+    "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit",
     "network_map", "optimize", "provisioning_map", "read_plan", "regime_map", "sensitivity", "sweep",
 )  # fmt: skip
 

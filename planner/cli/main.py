@@ -22,6 +22,7 @@ from planner.cli import (
     calibrate,
     catalog,
     compare,
+    cost,
     estimate,
     evaluate,
     export,
@@ -85,6 +86,7 @@ app.command("export", short_help="Write a plan as an Excel workbook or HTML page
 app.command("calibrate", short_help="Fit a runtime to measurements.")(calibrate.calibrate)
 app.command("measure", short_help="Time the kernels of a model on this GPU.")(measure.measure)
 app.add_typer(map.app, name="map", short_help="Map costs and winning designs over what is unsure.")
+app.command("cost", short_help="Cost a plan owned, reserved, on demand and spot.")(cost.cost)
 app.add_typer(workload.app, name="workload", short_help="Describe workloads and traces.")
 app.add_typer(catalog.app, name="catalog", short_help="See and extend what can be bought and served.")
 app.command("schema", short_help="Print the JSON Schema of results and files.")(schema.schema)

@@ -206,7 +206,17 @@ def owned_fixed_per_hour(terms: Ownership, machine: Machine, assumptions: Assump
         assumptions.cost_of_capital_per_year,
         terms.life_months / 12.0,
     )
-    yearly += terms.maintenance_fraction_per_year * terms.purchase
+    return yearly / HOURS_PER_YEAR + owned_running_per_hour(terms, machine)
+
+
+def owned_running_per_hour(terms: Ownership, machine: Machine) -> float:
+    """Maintenance and hosting of one owned machine an hour: what is left of (4) once it is paid for.
+
+    Raises
+    ------
+    ScenarioError
+        Hosting is charged by the rack unit and the machine does not say how many it has.
+    """
     hosting = (terms.hosting_per_kw or 0.0) * machine.rated_power_w / 1e3
     if terms.hosting_per_rack_unit is not None:
         if machine.rack_units is None:
@@ -216,7 +226,7 @@ def owned_fixed_per_hour(terms: Ownership, machine: Machine, assumptions: Assump
                 fix="add rack_units to the machine, or charge hosting by the kW",
             )
         hosting += terms.hosting_per_rack_unit * machine.rack_units
-    return yearly / HOURS_PER_YEAR + hosting
+    return terms.maintenance_fraction_per_year * terms.purchase / HOURS_PER_YEAR + hosting
 
 
 def energy_usd_per_hour(machine: Machine, power_w: float, assumptions: Assumptions) -> float:

@@ -70,6 +70,9 @@ class PoolPlan(Result):
     power_scope: Literal["machine", "facility"] = Field(
         description="facility: these figures contain the facility's share, so PUE does not apply to them."
     )
+    prompt_time_fraction: float | None = Field(
+        default=None, description="Share of its busy time that computes prompts: 1 of prefill, 0 of decode."
+    )
 
 
 class PriceUsed(Result):
@@ -167,6 +170,8 @@ class Plan(Result):
     cost_usd_per_hour: float | None
     cost_usd_per_month: float | None = Field(description="730 hours.")
     cost_usd_per_million_tokens: float | None = Field(description="Prompt and output tokens together.")
+    prompt_tokens_per_hour: float | None = Field(default=None, description="Served at this load.")
+    output_tokens_per_hour: float | None = None
     power_w: float = Field(description="Rated [W].")
     expected_power_w: float = Field(description="Mean draw at this load [W].")
     rack_units: int | None
