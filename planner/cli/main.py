@@ -76,6 +76,7 @@ app.command("frontier", short_help="Find all trade-offs between two figures.")(f
 app.command("alternatives", short_help="Find plans nearly as good as the best.")(alternatives.alternatives)
 app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
+app.command("cost", short_help="Cost a plan owned, reserved, on demand and spot.")(cost.cost)
 app.command("procure", short_help="Find what to own, reserve and rent for several workloads.")(procure.procure)
 app.command("sensitivity", short_help="How sure a plan is, and what would change the decision.")(
     sensitivity.sensitivity
@@ -86,7 +87,6 @@ app.command("export", short_help="Write a plan as an Excel workbook or HTML page
 app.command("calibrate", short_help="Fit a runtime to measurements.")(calibrate.calibrate)
 app.command("measure", short_help="Time the kernels of a model on this GPU.")(measure.measure)
 app.add_typer(map.app, name="map", short_help="Map costs and winning designs over what is unsure.")
-app.command("cost", short_help="Cost a plan owned, reserved, on demand and spot.")(cost.cost)
 app.add_typer(workload.app, name="workload", short_help="Describe workloads and traces.")
 app.add_typer(catalog.app, name="catalog", short_help="See and extend what can be bought and served.")
 app.command("schema", short_help="Print the JSON Schema of results and files.")(schema.schema)

@@ -190,3 +190,13 @@ def test_dearer_electricity_is_never_cheaper_and_the_order_of_books_within_a_pla
     assert costs == sorted(costs)
     both = [purchase_options(catalog, "dgx-h100", books=books) for books in (["shop"], ["shop", "owned-estimate-2026"])]
     assert both[0] == both[1]
+
+
+def test_the_order_of_books_that_list_different_machines_does_not_matter(overlay: Overlay) -> None:
+    other = HEAD + "provider: p\ndate: 2026-11-01\ndefault: false\non_demand: {dgx-a100: 18 USD/h}\n"
+    catalog = overlay(BOOK, prices__other=other)
+    for machine in ("dgx-h100", "dgx-a100"):
+        first, second = (
+            purchase_options(catalog, machine, books=books) for books in (["shop", "other"], ["other", "shop"])
+        )
+        assert first == second
