@@ -101,7 +101,7 @@ def _break_even(machine: str, rows: Sequence[BreakEven]) -> list[str]:
         f"Owning a {machine}: {format_money(first.owned_fixed_usd_per_hour)}/h and "
         f"{format_money(first.owned_usage_usd_per_hour)}/h switched on"
     )
-    titles = ["against renting", "as", "$/h", "costs less from", "pays back in", "with interest"]
+    titles = ["against renting", "as", "$/h", "own from", "months", "+ interest"]
     table = aligned(
         titles,
         [
@@ -123,13 +123,13 @@ def _break_even(machine: str, rows: Sequence[BreakEven]) -> list[str]:
 def _use(fraction: float | None) -> str:
     if fraction is None:
         return "never"
-    return "always" if fraction == 0 else f"{percent(fraction)} of hours"
+    return "any use" if fraction == 0 else f"{percent(fraction)} use"
 
 
 def _months(months: float | None, life_months: float) -> str:
     if months is None:
         return "never"
-    return f"{months:,.1f} months" if months <= life_months else f"not in {duration(life_months)}"
+    return f"{months:,.1f}" if months <= life_months else f"over {life_months:,.0f}"
 
 
 def duration(months: float) -> str:
@@ -166,6 +166,12 @@ def _labels(report: CostReport, today: datetime.date) -> Iterator[tuple[str, str
     committed = [p for p in report.plans if p.committed_months]
     if committed:
         yield "Committed", "; ".join(f"{PLAN_TITLES[p.plan]}: {duration(p.committed_months)}" for p in committed)
+    if report.break_even:
+        yield (
+            "Own from",
+            "the share of hours switched on from which owning costs less; months until it has paid itself back at the "
+            "use assumed, without and with interest, what it sells for not counted",
+        )
     if any(p.plan == "owned" for p in report.plans):
         yield (
             "Owned",
