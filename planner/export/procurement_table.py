@@ -87,6 +87,9 @@ def _purchases(result: Procurement) -> list[str]:
         ]
         for line in result.purchases
     ]
+    if result.change_cost_usd > 0:
+        monthly = result.change_cost_usd / result.horizon_hours * 730.0
+        rows.append(["changes in the day", "", "", "", "", "", f"{monthly:,.0f}", f"{result.change_cost_usd:,.0f}"])
     if len(rows) > 1:
         rows.append(["total", "", "", "", "", "", f"{result.cost_usd_per_month:,.0f}", f"{result.cost_usd:,.0f}"])
     return aligned(titles, rows, right=tuple(titles[2:]))

@@ -21,7 +21,14 @@ from planner.fleet.candidate import Candidate
 from planner.fleet.limits import Limits
 from planner.optimization.pool_rows import Way, ways_through
 from planner.optimization.portfolio_columns import Columns
-from planner.optimization.portfolio_program import SECONDS_PER_HOUR, Block, Column, PortfolioProblem, PortfolioProgram
+from planner.optimization.portfolio_program import (
+    SECONDS_PER_HOUR,
+    Block,
+    Column,
+    PortfolioProblem,
+    PortfolioProgram,
+    Post,
+)
 from planner.optimization.reduction import KINK, Pieces, pieces_of
 from planner.optimization.selection import balanced
 from planner.optimization.solver import solve
@@ -59,6 +66,8 @@ class Portfolio:
         Machines held of each supply, by its index.
     used : mapping of (int, int) to int
         Machines of each supply switched on in each period.
+    stationed : mapping of (int, Post) to int
+        Where roles are fixed: machines held that stay at a post in a stage.
     cost_usd_per_hour, bound, gap : float
         Mean over all hours; no plan of these pools costs less than the bound.
     status : str
@@ -72,6 +81,7 @@ class Portfolio:
     formed: set[str]
     held: Mapping[int, int]
     used: Mapping[tuple[int, int], int]
+    stationed: Mapping[tuple[int, Post], int]
     cost_usd_per_hour: float
     bound: float
     gap: float
@@ -352,10 +362,11 @@ class _Search:
         ]
         held = program.held()
         used = self._used(blocks, held, program.rented())
-        cost = self.cost_usd_per_hour(held, used)
+        cost = self.cost_usd_per_hour(blocks, held, used)
         return Portfolio(
-            blocks, self.given.curves, program.formed(), held, used, cost, -math.inf, math.inf, "limit", "", 0
-        )
+            blocks, self.given.curves, program.formed(), held, used, program.stationed(), cost, -math.inf, math.inf,
+            "limit", "", 0,
+        )  # fmt: skip
 
     def _balanced(self, block: Block, counts: Mapping[str, int], flows: Mapping[Way, float]) -> BlockAnswer:
         if not counts:
@@ -379,6 +390,17 @@ class _Search:
                     found[name] = found.get(name, 0) + n + self.given.spares[block.group]
         return found
 
+    def _steady(self, blocks: Sequence[BlockAnswer], t: int) -> dict[str, float]:
+        """Machines of each type in a period that must not be spot."""
+        found: dict[str, float] = {}
+        for block, answer in zip(self.given.blocks, blocks, strict=True):
+            if block.period == t:
+                part = 1.0 - self.given.limits.max_spot.get(block.group, 0.0)
+                for key, n in answer.counts.items():
+                    name = self.given.curves[block.curves][key].configuration.machine.name
+                    found[name] = found.get(name, 0.0) + part * (n + self.given.spares[block.group])
+        return found
+
     def _used(
         self, blocks: Sequence[BlockAnswer], held: Mapping[int, int], rented: Mapping[tuple[int, int], int]
     ) -> dict[tuple[int, int], int]:
@@ -387,12 +409,15 @@ class _Search:
         used = dict(rented)
         order = sorted(held, key=lambda i: (supplies[i].usage_usd_per_hour, i))
         for t, span in enumerate(self.given.spans):
+            steady = self._steady(blocks, t)
             for machine, n in self.needed(blocks, t).items():
-                left = n - math.fsum(
-                    m * supplies[i].availability
+                worth = {
+                    i: m * supplies[i].availability
                     for (i, at), m in rented.items()
                     if at == t and supplies[i].machine == machine
-                )
+                }
+                safe = math.fsum(m for i, m in worth.items() if not supplies[i].is_spot)
+                left = max(n - math.fsum(worth.values()), steady.get(machine, 0.0) - safe)
                 for i in order:
                     if supplies[i].machine == machine and span.stage not in supplies[i].absent and left > 1e-6:
                         take = min(math.ceil(left - 1e-6), held[i])
@@ -400,18 +425,22 @@ class _Search:
                         left -= take
         return {at: n for at, n in used.items() if n}
 
-    def cost_usd_per_hour(self, held: Mapping[int, int], used: Mapping[tuple[int, int], int]) -> float:
-        """Mean cost of what is held and used."""
+    def cost_usd_per_hour(
+        self, blocks: Sequence[BlockAnswer], held: Mapping[int, int], used: Mapping[tuple[int, int], int]
+    ) -> float:
+        """Mean cost of what is held, used and changed."""
         supplies, spans = self.given.supplies, self.given.spans
         fixed = [supplies[i].fixed_usd_per_hour * supplies[i].fixed_hours * n for i, n in held.items()]
         usage = [supplies[i].usage_usd_per_hour * spans[t].hours * n for (i, t), n in used.items()]
-        return math.fsum([*fixed, *usage]) / self.given.total_hours
+        return math.fsum([*fixed, *usage]) / self.given.total_hours + changes_usd_per_hour(self.given, blocks)
 
     # -- the checker: everything again, from the curves and the problem alone
 
     def faults(self, plan: Portfolio) -> list[str]:
         """What is wrong with a plan."""
-        checks = (self._pool_faults, self._lot_faults, self._supply_faults, self._limit_faults)
+        checks = (
+            self._pool_faults, self._lot_faults, self._supply_faults, self._limit_faults, self._role_faults
+        )  # fmt: skip
         return [fault for check in checks for fault in check(plan)]
 
     def _pool_faults(self, plan: Portfolio) -> list[str]:
@@ -486,24 +515,15 @@ class _Search:
         """More spot machines than groups allow, or fewer on demand than the floor."""
         found, limits, supplies = [], self.given.limits, self.given.supplies
         for t, span in enumerate(self.given.spans):
-            allowed: dict[str, float] = {}
-            for block, answer in zip(self.given.blocks, plan.blocks, strict=True):
-                if block.period == t:
-                    for key, n in answer.counts.items():
-                        name = self.given.curves[block.curves][key].configuration.machine.name
-                        bought = n + self.given.spares[block.group]
-                        allowed[name] = allowed.get(name, 0.0) + limits.max_spot.get(block.group, 0.0) * bought
+            steady = self._steady(plan.blocks, t)
             for machine in {s.machine for s in supplies if s.is_spot}:
-                rented = {
-                    i: n
-                    for (i, at), n in plan.used.items()
-                    if at == t and supplies[i].machine == machine and not supplies[i].is_held
-                }
-                spot = {i: n for i, n in rented.items() if supplies[i].is_spot}
-                worth = math.fsum(n * supplies[i].availability for i, n in spot.items())
-                if worth > allowed.get(machine, 0.0) + 1e-6:
+                on = {i: n for (i, at), n in plan.used.items() if at == t and supplies[i].machine == machine}
+                safe = sum(n for i, n in on.items() if not supplies[i].is_spot)
+                rented = sum(n for i, n in on.items() if not supplies[i].is_held)
+                spot = sum(n for i, n in on.items() if supplies[i].is_spot)
+                if safe < steady.get(machine, 0.0) - 1e-6:
                     found.append(f"{machine} in {span.name}: more spot than allowed")
-                if sum(spot.values()) > (1.0 - limits.on_demand_floor) * sum(rented.values()) + 1e-6:
+                if spot > (1.0 - limits.on_demand_floor) * rented + 1e-6:
                     found.append(f"{machine} in {span.name}: the on-demand floor is not held")
         return found
 
@@ -529,9 +549,62 @@ class _Search:
         budget = limits.max_cost_usd_per_hour
         if budget is not None and plan.cost_usd_per_hour > budget * (1 + 1e-6):
             found.append("the budget is exceeded")
-        if abs(self.cost_usd_per_hour(plan.held, plan.used) - plan.cost_usd_per_hour) > 1e-6 * plan.cost_usd_per_hour:
+        cost = self.cost_usd_per_hour(plan.blocks, plan.held, plan.used)
+        if abs(cost - plan.cost_usd_per_hour) > 1e-6 * plan.cost_usd_per_hour:
             found.append("the cost is not that of what is bought")
         return found
+
+    def _role_faults(self, plan: Portfolio) -> list[str]:
+        """Posts with more machines than are stationed there and rented, or more stationed than are held."""
+        if not self.given.has_fixed_roles:
+            return []
+        found, supplies = [], self.given.supplies
+        for t, span in enumerate(self.given.spans):
+            lacking: dict[str, int] = {}
+            for post, n in machines_at_posts(self.given, plan.blocks, t).items():
+                more = max(n - plan.stationed.get((span.stage, post), 0), 0)
+                lacking[post[2]] = lacking.get(post[2], 0) + more
+            for machine, n in lacking.items():
+                rented = math.fsum(
+                    m * supplies[i].availability
+                    for (i, at), m in plan.used.items()
+                    if at == t and supplies[i].machine == machine and not supplies[i].is_held
+                )
+                if n > rented + 1e-6:
+                    found.append(f"{machine} in {span.name}: {n} machines would have to change their role")
+            for machine in {s.machine for s in supplies}:
+                there = sum(
+                    n for i, n in plan.held.items()
+                    if supplies[i].machine == machine and span.stage not in supplies[i].absent
+                )  # fmt: skip
+                posted = sum(n for (s, post), n in plan.stationed.items() if s == span.stage and post[2] == machine)
+                if posted > there:
+                    found.append(f"{machine} in {span.name}: {posted} machines are stationed, {there} are held")
+        return found
+
+
+def machines_at_posts(given: PortfolioProblem, blocks: Sequence[BlockAnswer], t: int) -> dict[Post, int]:
+    """Machines of each group, role and type in a period, spares included."""
+    found: dict[Post, int] = {}
+    for block, answer in zip(given.blocks, blocks, strict=True):
+        if block.period == t:
+            for key, n in answer.counts.items():
+                c = given.curves[block.curves][key]
+                post = (block.group, c.role, c.configuration.machine.name)
+                found[post] = found.get(post, 0) + n + given.spares[block.group]
+    return found
+
+
+def changes_usd_per_hour(given: PortfolioProblem, blocks: Sequence[BlockAnswer]) -> float:
+    """Mean cost of machines that start at a post between two parts of a day."""
+    if given.change_usd <= 0:
+        return 0.0
+    posts = [machines_at_posts(given, blocks, t) for t in range(len(given.spans))]
+    return math.fsum(
+        given.usd_per_hour_of_a_change(t) * max(n - posts[given.before(t)].get(post, 0), 0)
+        for t, here in enumerate(posts)
+        for post, n in here.items()
+    )
 
 
 def at_once(given: PortfolioProblem, plan: Portfolio, t: int) -> dict[str, int]:

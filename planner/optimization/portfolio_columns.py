@@ -173,7 +173,7 @@ class Columns:
 
     def bound_program(self) -> PortfolioProgram:
         """The program that knows of blocks what their cuts say: no portfolio costs less than its optimum."""
-        program = PortfolioProgram(self._given, self._pieces, cuts=self.cuts)
+        program = PortfolioProgram(self._given, self._pieces, cuts=self.cuts, with_posts=False)
         program.problem.setObjective(program.cost)
         for variable in program.problem.variables():
             if not variable.name.startswith(("held", "ordered", "formed")):
@@ -196,7 +196,7 @@ class Columns:
             Cost of the relaxation [USD/h], and how many new columns there are; None if there was no time, or the
             columns serve nothing together.
         """
-        master = PortfolioProgram(self._given, self._pieces, columns=self.of_block, held=held)
+        master = PortfolioProgram(self._given, self._pieces, columns=self.of_block, held=held, with_posts=False)
         master.problem.setObjective(master.cost)
         relaxed = solve_relaxation(master.problem, time_limit_s=max(deadline - time.perf_counter(), 1e-3))
         if relaxed is None:
@@ -229,11 +229,11 @@ class Columns:
         return relaxed.objective, gaining
 
     def _prices_of(self, block: Block, relaxed: Relaxation) -> dict[str, float]:
-        """What one machine more of each type costs in the block's period; less what it allows of spot."""
-        share = self._given.limits.max_spot.get(block.group, 0.0)
+        """What one machine more of each type costs in the block's period, the part of it that may not be spot apart."""
+        steady = 1.0 - self._given.limits.max_spot.get(block.group, 0.0)
         return {
-            name: share * relaxed.prices.get(spot_row(block.period, name), 0.0)
-            - relaxed.prices.get(supply_row(block.period, name), 0.0)
+            name: -relaxed.prices.get(supply_row(block.period, name), 0.0)
+            - steady * relaxed.prices.get(spot_row(block.period, name), 0.0)
             for name in self._machines(block)
         }
 

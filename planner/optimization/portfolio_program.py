@@ -12,8 +12,13 @@ period y_at.
     supply     sum_{j of type m} (k_jt + s on_jt) <= sum_{o of m} available_o U_ot                           (5)
     held       U_ot <= H_o where o is there in t's stage, 0 before                                           (6)
     limits     of a type, of all, of power and rack units, on what is held or rented at any time             (7)
-    spot       sum_{o spot of m} available_o U_ot <= sum_g share_g sum_j (k_jt + s on_jt),
+    spot       sum_{o not spot of m} U_ot >= sum_g (1 - share_g) sum_j (k_jt + s on_jt),
                (1 - floor) sum_{o rented of m} U_ot >= sum_{o spot of m} U_ot                                (8)
+    changes    S_qt >= n_qt - n_qt'                     n_qt machines of post q in t, t' the part of the day before (9)
+    roles      n_qt <= R_qs + rented for q;  sum_q of m R_qs <= sum_{o held of m, there in s} H_o           (10)
+
+A post q is a group, a role and a type of machine. Changes cost by the machine that starts at a post. Where roles are
+fixed, machines that are held stay at their posts R_qs for a stage s, and only rented ones go where they are needed.
 """
 
 from __future__ import annotations
@@ -161,6 +166,10 @@ class PortfolioProblem:
     supplies : sequence of Supply
     machines : mapping of str to MachineFacts
     limits : FleetLimits
+    change_usd : float
+        Cost of a machine that starts, or changes its group or role, between two parts of a day.
+    has_fixed_roles : bool
+        Whether machines that are held keep their group and role through the day.
     """
 
     spans: Sequence[Span]
@@ -172,6 +181,17 @@ class PortfolioProblem:
     supplies: Sequence[Supply]
     machines: Mapping[str, MachineFacts]
     limits: FleetLimits
+    change_usd: float = 0.0
+    has_fixed_roles: bool = False
+
+    def before(self, t: int) -> int:
+        """The part of the day before one; after midnight the last of the same day."""
+        same = [i for i, span in enumerate(self.spans) if span.stage == self.spans[t].stage]
+        return same[same.index(t) - 1]
+
+    def usd_per_hour_of_a_change(self, t: int) -> float:
+        """Mean cost of one machine that starts at the beginning of a part, every day that it stands for."""
+        return self.change_usd * self.spans[t].hours / self.spans[t].day_hours / self.total_hours
 
     @property
     def total_hours(self) -> float:
@@ -198,6 +218,9 @@ class Cut:
     block: int
     prices: Mapping[str, float]
     least: float
+
+
+Post = tuple[str, str, str]  # group, role and machine
 
 
 def demand_row(block: int) -> str:
@@ -313,6 +336,8 @@ class PortfolioProgram:
         without pieces.
     held : mapping of int to int, optional
         Machines of some supplies that are held, in place of a decision.
+    with_posts : bool
+        Whether (9) and (10) are in it; without them it is a relaxation.
     """
 
     def __init__(
@@ -323,6 +348,7 @@ class PortfolioProgram:
         columns: Mapping[int, Sequence[Column]] | None = None,
         cuts: Sequence[Cut] = (),
         held: Mapping[int, int] | None = None,
+        with_posts: bool = True,
     ) -> None:
         import pulp
 
@@ -346,6 +372,12 @@ class PortfolioProgram:
         self._define_lots()
         self._declare_supplies()
         self._define_supply()
+        self._started: dict[int, list[Any]] = {}
+        self._stationed: dict[tuple[int, Post], Any] = {}
+        if with_posts and given.change_usd > 0:
+            self._define_changes()
+        if with_posts and given.has_fixed_roles:
+            self._define_roles()
         self._define_cuts(cuts)
         self._define_limits()
         self._define_objective()
@@ -457,7 +489,8 @@ class PortfolioProgram:
     def _define_spot(self, t: int) -> None:
         """(8)."""
         given, lp = self.given, self._lp_sum
-        may_be = self._needed(t, given.limits.max_spot)
+        groups = {block.group for block in given.blocks}
+        steady = self._needed(t, {g: 1.0 - given.limits.max_spot.get(g, 0.0) for g in groups})
         for machine in sorted({s.machine for s in given.supplies if s.is_spot}):
             rented = {
                 i: self._used[i, t]
@@ -465,12 +498,70 @@ class PortfolioProgram:
                 if s.machine == machine and not s.is_held and (i, t) in self._used
             }
             spot = {i: used for i, used in rented.items() if given.supplies[i].is_spot}
-            worth = lp([given.supplies[i].availability * n for i, n in spot.items()])
-            self.problem += worth - may_be.get(machine, 0) <= 0, spot_row(t, machine)
+            safe = [
+                self._used[i, t]
+                for i, s in enumerate(given.supplies)
+                if s.machine == machine and not s.is_spot and (i, t) in self._used
+            ]
+            self.problem += steady.get(machine, 0) - lp(safe) <= 0, spot_row(t, machine)
             if given.limits.on_demand_floor > 0:
                 self.problem += lp(list(spot.values())) <= (1.0 - given.limits.on_demand_floor) * lp(
                     list(rented.values())
                 )
+
+    def _posts(self, t: int) -> dict[Post, Any]:
+        """Machines at each post in a period, spares included."""
+        found: dict[Post, list[Any]] = {}
+        for block, rows in zip(self.given.blocks, self.rows, strict=True):
+            if block.period == t:
+                for c in rows.candidates:
+                    post = (block.group, c.role, c.configuration.machine.name)
+                    found.setdefault(post, []).append(rows.bought(c, self.given.spares[block.group]))
+        return {post: self._lp_sum(some) for post, some in sorted(found.items())}
+
+    def _define_changes(self) -> None:
+        """(9)."""
+        posts = [self._posts(t) for t in range(len(self.given.spans))]
+        for t, here in enumerate(posts):
+            before = posts[self.given.before(t)]
+            for q, (post, n) in enumerate(here.items()):
+                started = self.problem.add_variable(f"started_{t}_{q}", lowBound=0)
+                self.problem += started >= n - before.get(post, 0)
+                self._started.setdefault(t, []).append(started)
+
+    def _define_roles(self) -> None:
+        """(10)."""
+        given, add, lp = self.given, self.problem.add_variable, self._lp_sum
+        for t, span in enumerate(given.spans):
+            rented: dict[str, list[Any]] = {}
+            for q, (post, n) in enumerate(self._posts(t).items()):
+                at = (span.stage, post)
+                if at not in self._stationed:
+                    self._stationed[at] = add(f"stationed_{len(self._stationed)}", lowBound=0, cat="Integer")
+                taken = add(f"taken_{t}_{q}", lowBound=0)
+                rented.setdefault(post[2], []).append(taken)
+                self.problem += n <= self._stationed[at] + taken
+            for machine, taken_all in rented.items():
+                had = [
+                    s.availability * self._used[i, t]
+                    for i, s in enumerate(given.supplies)
+                    if s.machine == machine and not s.is_held and (i, t) in self._used
+                ]
+                self.problem += lp(taken_all) <= lp(had)
+        for stage in {span.stage for span in given.spans}:
+            for machine in {s.machine for s in given.supplies}:
+                mine = [r for (s, post), r in self._stationed.items() if s == stage and post[2] == machine]
+                there = [
+                    self._held[i]
+                    for i, s in enumerate(given.supplies)
+                    if s.machine == machine and s.is_held and stage not in s.absent
+                ]
+                if mine:
+                    self.problem += lp(mine) <= lp(there)
+
+    def stationed(self) -> dict[tuple[int, Post], int]:
+        """Machines held that stay at a post in a stage, after solving."""
+        return {at: n for at, r in self._stationed.items() if (n := round(r.value()))}
 
     def _define_cuts(self, cuts: Sequence[Cut]) -> None:
         """sum_m price_m (machines of m in the block) >= least x_g, divided by the least."""
@@ -532,7 +623,9 @@ class PortfolioProgram:
         fixed = {i: supplies[i].fixed_usd_per_hour * supplies[i].fixed_hours / hours for i in self._held}
         usage = {(i, t): supplies[i].usage_usd_per_hour * given.spans[t].hours / hours for i, t in self._used}
         self.cost = lp(
-            [fixed[i] * n for i, n in self._held.items()] + [usage[at] * used for at, used in self._used.items()]
+            [fixed[i] * n for i, n in self._held.items()]
+            + [usage[at] * used for at, used in self._used.items()]
+            + [given.usd_per_hour_of_a_change(t) * s for t, some in self._started.items() for s in some]
         )
         if given.limits.max_cost_usd_per_hour is not None:
             self._limit("max_cost", self.cost, given.limits.max_cost_usd_per_hour)

@@ -269,6 +269,13 @@ class Fleet(BaseModel):
     owned: dict[str, Annotated[int, Field(ge=0)]] = Field(
         default={}, description="Machines that are owned already, and are kept."
     )
+    roles: Literal["flexible", "fixed"] = Field(
+        default="flexible",
+        description="Whether machines that are owned or reserved may change group and role between parts of a day.",
+    )
+    change_cost_usd: float = Field(
+        default=0.0, ge=0, description="Of each machine that starts, or changes group or role, between parts of a day."
+    )
     start: datetime.date | None = Field(default=None, description="First day, from which deliveries are counted.")
     max_spot: FractionOrZero = Field(default=0.0, description="Share of a group's machines that may be spot.")
     on_demand_floor: FractionOrZero = Field(

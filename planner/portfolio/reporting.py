@@ -11,7 +11,7 @@ from planner._version import __version__
 from planner.economics.finance import HOURS_PER_MONTH
 from planner.fleet.design import design_name
 from planner.fleet.prediction import ClusterModel
-from planner.optimization.portfolio_choice import at_once
+from planner.optimization.portfolio_choice import at_once, changes_usd_per_hour
 from planner.portfolio.calendar import clock
 from planner.portfolio.result import (
     DesignRate,
@@ -37,7 +37,8 @@ def procurement_of(solution: FleetSolution) -> Procurement:
     lines = _purchases(solution)
     predicted = list(_predictions(solution))
     tokens = _tokens(solution, solution.served)
-    cost = math.fsum(line.cost_usd for line in lines)
+    changes = changes_usd_per_hour(given, portfolio.blocks) * hours
+    cost = math.fsum([*(line.cost_usd for line in lines), changes])
     return Procurement(
         planner_version=__version__,
         catalog_digest=solution.catalog.digest()[:16],
@@ -46,6 +47,7 @@ def procurement_of(solution: FleetSolution) -> Procurement:
         cost_usd_per_hour=cost / hours,
         cost_usd_per_month=cost / hours * HOURS_PER_MONTH,
         cost_usd=cost,
+        change_cost_usd=changes,
         cost_usd_per_million_tokens=cost / tokens * 1e6,
         purchases=lines,
         periods=_periods(solution),

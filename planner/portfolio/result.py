@@ -144,6 +144,7 @@ class Procurement(Result):
     cost_usd_per_hour: float = Field(description="Mean over all hours.")
     cost_usd_per_month: float = Field(description="Mean; 730 hours.")
     cost_usd: float = Field(description="Over the horizon.")
+    change_cost_usd: float = Field(description="Part of it: machines that start or change group or role in the day.")
     cost_usd_per_million_tokens: float
     purchases: list[PurchaseLine]
     periods: list[PeriodUse]

@@ -158,6 +158,8 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
         supplies=supplies,
         machines={name: _facts(catalog, name) for name in {s.machine for s in supplies}},
         limits=_limits(fleet, posed.groups),
+        change_usd=fleet.change_cost_usd,
+        has_fixed_roles=fleet.roles == "fixed",
     )
     for tightening in range(_TIGHTENINGS):
         progress(f"choosing among {sum(len(c) for c in posed.curves.values())} pools")
@@ -416,6 +418,7 @@ def _explained(fleet: Fleet, given: PortfolioProblem) -> InfeasibleError:
     """Say which limits collide with the demand, and the least of each that would do."""
     limits = given.limits
     named: dict[str, float] = {f"max_machines {m}": float(n) for m, n in sorted(limits.max_machines.items())}
+    named |= {f"max_rented {m}": float(n) for m, n in sorted(limits.max_rented.items())}
     for name, most in (
         ("max_total_machines", limits.max_total_machines), ("max_power", limits.max_power_w),
         ("max_rack_units", limits.max_rack_units), ("max_cost", limits.max_cost_usd_per_hour),

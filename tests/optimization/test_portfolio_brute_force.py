@@ -116,7 +116,7 @@ def cheapest(given: PortfolioProblem, held: dict[int, int], t: int, need: dict[s
     at_once = {}
     for i, m in enumerate("ab"):
         wanted = sum(n[i] for n in need.values())
-        may_be_spot = sum(limits.max_spot.get(g, 0.0) * n[i] for g, n in need.items())
+        steady = sum((1.0 - limits.max_spot.get(g, 0.0)) * n[i] for g, n in need.items())
         mine = [(s, held[j]) for j, s in enumerate(given.supplies) if s.is_held and s.machine == m]
         there = [(s.usage_usd_per_hour, n) for s, n in mine if span.stage not in s.absent]
         quota = limits.max_rented.get(m, math.inf)
@@ -128,9 +128,9 @@ def cheapest(given: PortfolioProblem, held: dict[int, int], t: int, need: dict[s
                 if n_rent > (math.inf if rent.most is None else rent.most) or n_rent + n_spot > quota:
                     continue
                 worth = 0.9 * n_spot
-                if worth > may_be_spot + 1e-9 or n_spot > (1 - limits.on_demand_floor) * (n_spot + n_rent) + 1e-9:
+                if n_spot > (1 - limits.on_demand_floor) * (n_spot + n_rent) + 1e-9:
                     continue
-                left = max(wanted - worth - n_rent, 0.0)
+                left = max(wanted - worth - n_rent, steady - n_rent, 0.0)
                 usd = n_rent * rent.usage_usd_per_hour + (n_spot * spot.usage_usd_per_hour if spot else 0.0)
                 for usage, n in sorted(there):
                     on = min(math.ceil(left - 1e-9), n)
@@ -279,3 +279,97 @@ def test_the_least_excess_is_just_enough() -> None:
             relaxed = replace(given, limits=FleetLimits(max_total_machines=most))
             assert (choose_portfolio(relaxed, solver="highs", time_limit_s=30) is not None) is works
     assert tried >= 3
+
+
+def with_posts(seed: int, change_usd: float, fixed: bool) -> PortfolioProblem:
+    """Two groups that are busy in different parts of one day, each with mixed pools of the same two machine types."""
+    draw = random.Random(seed)
+    spans = [Span(f"p{t}", 30.0 * d, float(d), 0) for t, d in enumerate((6, 10, 8))]
+
+    def pools(name: str) -> dict[str, Candidate]:
+        some = []
+        for m in "ab":
+            steps = sorted(draw.uniform(0.5, 4.0) for _ in range(MOST))
+            rates = [sum(steps[: k + 1]) for k in range(MOST)]
+            some.append(candidate(f"mixed/{m}/{name}", rates, machine=m))
+        return {c.key: c for c in some}
+
+    curves = {"g": pools("g"), "h": pools("h")}
+    most = {name: min(c.curve.at(MOST) for c in some.values()) for name, some in curves.items()}
+    load = {"g": (1.0, 0.5, 0.1), "h": (0.1, 0.4, 1.0)}
+    blocks = [Block(g, t, g, most[g] * load[g][t] * draw.uniform(0.8, 1.0)) for g in "gh" for t in range(3)]
+    supplies = []
+    for m in "ab":
+        rent = draw.uniform(3.0, 9.0)
+        supplies += [
+            Supply(m, "owned", rent * draw.uniform(0.2, 0.6), draw.uniform(0.0, 0.5), True, 720.0, most=6),
+            Supply(m, "on_demand", 0.0, rent, False, 720.0),
+        ]
+    facts = {"a": MachineFacts(1000.0, 4), "b": MachineFacts(1500.0, 8)}
+    parts = {"g": frozenset("g"), "h": frozenset("h")}
+    return PortfolioProblem(
+        spans, blocks, curves, parts, {"g": 0, "h": 0}, [], supplies, facts, FleetLimits(), change_usd, fixed
+    )
+
+
+def exhausted_with_posts(given: PortfolioProblem) -> float:
+    """Least mean cost, by trying every count at the four posts in the three parts of the day."""
+    keys = [(g, c) for g in "gh" for c in given.curves[g].values()]
+    parts = []
+    for t in range(3):
+        need = {b.group: b.rate_per_s for b in given.blocks if b.period == t}
+        most = [min([*(n for n in range(1, MOST) if c.curve.at(n) >= need[g]), MOST]) for g, c in keys]
+        parts.append(
+            [
+                counts
+                for counts in itertools.product(*(range(n + 1) for n in most))
+                if all(
+                    carried([(c, n) for (g, c), n in zip(keys, counts, strict=True) if n and g == group]) >= rate
+                    for group, rate in need.items()
+                )
+            ]
+        )
+    known: dict[tuple[int, tuple[tuple[int, int], ...]], float] = {}
+    best = math.inf
+    for counts in itertools.product(*parts):
+        cost = 0.0
+        for t, span in enumerate(given.spans):
+            started = sum(max(n - m, 0) for n, m in zip(counts[t], counts[t - 1], strict=True))
+            cost += given.change_usd * started * span.hours / span.day_hours
+        for i in (0, 1):  # posts 0 and 2 are of machine a, 1 and 3 of b
+            of_type = tuple((part[i], part[i + 2]) for part in counts)
+            if (i, of_type) not in known:
+                own, rent = given.supplies[2 * i], given.supplies[2 * i + 1]
+                known[i, of_type] = min(running(given, of_type, held, own, rent) for held in range(7))
+            cost += known[i, of_type]
+        best = min(best, cost / given.total_hours)
+    return best
+
+
+def running(
+    given: PortfolioProblem, counts: tuple[tuple[int, int], ...], held: int, own: Supply, rent: Supply
+) -> float:
+    """Cost of machines of one type at two posts, some of them held: at their posts, where roles are fixed."""
+    best = math.inf
+    for first in range(held + 1) if given.has_fixed_roles else [None]:
+        usd = own.fixed_usd_per_hour * own.fixed_hours * held
+        for (a, b), span in zip(counts, given.spans, strict=True):
+            free = min(a + b, held) if first is None else min(a, first) + min(b, held - first)
+            usd += span.hours * (free * own.usage_usd_per_hour + (a + b - free) * rent.usage_usd_per_hour)
+        best = min(best, usd)
+    return best
+
+
+@pytest.mark.parametrize(("change_usd", "fixed"), [(0.0, True), (6.0, False), (6.0, True)])
+def test_changes_and_fixed_roles_against_exhaustion(change_usd: float, fixed: bool) -> None:
+    dearer = 0
+    for seed in range(3):
+        given = with_posts(seed, change_usd, fixed)
+        found = choose_portfolio(given, solver="highs", time_limit_s=30)
+        assert found is not None
+        assert found.cost_usd_per_hour == pytest.approx(exhausted_with_posts(given), rel=1e-6)
+        assert (found.status, found.gap) == ("optimal", 0.0)
+        free = choose_portfolio(replace(given, change_usd=0.0, has_fixed_roles=False), solver="highs", time_limit_s=30)
+        assert free is not None
+        dearer += found.cost_usd_per_hour > free.cost_usd_per_hour + 1e-9
+    assert dearer >= 2
