@@ -157,6 +157,7 @@ def alternatives(
         complete, ends = False, "interrupted: plans may be missing"
     except NoPlanFoundError:
         complete, ends = False, "the solver's time limit passed before another plan was found"
+    progress("predicting percentiles")
     plans = _sorted(search, own, search.value(best))
     whole = [p.plan for p in plans]
     notes = [note for plan in whole for note in plan.notes if not note.startswith(LESS_SLACK)]

@@ -145,6 +145,7 @@ def frontier(
         if not steps:
             raise
         walk.complete, walk.ends = False, "the solver's time limit passed before another plan was found"
+    progress("predicting percentiles")
     points = sorted((_point(step) for step in steps), key=lambda point: point.x)
     plans = [point.plan for point in points]
     notes = [note for plan in plans for note in plan.notes if not note.startswith(LESS_SLACK)]

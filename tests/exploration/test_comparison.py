@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from planner.exploration.pools import allowed, make_pools
 from planner.exploration.presets import PRESETS
 from planner.fleet.design import PAPER, parse_design
 from planner.fleet.generation import generate
+from planner.planning import solve_problem
 from planner.problem import configurations, resolve
 from planner.scenario import load_scenario
 
@@ -218,6 +220,44 @@ def test_designs_without_a_plan_say_why() -> None:
     assert reasons["Baseline-H100"] is None
     assert reasons["Baseline-dgx-h200"].startswith("no price book lists dgx-h200")
     assert reasons["Splitwise-HA"] == "the stock of dgx-a100 is zero"
+
+
+def test_with_verify_every_row_is_what_a_certified_optimize_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    few: dict[str, Any] = {"slo": SLO, "rate": "10/s", "verify_runs": 1, "verify_requests": 2000}
+    result = compare(**few, designs=["Baseline-H100", "Splitwise-HA"], verify=True)
+    for row in result.rows:
+        alone = planner.optimize(**few, design=row.design)
+        assert row.plan is not None and row.plan.certificate == alone.certificate
+        assert row.plan.pools == alone.pools
+        assert row.latencies == "simulated" and row.status == "optimal"
+        assert row.ttft_p99_s == next(p.p99_s.value for p in alone.certificate.percentiles if p.metric == "ttft")
+        assert row.tightest_slack_fraction == pytest.approx(
+            min(
+                1 - o.simulated.value / p.limit
+                for o, p in zip(alone.certificate.objectives, alone.predicted, strict=True)
+            )
+        )
+    assert result.scenario["verify"] is True
+
+    def interrupted(problem: Any, progress: Any) -> Any:
+        solution = solve_problem(problem)
+        return replace(solution, certificate=alone.certificate.model_copy(update={"status": "interrupted"}))
+
+    monkeypatch.setattr(module, "certified", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(**few, designs=["Baseline-H100"], verify=True)
+
+
+def test_what_simulation_does_not_confirm_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    few: dict[str, Any] = {"slo": SLO, "rate": "10/s", "verify_runs": 1, "verify_requests": 2000}
+    certificate = planner.optimize(**few, design="Baseline-H100").certificate
+
+    def failed(problem: Any, progress: Any) -> Any:
+        return replace(solve_problem(problem), certificate=certificate.model_copy(update={"status": "failed"}))
+
+    monkeypatch.setattr(module, "certified", failed)
+    (row,) = compare(**few, designs=["Baseline-H100"], verify=True).rows
+    assert row.status == "unconfirmed"
 
 
 def test_an_interruption_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
