@@ -95,7 +95,7 @@ def test_the_bought_plan_misses_what_evaluate_says_it_misses(catalog: Catalog) -
 @pytest.fixture(scope="module")
 def one_pool() -> planner.Sensitivity:
     """Two designs of one pool, and errors of prices alone."""
-    return planner.sensitivity(ONE_POOL, errors=NOTHING | {"price.dgx-h100": 0.5}, draws=300, workers=1, rate="70/s")
+    return planner.sensitivity(ONE_POOL, errors=NOTHING | {"price.dgx-h100": 0.5}, draws=150, workers=1, rate="70/s")
 
 
 def _prices(found: planner.Sensitivity) -> tuple[float, float]:
@@ -124,10 +124,10 @@ def test_the_mean_of_the_draws_is_that_of_quadrature(one_pool: planner.Sensitivi
     found = one_pool.monte_carlo
     assert found is not None and found.value_mean is not None
     sd = h / 12**0.5
-    assert abs(found.value_mean - mean) < 4 * sd / 300**0.5
-    assert found.designs["Baseline-A100"] == pytest.approx(1.5 - c, abs=4 * (0.25 / 300) ** 0.5)
+    assert abs(found.value_mean - mean) < 4 * sd / 150**0.5
+    assert found.designs["Baseline-A100"] == pytest.approx(1.5 - c, abs=4 * (0.25 / 150) ** 0.5)
     assert found.bought_holds_fraction == 1.0
-    assert abs(found.bought_value_mean - h) < 4 * sd / 300**0.5
+    assert abs(found.bought_value_mean - h) < 4 * sd / 150**0.5
 
 
 def test_one_input_at_a_time(one_pool: planner.Sensitivity) -> None:
@@ -149,7 +149,7 @@ def test_flips_agree_with_plans_on_a_grid_of_prices(catalog: Catalog) -> None:
     search = searched(resolve(Scenario(verify=False), catalog))
     from planner.reporting import design_of
 
-    for factor in (0.3, 0.6, 0.9, 1.1, higher * 0.999, higher * 1.001):
+    for factor in (0.3, 0.8, higher * 0.999, higher * 1.001):
         design = design_of(solve_search(repriced(search, {"dgx-h100": factor})).members)
         assert (design == found.design) is (factor < higher), factor
 

@@ -170,13 +170,13 @@ KILLER = """
         child = os.fork()
         if child == 0:
             quick = {"machines": "dgx-h100", "design": "baseline"}
-            sweep(quick, vary={"rate": "5/s..54/s:50"}, results=results, workers=2 if kill == 4 else 1)
+            sweep(quick, vary={"rate": "5/s..44/s:40"}, results=results, workers=2 if kill == 4 else 1)
             os._exit(0)
         deadline = time.monotonic() + 60
         while not results.exists() or results.read_bytes().count(b"\\n") <= max(before.count(b"\\n"), 1):
             assert time.monotonic() < deadline
             time.sleep(0.002)
-        time.sleep(draw.random() * 0.03)
+        time.sleep(draw.random() * 0.015)
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         now = results.read_bytes()
@@ -205,12 +205,12 @@ def test_killed_ten_times_at_random_moments_it_loses_and_repeats_nothing(
     counts = [int(line) for line in done.stdout.split()]
     assert len(counts) == 10
     assert counts == sorted(set(counts))
-    assert counts[-1] < 50
+    assert counts[-1] < 40
     before = results.read_bytes()
-    vary = {"rate": "5/s..54/s:50"}
+    vary = {"rate": "5/s..44/s:40"}
     resumed = planner.sweep(QUICK, vary=vary, results=results, workers=1)
     assert results.read_bytes().startswith(before[: before.rindex(b"\n") + 1])
-    assert sorted(_rows(results)) == list(range(50))
+    assert sorted(_rows(results)) == list(range(40))
     assert resumed.without_times() == planner.sweep(QUICK, vary=vary, workers=1).without_times()
 
 
