@@ -15,7 +15,8 @@ from planner.errors import InfeasibleError
 from planner.fleet.candidate import Candidate, needs_end_to_end
 from planner.fleet.configuration import Configuration, Rejection
 from planner.fleet.design import Design
-from planner.planning import Progress, Solution, best_among, explain_infeasible, pools_of, quiet, unreachable
+from planner.infeasibility import explain_infeasible, unreachable
+from planner.planning import Progress, Solution, best_among, pools_of, quiet
 from planner.problem import Problem
 from planner.serving.capacity import CapacityCurve
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner._version import __version__
+from planner.best_designs import enumerate_designs
 from planner.errors import ScenarioError
 from planner.exploration.network import require_connection
 from planner.exploration.sizing import MAPPED_OBJECTIVES
@@ -20,8 +21,9 @@ from planner.fleet.design import design_name
 from planner.fleet.generation import generate
 from planner.fleet.limits import Limits
 from planner.fleet.prediction import ClusterModel, Member, Route
+from planner.infeasibility import explain_infeasible, unreachable
 from planner.optimization.selection import Simple, within
-from planner.planning import Progress, enumerate_designs, explain_infeasible, quiet, unreachable
+from planner.planning import Progress, quiet
 from planner.problem import Problem, configurations
 from planner.serving.capacity import MEMORY_FULL_ALLOWED
 

@@ -11,8 +11,9 @@ from planner.fleet.design import design_name
 from planner.fleet.generation import generate
 from planner.fleet.limits import Limits
 from planner.fleet.prediction import ClusterModel, Member, Route
+from planner.infeasibility import unreachable
 from planner.optimization.selection import enumerate_pairs
-from planner.planning import Progress, quiet, unreachable
+from planner.planning import Progress, quiet
 from planner.problem import Problem, configurations
 
 MAPPED_OBJECTIVES = ("cost", "power", "machines")  # those that are sums over machines at any prices
