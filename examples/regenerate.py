@@ -65,8 +65,10 @@ def output_of(command: list[str], environment: Mapping[str, str] | None = None) 
 
 
 def stable_procurement(result: dict[str, Any]) -> dict[str, Any]:
-    """What is bought and rented, and what it costs."""
+    """What is bought and rented, what it costs, and what designs do for a dollar where only throughput counts."""
+    rates = {r["design"]: round(r["requests_per_usd"]) for w in result["workloads"] for r in w["design_rates"]}
     return {
+        "requests_per_usd": rates,
         "purchases": [{k: line[k] for k in ("machine", "plan", "count")} for line in result["purchases"]],
         "status": result["solver"]["status"],
         "meets_objectives": result["meets_objectives"],

@@ -14,14 +14,14 @@ from planner import errors
 
 STABLE = {
     "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "CostReport", "DoesNotFitError",
-    "Estimate", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
-    "OutputError", "Plan", "PlannerError", "Scenario", "ScenarioError", "TraceError", "UnitError", "UnknownNameError",
-    "__version__", "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier",
-    "hardware_fit", "network_map", "optimize", "provisioning_map", "read_plan", "regime_map",
+    "Estimate", "Fleet", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
+    "OutputError", "Plan", "PlannerError", "Procurement", "Scenario", "ScenarioError", "TraceError", "UnitError",
+    "UnknownNameError", "__version__", "alternatives", "assign", "compare", "cost", "estimate", "evaluate",
+    "export_workbook", "frontier", "hardware_fit", "network_map", "optimize", "procure", "provisioning_map",
+    "read_plan", "regime_map",
 }  # fmt: skip
 FUNCTIONS = (
-    "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit",
-    "network_map", "optimize", "provisioning_map", "read_plan", "regime_map", "sensitivity", "sweep",
+    "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "sweep",
 )  # fmt: skip
 
 
