@@ -21,7 +21,9 @@ STABLE = {
     "read_plan", "regime_map",
 }  # fmt: skip
 FUNCTIONS = (
-    "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "sweep",
+    "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier",
+    "hardware_fit", "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map",
+    "sensitivity", "sweep",
 )  # fmt: skip
 
 
