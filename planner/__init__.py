@@ -85,9 +85,9 @@ __all__ = [
     "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "CostReport", "DoesNotFitError",
     "Estimate", "Fleet", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
     "OutputError", "Plan", "PlannerError", "Procurement", "Scenario", "ScenarioError", "Sensitivity",
-    "SimulationReport", "Sweep", "TraceError", "UnitError", "UnknownNameError", "__version__", "alternatives",
-    "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map",
-    "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate", "sweep",
+    "SimulationReport", "Sweep", "TraceError", "UnitError", "UnknownNameError", "__version__", "alternatives", "assign",
+    "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map", "optimize",
+    "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate", "sweep",
 ]  # fmt: skip
 
 

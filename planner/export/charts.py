@@ -98,7 +98,12 @@ def _page(title: str, svg: str) -> str:
     )
 
 
-def caption(figure: Figure, headline: str, under: str, note: str, *, widths: tuple[int, int] = (105, 112)) -> None:
+NOTE_WIDTH = 112  # characters of a line of the note below a picture
+
+
+def caption(
+    figure: Figure, headline: str, under: str, note: str, *, widths: tuple[int, int] = (105, NOTE_WIDTH)
+) -> None:
     """Write the scenario above a figure, bold, with a line under it, and a note below everything.
 
     Parameters

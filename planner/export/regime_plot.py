@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from planner.exploration.axes import KINDS
 from planner.exploration.regime_map import MapAxis, RegimeMap
-from planner.export.charts import COLOURS, caption, picture
+from planner.export.charts import COLOURS, NOTE_WIDTH, caption, picture
 from planner.export.regime_table import headline
 from planner.export.text import percent
 from planner.units import format_money, format_power
@@ -60,11 +61,13 @@ def _figure(found: RegimeMap) -> Figure:
         strength = _PALEST + (1 - _PALEST) * min(margin[at] / _FULL, 1.0)
         image[at] = 1.0 - strength * (1.0 - colour[c.design])
         won[at] = designs.index(c.design)
+    head, under = headline(found)
+    note = _note(found)
+    below = 0.2 + 0.17 * len(textwrap.wrap(note, NOTE_WIDTH))
     legend = 0.24 + 0.2 * -(-(len(designs) + 1) // 2)
-    note = 0.36
-    height = _ABOVE + _MAP_HEIGHT + _BELOW + legend + note
+    height = _ABOVE + _MAP_HEIGHT + _BELOW + legend + below
     figure = Figure(figsize=(_WIDTH, height))
-    bottom = (_BELOW + legend + note) / height
+    bottom = (_BELOW + legend + below) / height
     left = (0.55 + 0.065 * max(map(len, found.y.labels))) / _WIDTH
     axes = figure.add_axes((left, bottom, 0.965 - left, _MAP_HEIGHT / height))
     axes.pcolormesh(_edges(found.x), _edges(found.y), image)
@@ -83,16 +86,18 @@ def _figure(found: RegimeMap) -> Figure:
     axes.set_xlabel(found.x.title + (ratio if found.x.name == "price-ratio" else ""))
     axes.set_ylabel(found.y.title + (ratio if found.y.name == "price-ratio" else ""))
     _legend(figure, found, designs, (bottom - (_BELOW - 0.08) / height))
-    head, under = headline(found)
-    end = "" if found.complete else " INCOMPLETE: interrupted; white cells were not done."
+    caption(figure, head, under, note)
+    return figure
+
+
+def _note(found: RegimeMap) -> str:
     varied = {found.x.name, found.y.name}
     slo = ", ".join(o for o in found.scenario["slo"] if o.partition(".")[0] not in varied) or "as the axes say"
-    caption(
-        figure, head, under,
+    end = "" if found.complete else " INCOMPLETE: interrupted; white cells were not done."
+    return (
         f"Objectives {slo}. Lines: the second design needs 5, 10 or 20 % more. planner {found.planner_version}, "
-        f"catalog {found.catalog_digest}.{end}",
-    )  # fmt: skip
-    return figure
+        f"catalog {found.catalog_digest}.{end}"
+    )
 
 
 def _edges(axis: MapAxis) -> Any:
