@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from planner.export.text import age, aligned, counted, labelled, number, percent, wrapped
@@ -24,6 +25,9 @@ _PLANS = {
     "kept": "own already", "owned": "buy", "reserved_3y": "reserve 3 years", "reserved_1y": "reserve 1 year",
     "on_demand": "on demand", "spot": "spot",
 }  # fmt: skip
+_SHORT_PLANS = {
+    "kept": "kept", "owned": "own", "reserved_3y": "3y", "reserved_1y": "1y", "on_demand": "rent", "spot": "spot",
+}  # fmt: skip
 _MANY_PERIODS = 26
 
 
@@ -43,7 +47,7 @@ def procurement_table(result: Procurement, today: datetime.date, *, width: int =
     blocks = [
         _headline(result, width),
         _purchases(result),
-        _use(result),
+        _use(result, width),
         _pools(result),
         _promises(result, colour),
         _remarks(result, today, width),
@@ -73,7 +77,7 @@ def _small(usd: float) -> str:
 
 
 def _purchases(result: Procurement) -> list[str]:
-    titles = ["machine", "how", "machines", "in use", "$/h held", "$/h on", "$/month", f"$ over {result.horizon}"]
+    titles = ["machine", "how", "machines", "in use", "$/h held", "$/h on", "$/month", "$ in all"]
     rows = [
         [
             line.machine,
@@ -99,13 +103,13 @@ def _is_held(line: PurchaseLine) -> bool:
     return line.plan not in ("on_demand", "spot")
 
 
-def _use(result: Procurement) -> list[str]:
+def _use(result: Procurement, width: int) -> list[str]:
     """Requests and machines of each period; nothing where there is one alone."""
     if len(result.periods) == 1:
         return []
     machines = sorted({name for p in result.periods for name in p.machines_by_plan})
     names = [w.workload for w in result.workloads]
-    titles = ["period", *(f"{name} req/s" for name in names), *(_short(name, result) for name in machines), "kW rated"]
+    titles = ["period", *names, *map(_short, machines), "kW"]
     with_stages = len({p.stage for p in result.periods}) > 1
     rows: list[list[str]] = []
     shown = _MANY_PERIODS if len(result.periods) > _MANY_PERIODS else len(result.periods)
@@ -116,16 +120,18 @@ def _use(result: Procurement) -> list[str]:
             *(str(p.machines_by_plan.get(name, 0) or "") for name in machines),
             f"{p.power_w / 1e3:,.1f}",
         ])  # fmt: skip
-    lines = aligned(titles, rows, right=tuple(titles[1:]))
+    caption = "Requests/s of each workload, machines on, and kW rated of all that is held or rented:"
+    lines = [*textwrap.wrap(caption, width, initial_indent="  ", subsequent_indent="  "), ""]
+    lines += aligned(titles, rows, right=tuple(titles[1:]))
     if shown < len(result.periods):
         lines.append(f"  and {len(result.periods) - shown} more periods (--format csv --rows periods lists all)")
     return lines
 
 
-def _short(name: str, result: Procurement) -> str:
+def _short(name: str) -> str:
+    """`dgx-h100 own` for `dgx-h100 owned`."""
     machine, _, plan = name.partition(" ")
-    same = {other.partition(" ")[0] for other in (n for p in result.periods for n in p.machines_by_plan)}
-    return f"{machine} {_PLANS.get(plan, plan)}" if len(same) else machine
+    return f"{machine} {_SHORT_PLANS.get(plan, plan)}"
 
 
 def _pools(result: Procurement) -> list[str]:
