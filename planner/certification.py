@@ -15,13 +15,13 @@ from planner.errors import InfeasibleError
 from planner.fleet.certificate import (
     Certificate,
     CertificationRound,
-    Estimate,
     MinimalityWitness,
     SimulatedObjective,
     SimulatedPercentiles,
     SparesRemoved,
 )
 from planner.fleet.correction import Cluster, Corrections
+from planner.fleet.interval import IntervalReport
 from planner.fleet.prediction import ClusterModel, Member
 from planner.planning import Progress, Solution, prepare_search, quiet, solve_search
 from planner.problem import Problem
@@ -304,9 +304,9 @@ class _Certification:
             percentiles = [
                 SimulatedPercentiles(
                     metric=metric,
-                    p50_s=Estimate.of(simulated.percentiles[metric, 50.0]),
-                    p90_s=Estimate.of(simulated.percentiles[metric, 90.0]),
-                    p99_s=Estimate.of(simulated.percentiles[metric, 99.0]),
+                    p50_s=IntervalReport.of(simulated.percentiles[metric, 50.0]),
+                    p90_s=IntervalReport.of(simulated.percentiles[metric, 90.0]),
+                    p99_s=IntervalReport.of(simulated.percentiles[metric, 99.0]),
                 )
                 for metric in LATENCIES
             ]
@@ -344,8 +344,8 @@ def _objectives(simulated: Simulated, limits: Sequence[Limit], breaks: dict[int,
     return [
         SimulatedObjective(
             objective=str(limit.objective),
-            simulated=Estimate.of(value),
-            late_fraction=Estimate.of(late),
+            simulated=IntervalReport.of(value),
+            late_fraction=IntervalReport.of(late),
             allowed_fraction=limit.allowed,
             met=met,
             breaks_at_load=breaks.get(i),

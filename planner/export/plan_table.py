@@ -6,7 +6,8 @@ import datetime
 from collections.abc import Iterator, Sequence
 
 from planner.export.text import age, aligned, counted, in_words, labelled, number, percent, wrapped
-from planner.fleet.certificate import Estimate, MinimalityWitness, SimulatedObjective, SparesRemoved
+from planner.fleet.certificate import MinimalityWitness, SimulatedObjective, SparesRemoved
+from planner.fleet.interval import IntervalReport
 from planner.fleet.plan import Alternative, EnergyUse, Plan, PoolPlan, Prediction, PriceUsed
 from planner.scenario import DEFAULT_MACHINES, Scenario
 from planner.units import format_money, format_power, format_time
@@ -164,7 +165,7 @@ def _slack(prediction: Prediction, simulated: SimulatedObjective | None) -> str:
     return "" if prediction.slack_fraction is None else percent(prediction.slack_fraction)
 
 
-def _estimate(estimate: Estimate, unit: str) -> str:
+def _estimate(estimate: IntervalReport, unit: str) -> str:
     if estimate.value is None:
         return "unknown"
     low, high = ("unknown" if v is None else _quantity(v, unit) for v in (estimate.low, estimate.high))

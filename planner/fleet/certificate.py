@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-
-def _known(value: object) -> object:
-    """NaN and infinity, which JSON cannot carry, as None."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_known)]
+from planner.fleet.interval import IntervalReport, Number
 
 
 class Result(BaseModel):
@@ -23,34 +16,21 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
-class Estimate(Result):
-    """A simulated value and its 95 % confidence interval; null where there is none."""
-
-    value: Number
-    low: Number
-    high: Number
-
-    @classmethod
-    def of(cls, interval: Any) -> Estimate:
-        """From anything with `value`, `low` and `high`."""
-        return cls(value=float(interval.value), low=float(interval.low), high=float(interval.high))
-
-
 class SimulatedPercentiles(Result):
     """Simulated percentiles of one metric over all requests after the warm-up [s]."""
 
     metric: Literal["ttft", "tbt", "e2e"]
-    p50_s: Estimate
-    p90_s: Estimate
-    p99_s: Estimate
+    p50_s: IntervalReport
+    p90_s: IntervalReport
+    p99_s: IntervalReport
 
 
 class SimulatedObjective(Result):
     """One objective as simulated."""
 
     objective: str = Field(description="Canonical text, such as ttft.p99=1s.")
-    simulated: Estimate = Field(description="The percentile, in seconds or as a slowdown.")
-    late_fraction: Estimate = Field(description="Share of requests beyond the limit.")
+    simulated: IntervalReport = Field(description="The percentile, in seconds or as a slowdown.")
+    late_fraction: IntervalReport = Field(description="Share of requests beyond the limit.")
     allowed_fraction: float = Field(description="Share that may be: 1 % for a p99.")
     met: bool = Field(description="Whether the upper confidence limit of the late share is within what is allowed.")
     breaks_at_load: float | None = Field(

@@ -6,13 +6,13 @@ Quantities are base-unit numbers with the unit in the field's name or its descri
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from planner.errors import ScenarioError
+from planner.fleet.interval import IntervalReport, Number
 from planner.simulation.outcome import Outcome
 from planner.simulation.statistics import Interval
 
@@ -20,34 +20,8 @@ SIMULATION_SCHEMA_VERSION = "1.0"
 ArrivalKind = Literal["poisson", "gamma", "rates", "replay"]
 
 
-def _known(value: object) -> object:
-    """NaN and infinity, which JSON cannot carry, as None."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_known)]
-
-
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
-
-
-class IntervalReport(_Model):
-    """A value and its 95 % confidence interval; None where there is none."""
-
-    value: Number
-    low: Number
-    high: Number
-
-    @classmethod
-    def of(cls, interval: Interval) -> IntervalReport:
-        """From an interval of the statistics."""
-        return cls(value=float(interval.value), low=float(interval.low), high=float(interval.high))
-
-    @classmethod
-    def unknown(cls) -> IntervalReport:
-        """Where nothing can be said."""
-        return cls(value=None, low=None, high=None)
 
 
 class PercentileReport(IntervalReport):
