@@ -40,9 +40,10 @@ def frontier(
         str,
         typer.Option(
             "--x",
+            "--over",
             metavar="NAME",
-            help="power, cost or machines (a budget), rate (the load), or the limit of an objective: ttft, tbt, e2e, "
-            "ttft.p50. [default: power]",
+            help="power, cost or machines (a budget), rate (the load), the limit of an objective (ttft, tbt, e2e, "
+            "ttft.p50), or network: as planner map network. [default: power]",
             show_default=False,
         ),
     ] = "power",
@@ -88,6 +89,12 @@ def frontier(
     Exit codes: 0 done, 2 bad input, 3 there is no plan at all, 4 some point is not proven within the time limit, 5 no
     plan found in time, 130 interrupted by Ctrl-C (the points that are done are printed, marked as such).
     """
+    if x.strip().casefold() == "network":
+        from planner.cli.map_network import DEFAULT_AXIS, show_network_map
+
+        low, high = DEFAULT_AXIS.removeprefix("network=").rpartition(":")[0].split("..")
+        axis = f"network={start or low}..{stop or high}:{DEFAULT_AXIS.rpartition(':')[2]}"
+        return show_network_map(context, scenario, axis, None, plot, format, output, quiet)
     check_output(output)
     if plot is not None:
         from planner.export.charts import check_plot

@@ -8,32 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options import (
-    ArrivalOption,
-    CatalogOption,
-    ColumnsOption,
-    DraftOption,
     Format,
     FormatOption,
-    KvPrecisionOption,
-    ModelOption,
-    NetworkOption,
     OutputOption,
-    OversubscriptionOption,
-    PrecisionOption,
-    PrefixOption,
-    PricesOption,
-    ProfileOption,
     QuietOption,
-    RateOption,
-    RatioOption,
-    ReferenceOption,
-    RuntimeOption,
-    SloOption,
-    TokensPerStepOption,
-    UtilisationOption,
-    WorkloadOption,
     given,
     locating,
+    map_options,
     scenario_option,
 )
 from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
@@ -42,7 +23,10 @@ from planner.errors import EXIT_OK
 if TYPE_CHECKING:
     from planner.exploration.network_map import NetworkMap
 
+DEFAULT_AXIS = "network=1Gbit/s..400Gbit/s:19"
 
+
+@map_options
 def network(
     context: typer.Context,
     scenario: Annotated[
@@ -51,23 +35,12 @@ def network(
     x: Annotated[
         str,
         typer.Option("--x", metavar="network=FROM..TO[:POINTS]", help="Line rates of each NIC."),
-    ] = "network=1Gbit/s..400Gbit/s:19",
+    ] = DEFAULT_AXIS,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the map: FILE.svg, .png or .html.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", help="Processes. [default: one a core if it is worth it]")
-    ] = None,
-    slo: SloOption = None,
-    model: ModelOption = None,
-    rate: RateOption = None,
-    workload: WorkloadOption = None,
-    columns: ColumnsOption = None,
-    prompt_output_ratio: RatioOption = None,
-    arrival_cv2: ArrivalOption = None,
-    machine: Annotated[
-        list[str] | None,
-        scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
     ] = None,
     design: Annotated[
         str | None, scenario_option("--design", "NAME", "The designs that split: Splitwise-HA, or splitwise for all.")
@@ -75,24 +48,6 @@ def network(
     objective: Annotated[
         str | None, scenario_option("--objective", "NAME", "cost, power or machines to be least. [default: cost]")
     ] = None,
-    prefix_cached: PrefixOption = None,
-    tokens_per_step: TokensPerStepOption = None,
-    draft_tokens: DraftOption = None,
-    runtime: RuntimeOption = None,
-    precision: PrecisionOption = None,
-    kv_precision: KvPrecisionOption = None,
-    network: NetworkOption = None,
-    oversubscription: OversubscriptionOption = None,
-    reference_machine: ReferenceOption = None,
-    prices: PricesOption = None,
-    max_cost: Annotated[str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h'.")] = None,
-    max_power: Annotated[str | None, scenario_option("--max-power", "POWER", "Budget, such as 300kW.")] = None,
-    spares: Annotated[
-        int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
-    ] = None,
-    max_utilisation: UtilisationOption = None,
-    profile: ProfileOption = None,
-    catalog: CatalogOption = None,
     format: FormatOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -105,6 +60,20 @@ def network(
 
     Exit codes: 0 ok, 2 bad input, 3 nothing serves.
     """
+    return show_network_map(context, scenario, x, workers, plot, format, output, quiet)
+
+
+def show_network_map(
+    context: typer.Context,
+    scenario: Path | None,
+    x: str,
+    workers: int | None,
+    plot: Path | None,
+    format: Format | None,
+    output: Path | None,
+    quiet: bool,
+) -> int:
+    """Work out a network map and print it; also what `planner frontier --over network` does."""
     check_output(output)
     if plot is not None:
         from planner.export.charts import check_plot

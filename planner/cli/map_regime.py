@@ -8,32 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options import (
-    ArrivalOption,
-    CatalogOption,
-    ColumnsOption,
-    DraftOption,
     Format,
     FormatOption,
-    KvPrecisionOption,
-    ModelOption,
-    NetworkOption,
     OutputOption,
-    OversubscriptionOption,
-    PrecisionOption,
-    PrefixOption,
-    PricesOption,
-    ProfileOption,
     QuietOption,
-    RateOption,
-    RatioOption,
-    ReferenceOption,
-    RuntimeOption,
-    SloOption,
-    TokensPerStepOption,
-    UtilisationOption,
-    WorkloadOption,
     given,
     locating,
+    map_options,
     scenario_option,
 )
 from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
@@ -46,6 +27,7 @@ EXIT_INTERRUPTED = 130
 AXES = "price-ratio, prompt-output-ratio, load, ttft, tbt or network"
 
 
+@map_options
 def regime(
     context: typer.Context,
     scenario: Annotated[
@@ -73,38 +55,9 @@ def regime(
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", help="Processes. [default: one a core]")
     ] = None,
-    slo: SloOption = None,
-    model: ModelOption = None,
-    rate: RateOption = None,
-    workload: WorkloadOption = None,
-    columns: ColumnsOption = None,
-    prompt_output_ratio: RatioOption = None,
-    arrival_cv2: ArrivalOption = None,
-    machine: Annotated[
-        list[str] | None,
-        scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
-    ] = None,
     objective: Annotated[
         str | None, scenario_option("--objective", "NAME", "cost, power or machines to be least. [default: cost]")
     ] = None,
-    prefix_cached: PrefixOption = None,
-    tokens_per_step: TokensPerStepOption = None,
-    draft_tokens: DraftOption = None,
-    runtime: RuntimeOption = None,
-    precision: PrecisionOption = None,
-    kv_precision: KvPrecisionOption = None,
-    network: NetworkOption = None,
-    oversubscription: OversubscriptionOption = None,
-    reference_machine: ReferenceOption = None,
-    prices: PricesOption = None,
-    max_cost: Annotated[str | None, scenario_option("--max-cost", "PRICE", "Budget, such as '1000 USD/h'.")] = None,
-    max_power: Annotated[str | None, scenario_option("--max-power", "POWER", "Budget, such as 300kW.")] = None,
-    spares: Annotated[
-        int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
-    ] = None,
-    max_utilisation: UtilisationOption = None,
-    profile: ProfileOption = None,
-    catalog: CatalogOption = None,
     format: FormatOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,

@@ -278,10 +278,19 @@ def plan_options(command: Callable[..., int]) -> Callable[..., int]:
     return _with_options(command, _SCENARIO_OPTIONS | _PLAN_OPTIONS)
 
 
+# What a command that looks for many plans decides or asks itself.
+_ASKED_ITSELF = ("objective", "verify", "verify_runs", "verify_requests")
+
+
+def map_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command that compares designs what `search_options` gives, but for the design."""
+    shared = {name: option for name, option in _PLAN_OPTIONS.items() if name not in (*_ASKED_ITSELF, "design")}
+    return _with_options(command, _SCENARIO_OPTIONS | shared)
+
+
 def search_options(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command that looks for many plans every option of a scenario but what it decides or asks itself."""
-    own = ("objective", "verify", "verify_runs", "verify_requests")
-    shared = {name: option for name, option in _PLAN_OPTIONS.items() if name not in own}
+    shared = {name: option for name, option in _PLAN_OPTIONS.items() if name not in _ASKED_ITSELF}
     return _with_options(command, _SCENARIO_OPTIONS | shared)
 
 

@@ -76,3 +76,10 @@ def test_an_interruption_prints_what_is_done(planner: Planner, monkeypatch: pyte
     monkeypatch.setattr(module._Walk, "solved", once)
     done = planner(*SMALL, code=130)
     assert "NOT COMPLETE" in done.out and "interrupted" in done.out and done.out.count("dgx-h100 mixed") == 1
+
+
+def test_over_network_is_the_network_map(planner: Any) -> None:
+    asked = ["--slo", "ttft=1s", "--rate", "5/s", "--format", "json", "--from", "10Gbit/s", "--to", "100Gbit/s"]
+    over = planner("frontier", "--over", "network", *asked).out
+    axis = ["--x", "network=10Gbit/s..100Gbit/s:19"]
+    assert over == planner("map", "network", *axis, *asked[:-4]).out
