@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 from planner._version import __version__
 
 if TYPE_CHECKING:
-    from planner.api import cost, evaluate, network_map, optimize, procure, provisioning_map, regime_map, simulate
+    from planner.api import (
+        cost,
+        evaluate,
+        network_map,
+        optimize,
+        procure,
+        provisioning_map,
+        regime_map,
+        robustness,
+        simulate,
+    )
     from planner.catalog.catalog import Catalog
     from planner.errors import (
         CatalogError,
@@ -38,6 +48,7 @@ if TYPE_CHECKING:
     from planner.exploration.cost_report import CostReport
     from planner.exploration.frontier import frontier
     from planner.exploration.frontier_result import Frontier
+    from planner.exploration.robustness_result import Robustness
     from planner.exploration.sensitivity import Sensitivity, sensitivity
     from planner.exploration.sweep import Sweep, sweep
     from planner.export.workbook import export_workbook
@@ -51,7 +62,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "planner.api": (
-        "cost", "evaluate", "network_map", "optimize", "procure", "provisioning_map", "regime_map", "simulate",
+        "cost", "evaluate", "network_map", "optimize", "procure", "provisioning_map", "regime_map", "robustness",
+        "simulate",
     ),
     "planner.catalog.catalog": ("Catalog",),
     "planner.errors": (
@@ -71,6 +83,7 @@ _HOMES = {
     "planner.exploration.comparison_result": ("Comparison",),
     "planner.exploration.frontier": ("frontier",),
     "planner.exploration.frontier_result": ("Frontier",),
+    "planner.exploration.robustness_result": ("Robustness",),
     "planner.fleet.plan": ("Cluster", "Plan"),
     "planner.fleet.plan_file": ("read_plan",),
     "planner.optimization.assignment": ("Assignment", "assign"),
@@ -84,10 +97,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "CostReport", "DoesNotFitError",
     "Estimate", "Fleet", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
-    "OutputError", "Plan", "PlannerError", "Procurement", "Scenario", "ScenarioError", "Sensitivity",
-    "SimulationReport", "Sweep", "TraceError", "UnitError", "UnknownNameError", "__version__", "alternatives", "assign",
-    "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map", "optimize",
-    "procure", "provisioning_map", "read_plan", "regime_map", "sensitivity", "simulate", "sweep",
+    "OutputError", "Plan", "PlannerError", "Procurement", "Robustness", "Scenario", "ScenarioError", "Sensitivity",
+    "SimulationReport", "Sweep", "TraceError", "UnitError", "UnknownNameError", "__version__", "alternatives",
+    "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map",
+    "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "robustness", "sensitivity", "simulate",
+    "sweep",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from planner.exploration.network_map import NetworkMap
     from planner.exploration.provisioning_map import ProvisioningMap
     from planner.exploration.regime_map import RegimeMap
+    from planner.exploration.robustness_result import Robustness
     from planner.portfolio.fleet import Fleet
     from planner.portfolio.result import Procurement
     from planner.simulation.report import SimulationReport
@@ -263,6 +264,72 @@ def simulate(
     pools, loaded, opened = _cluster_and_scenario(cluster, scenario, catalog, fields)
     arrivals = Arrivals(loaded, trial, opened or Catalog.default(loaded.catalog))
     return simulate_cluster(pools, arrivals, trial, progress)
+
+
+def robustness(
+    cluster: Plan | Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    scenario: ScenarioLike | None = None,
+    *,
+    mixes: Sequence[str] | None = None,
+    growth: Sequence[float] | None = None,
+    bursts: Sequence[float] | None = None,
+    rack: int | None = None,
+    only: Sequence[str] | None = None,
+    verify: bool = False,
+    catalog: Catalog | Path | Sequence[Path] | None = None,
+    progress: Callable[[str], None] = _quiet,
+    **fields: Any,
+) -> Robustness:
+    """Say how a cluster takes what it was not planned for, and what it would take to be whole again.
+
+    Parameters
+    ----------
+    cluster : Plan, or a cluster as `evaluate` takes it
+        Its layouts stay as they are for the load planned for.
+    scenario, catalog, **fields
+        As in `evaluate`: the load planned for. Of a plan left out: its own.
+    mixes : sequence of str, optional
+        Workloads that come in the place of the one planned for, at the same rate, wholly and as every other request;
+        left out, the other Azure trace.
+    growth : sequence of float, optional
+        Shares by which the load grows, or with a minus shrinks; left out, 0.1, 0.25 and 0.5.
+    bursts : sequence of float, optional
+        Coefficients of variation of the gaps between arrivals; left out, 2 and 3.
+    rack : int, optional
+        Machines of a rack, which are lost together; left out, as many as fill 42 rack units. A pool that has fewer is
+        lost whole.
+    only : sequence of str, optional
+        Kinds of mishaps: mix, growth, burst, machine (one of each pool is lost), rack; left out, all.
+    verify : bool
+        Whether the cluster is simulated under each of them. Other roles and purchases are not.
+    progress : callable
+        Told what is being done.
+
+    Returns
+    -------
+    Robustness
+        A row a mishap, the load as planned first; after Ctrl-C those that were done, and `complete` false.
+
+    Raises
+    ------
+    InputError
+        As `evaluate`; an unknown workload or kind, with near misses; a growth of -100 % or less, a burst of no CV, a
+        rack larger than every pool.
+    NoPlanFoundError
+        A time limit passed before any plan was found.
+    """
+    from planner.evaluation import cluster_of
+    from planner.exploration.robustness import examine
+    from planner.problem import resolve
+
+    if isinstance(cluster, Plan):
+        scenario = scenario if scenario is not None else cluster.scenario | {"rate_per_s": cluster.rate_per_s}
+        cluster = cluster_of(cluster)
+    pools, loaded, opened = _cluster_and_scenario(cluster, scenario, catalog, fields)
+    return examine(
+        resolve(loaded, opened), pools,
+        mixes=mixes, growth=growth, bursts=bursts, rack=rack, only=only, verify=verify, progress=progress,
+    )  # fmt: skip
 
 
 def _cluster_and_scenario(

@@ -31,6 +31,7 @@ from planner.cli import (
     measure,
     optimize,
     procure,
+    robustness,
     schema,
     sensitivity,
     simulate,
@@ -80,6 +81,9 @@ app.command("cost", short_help="Cost a plan owned, reserved, on demand and spot.
 app.command("procure", short_help="Find what to own, reserve and rent for several workloads.")(procure.procure)
 app.command("sensitivity", short_help="How sure a plan is, and what would change the decision.")(
     sensitivity.sensitivity
+)
+app.command("robustness", short_help="How a cluster takes another mix, growth, bursts and losses.")(
+    robustness.robustness
 )
 app.command("sweep", short_help="Find the best cluster of every scenario of a grid.")(sweep.sweep)
 app.command("estimate", short_help="Time one step, operator by operator.")(estimate.estimate)

@@ -21,6 +21,7 @@ NAMES = (
     "comparison",
     "frontier",
     "alternatives",
+    "robustness",
 )
 
 
@@ -62,6 +63,7 @@ def schema_of(name: str) -> dict[str, Any]:
         from planner.exploration.alternatives_result import Alternatives
         from planner.exploration.comparison_result import Comparison
         from planner.exploration.frontier_result import Frontier
+        from planner.exploration.robustness_result import Robustness
         from planner.fleet.plan import Cluster, Plan
         from planner.portfolio.fleet import Fleet
         from planner.portfolio.result import Procurement
@@ -79,6 +81,7 @@ def schema_of(name: str) -> dict[str, Any]:
             "comparison": Comparison,
             "frontier": Frontier,
             "alternatives": Alternatives,
+            "robustness": Robustness,
         }
         mode: Any = "validation" if name in ("cluster", "scenario", "fleet") else "serialization"
         return {"$schema": DIALECT, **models[name].model_json_schema(mode=mode)}

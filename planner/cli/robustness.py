@@ -1,0 +1,155 @@
+"""`planner robustness`: how a cluster takes what it was not planned for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
+from planner.cli.options import (
+    Format,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    given,
+    read_fraction,
+    scenario_options,
+)
+from planner.cli.output import (
+    EXIT_INTERRUPTED,
+    Progress,
+    check_output,
+    emit,
+    format_of,
+    table_width,
+    text_width,
+    warn_of_old_prices,
+)
+from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError
+
+if TYPE_CHECKING:
+    from planner.exploration.robustness_result import Robustness
+
+# Parameters of `planner.robustness` -> options.
+_OPTION_OF = {"mixes": "--mix", "growth": "--growth", "bursts": "--burst", "rack": "--rack", "only": "--only"}
+
+
+@scenario_options
+def robustness(
+    context: typer.Context,
+    cluster: ClusterArgument = None,
+    pool: PoolOption = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mix",
+            metavar="NAME|FILE",
+            help="Workload that comes in the place of the one planned for, wholly and as every other request. "
+            "Repeatable. [default: the other Azure trace]",
+        ),
+    ] = None,
+    growth: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--growth",
+            metavar="SHARE",
+            help="How much the load grows, such as 25%; -10% shrinks. Repeatable. [default: 10% 25% 50%]",
+        ),
+    ] = None,
+    burst: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--burst",
+            metavar="CV",
+            help="Coefficient of variation of the gaps between arrivals; 1 is Poisson. Repeatable. [default: 2 3]",
+        ),
+    ] = None,
+    rack: Annotated[
+        int | None,
+        typer.Option(
+            "--rack",
+            metavar="N",
+            help="Machines of a pool that are lost together. [default: as many as fill 42 rack units]",
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="KIND", help="mix, growth, burst, machine or rack. Repeatable. [default: all of them]"
+        ),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Simulate the cluster under each mishap; other roles are not simulated.")
+    ] = False,
+    scenario: ScenarioOption = None,
+    format: FormatOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Say how a cluster takes what it was not planned for, and what it would take to be whole again.
+
+    Another mix of requests, growth, bursts, a machine or a rack lost in each pool. Of each: whether the objectives
+    still hold and what breaks; the load that is carried within them; the load that the same machines would carry in
+    other roles; and the cheapest machines to add. The cluster and its load are given as in `planner evaluate`.
+
+    Exit codes: 0 done, 2 bad input, 3 an objective is missed under the load planned for (the table is printed all the
+    same), 4 something is not proven within the time limit, 5 no plan found in time, 130 interrupted by Ctrl-C (the
+    rows that are done are printed, marked as such).
+    """
+    check_output(output)
+    source = cluster_of(cluster, pool)
+    shares = [read_fraction(text, "--growth") for text in growth] if growth else None
+    wanted = given(context, scenario)
+    fields = {name: value for name, value in wanted.fields.items() if name != "verify"}
+    from planner.api import robustness as examine
+
+    with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), _locating():
+        found = examine(
+            source,
+            scenario,
+            mixes=mix or None,
+            growth=shares,
+            bursts=burst or None,
+            rack=rack,
+            only=only or None,
+            verify=verify,
+            progress=progress,
+            **fields,
+        )
+    chosen = format_of(format, output)
+    warn_of_old_prices(found.prices, chosen, quiet=quiet)
+    emit(_text(found, chosen, output), output, quiet=quiet)
+    if not found.complete:
+        return EXIT_INTERRUPTED
+    if not found.rows[0].holds:
+        return EXIT_INFEASIBLE
+    return EXIT_OK if all(row.proven for row in found.rows) else EXIT_LIMIT_WITH_PLAN
+
+
+@contextlib.contextmanager
+def _locating() -> Iterator[None]:
+    """Turn the parameter that an error names into the option it was given by."""
+    try:
+        yield
+    except PlannerError as error:
+        error.where = _OPTION_OF.get(error.where or "", error.where)
+        raise
+
+
+def _text(found: Robustness, format: Format, output: Path | None) -> str:
+    if format is Format.json:
+        return found.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(found.to_records())
+    import datetime
+
+    from planner.export.robustness_table import WIDTH, robustness_table
+
+    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
+    return robustness_table(found, datetime.date.today(), width=width, table_width=tables)
