@@ -15,15 +15,15 @@ from planner import errors
 STABLE = {
     "Alternatives", "Assignment", "Catalog", "CatalogError", "Cluster", "Comparison", "CostReport", "DoesNotFitError",
     "Estimate", "Fleet", "Frontier", "InfeasibleError", "InputError", "NoPlanFoundError", "ObjectiveUnreachableError",
-    "OutputError", "Plan", "PlannerError", "Procurement", "Scenario", "ScenarioError", "TraceError", "UnitError",
-    "UnknownNameError", "__version__", "alternatives", "assign", "compare", "cost", "estimate", "evaluate",
-    "export_workbook", "frontier", "hardware_fit", "network_map", "optimize", "procure", "provisioning_map",
-    "read_plan", "regime_map",
+    "OutputError", "Plan", "PlannerError", "Procurement", "Robustness", "Scenario", "ScenarioError", "TraceError",
+    "UnitError", "UnknownNameError", "__version__", "alternatives", "assign", "compare", "cost", "estimate",
+    "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map", "optimize", "procure",
+    "provisioning_map", "read_plan", "regime_map", "robustness",
 }  # fmt: skip
 FUNCTIONS = (
-    "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier",
-    "hardware_fit", "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map",
-    "sensitivity", "sweep",
+    "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit",
+    "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "robustness", "sensitivity",
+    "sweep",
 )  # fmt: skip
 
 
