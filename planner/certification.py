@@ -8,7 +8,7 @@ design in the race, until the chosen plan is confirmed and no pool of it can spa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from planner.errors import InfeasibleError
@@ -266,7 +266,7 @@ class _Certification:
             failed=f"{spares} of each pool, in the middle of each run",
             confirmed=all(simulated.met),
             n_restarted=simulated.n_restarted,
-            objectives=_objectives(simulated, self._limits, {}),
+            objectives=simulated_objectives(simulated, self._limits, {}),
         )
 
     def _breaking_loads(self, solution: Solution) -> dict[int, float]:
@@ -323,7 +323,7 @@ class _Certification:
             simulated_s=simulated.simulated_s if simulated else 0.0,
             n_too_large=simulated.n_too_large if simulated else 0,
             stable=bool(simulated and simulated.stable),
-            objectives=_objectives(simulated, self._limits, breaks) if simulated else [],
+            objectives=simulated_objectives(simulated, self._limits, breaks) if simulated else [],
             percentiles=percentiles,
             rounds=self._rounds,
             witnesses=witnesses,
@@ -340,7 +340,10 @@ class _Certification:
         self._progress(f"{pools}: {finding}")
 
 
-def _objectives(simulated: Simulated, limits: Sequence[Limit], breaks: dict[int, float]) -> list[SimulatedObjective]:
+def simulated_objectives(
+    simulated: Simulated, limits: Sequence[Limit], breaks: Mapping[int, float]
+) -> list[SimulatedObjective]:
+    """Each objective as simulated; `breaks`: the load at which it is first missed, by its index."""
     return [
         SimulatedObjective(
             objective=str(limit.objective),

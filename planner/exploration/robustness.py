@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planner._version import __version__
+from planner.certification import simulated_objectives
 from planner.errors import InfeasibleError, ScenarioError
 from planner.evaluation import evaluate_cluster, members_and_routes, read_cluster
 from planner.exploration.mishaps import (
@@ -25,7 +26,7 @@ from planner.exploration.mishaps import (
 from planner.exploration.pools import Pools, can_share, make_pools
 from planner.exploration.purchase import Extra, least_purchase
 from planner.exploration.robustness_result import MishapRow, Robustness
-from planner.fleet.certificate import Estimate, SimulatedObjective
+from planner.fleet.certificate import SimulatedObjective
 from planner.fleet.limits import Limits
 from planner.fleet.plan import Cluster, Plan, PoolInput
 from planner.fleet.pool_text import ROLES
@@ -232,15 +233,7 @@ class _Examiner:
             )
             if not unsettled or not found.stable or not testbed.lengthen():
                 break
-        return [
-            SimulatedObjective(
-                objective=str(limit.objective), simulated=Estimate.of(value), late_fraction=Estimate.of(late),
-                allowed_fraction=limit.allowed, met=met, breaks_at_load=None,
-            )
-            for limit, value, late, met in zip(
-                problem.need.limits, found.objectives, found.late, found.met, strict=True
-            )
-        ]  # fmt: skip
+        return simulated_objectives(found, problem.need.limits, {})
 
     # -- roles chosen anew ---------------------------------------------------------------------------------------
 
