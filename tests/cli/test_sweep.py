@@ -119,7 +119,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(commands: dict[str,
     process = subprocess.Popen(
         ["planner", "sweep", *QUICK[:4], "--workers", "2", "--vary", "rate=1/s..400/s:400", "--results", str(results)],
         env=commands, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while (not results.exists() or results.read_bytes().count(b"\n") < 3) and time.monotonic() < deadline:

@@ -91,8 +91,10 @@ def test_an_interrupted_script_leaves_no_process_behind(kind: int, commands: dic
         encoding="utf-8",
     )
     process = subprocess.Popen(
-        [sys.executable, "-P", str(script)], env=commands, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+        [sys.executable, "-P", str(script)], env=commands, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        # Whoever runs the tests in the background may have Ctrl-C ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "0\n"
     workers = _children(process.pid)
