@@ -8,6 +8,7 @@ cheapest machines to add so that, in free roles, the load is carried?
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -163,7 +164,6 @@ class _Examiner:
         extra: dict[str, int] | None = {}
         after: Solution | None = None
         if not flexible_holds:
-            self.progress("machines to add")
             extra, after = self._to_buy(mishap, problem, owned, spares)
         right = self._right(mishap, problem)
         return MishapRow(
@@ -183,7 +183,7 @@ class _Examiner:
             flexible_carried_fraction=carried / planned_rate,
             flexible_holds=flexible_holds,
             flexible_pools=pools if carried > 0 else "",
-            to_buy=" + ".join(f"{n} x {name}" for name, n in (extra or {}).items()),
+            to_buy=_counts_text(extra or {}),
             n_to_buy=None if extra is None else sum(extra.values()),
             cost_to_buy_usd_per_hour=self._cost(extra),
             pools_after=_solution_text(after) if after is not None else "",
@@ -283,21 +283,35 @@ class _Examiner:
         pools = self._of_rate[key]
         if pools.best(posed, self.progress) is None:
             return None, None
-        tried: dict[Extra, Solution | None] = {}
+        enough: dict[Extra, Solution] = {}
+        too_few: list[Extra] = []
+
+        def solved(extra: Extra) -> Solution | None:
+            stock = {name: owned.get(name, 0) + n for name, n in zip(names, extra, strict=True)}
+            return pools.best(_posed(problem, Limits(max_machines=stock, spares=spares), "machines"))
 
         def is_enough(extra: Extra) -> bool:
-            if extra not in tried:
-                stock = {name: owned.get(name, 0) + n for name, n in zip(names, extra, strict=True)}
-                limits = Limits(max_machines=stock, spares=spares)
-                tried[extra] = pools.best(_posed(problem, limits, "machines"), self.progress)
-            return tried[extra] is not None
+            # More machines are never worse: much follows from what was asked before.
+            if any(all(map(operator.le, extra, known)) for known in too_few):
+                return False
+            if any(all(map(operator.ge, extra, known)) for known in enough):
+                return True
+            self.progress("machines to add: " + (_counts_text(dict(zip(names, extra, strict=True))) or "none"))
+            solution = solved(extra)
+            if solution is None:
+                too_few.append(extra)
+            else:
+                enough[extra] = solution
+            return solution is not None
 
         prices = [self._prices.get(name) for name in names]
         weights = [1.0] * len(names) if None in prices else [p for p in prices if p is not None]
         best = least_purchase(is_enough, weights, _MOST_BOUGHT)
         if best is None:
             return None, None
-        return {name: n for name, n in zip(names, best, strict=True) if n}, self._noted(tried[best])
+        return {name: n for name, n in zip(names, best, strict=True) if n}, self._noted(
+            enough.get(best) or solved(best)
+        )
 
     def _noted(self, solution: Solution | None) -> Solution | None:
         if solution is not None and solution.selection.status != "optimal":
@@ -362,6 +376,10 @@ def _miss_text(label: str, value: float | None, unit: str, limit: str) -> str:
 def _simulated_miss(found: SimulatedObjective, limit: Limit) -> str:
     unit = "s" if limit.objective.limit_s is not None else "x"
     return _miss_text(limit.objective.label, found.simulated.value, unit, limit.objective.limit_label)
+
+
+def _counts_text(counts: Mapping[str, int]) -> str:
+    return " + ".join(f"{n} x {name}" for name, n in counts.items() if n)
 
 
 def _pools_text(parts: Iterable[tuple[str, str, int, str]]) -> str:

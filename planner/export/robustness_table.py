@@ -77,11 +77,13 @@ def _breaks(found: Robustness, width: int) -> list[list[str]]:
 
 
 def _roles(found: Robustness, width: int) -> list[list[str]]:
-    """Roles that carry more than the ones bought for, and those after a purchase."""
+    """Roles that carry more than the ones bought for, where they are not those of the load planned for, and those after
+    a purchase."""
     texts = []
-    for row in found.rows:
+    for n, row in enumerate(found.rows):
         parts = []
-        if row.flexible_pools and row.flexible_pools != row.pools:
+        known = (row.pools, found.rows[0].flexible_pools if n else "")
+        if row.flexible_pools and row.flexible_pools not in known:
             parts.append(f"{percent(row.flexible_carried_fraction)} with {row.flexible_pools}")
         if row.pools_after:
             parts.append(f"whole again with {row.pools_after}")
