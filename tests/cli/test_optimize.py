@@ -13,7 +13,7 @@ import pytest
 
 from planner import api
 from planner.fleet.plan import Plan
-from planner.scenario import Scenario
+from planner.scenario import Scenario, load_scenario
 
 Planner = Callable[..., Any]
 
@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> list[Scenario]:
 
     def answer(scenario: object, *, catalog: object = None, progress: object = None, **fields: Any) -> Plan:
         overlays = {} if catalog is None else {"catalog": catalog}
-        seen.append(api.load_scenario(scenario if scenario is not None else {}, **fields, **overlays))  # type: ignore[arg-type]
+        seen.append(load_scenario(scenario if scenario is not None else {}, **fields, **overlays))
         return plan
 
     monkeypatch.setattr(api, "optimize", answer)
