@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from planner.exploration.frontier import frontier
     from planner.exploration.frontier_result import Frontier
     from planner.exploration.robustness_result import Robustness
-    from planner.exploration.sensitivity import Sensitivity, sensitivity
+    from planner.exploration.sensitivity import sensitivity
+    from planner.exploration.sensitivity_report import Sensitivity
     from planner.exploration.sweep import Sweep, sweep
     from planner.export.workbook import export_workbook
     from planner.fleet.plan import Cluster, Plan
@@ -75,7 +76,8 @@ _HOMES = {
     "planner.exploration.cost_report": ("CostReport",),
     "planner.exploration.hardware": ("hardware_fit",),
     "planner.export.workbook": ("export_workbook",),
-    "planner.exploration.sensitivity": ("Sensitivity", "sensitivity"),
+    "planner.exploration.sensitivity": ("sensitivity",),
+    "planner.exploration.sensitivity_report": ("Sensitivity",),
     "planner.exploration.sweep": ("Sweep", "sweep"),
     "planner.exploration.alternatives": ("alternatives",),
     "planner.exploration.alternatives_result": ("Alternatives",),

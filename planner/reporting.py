@@ -161,6 +161,12 @@ def _verified(certificate: Certificate | None) -> str:
     )
 
 
+def drawn_w(problem: Problem, members: Sequence[Member], routes: Sequence[Route], spares: int) -> list[float]:
+    """Mean draw of each pool of a cluster at its load, spares included [W]."""
+    model = ClusterModel(members, routes, problem.need)
+    return [_expected_power_w(problem, member, model, i, spares) for i, member in enumerate(members)]
+
+
 def _energy(problem: Problem, members: Sequence[Member], pools: Sequence[PoolPlan]) -> EnergyUse | None:
     supply = problem.serving.electricity
     if supply is None:

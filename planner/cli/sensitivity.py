@@ -20,7 +20,7 @@ from planner.cli.output import Progress, check_output, emit, format_of, note, te
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.exploration.sensitivity import Sensitivity
+    from planner.exploration.sensitivity_report import Sensitivity
 
 _OPTIONS = {"error": "--error", "draws": "--draws", "workers": "--workers"}
 
@@ -37,8 +37,9 @@ def sensitivity(
             "--error",
             metavar="INPUT=SHARE",
             help="How far an input may be off: load=20%, prompt=10%, output=10%, arrival-cv2=50%, price=10%, "
-            "price.dgx-h100=30%, step-time=10%, step-time.h100-sxm=15%; 0 leaves it out. Repeatable. [default: step "
-            "times as the runtime states, the others as here]",
+            "price.dgx-h100=30%, step-time=10%, step-time.h100-sxm=15%, pue=20%, electricity=20%, "
+            "grid-carbon=20%, grid-carbon.france=10%; 0 leaves it out. Repeatable. [default: step times as the runtime "
+            "states, the others as first named here]",
         ),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", metavar="N", help="Of all inputs at once; 0 for none.")] = 200,
@@ -58,6 +59,9 @@ def sensitivity(
     Re-optimised: what would the best plan be and cost, had an input been known to differ? Bought: does the plan that
     was bought still carry the load within its objectives when the input differs? Each input alone, lower and higher by
     its error, then all at once in random draws. Then the prices and the load at which another design wins.
+
+    PUE and grid carbon count for --objective carbon. Rented prices contain electricity; a price stated with
+    --electricity is taken as billed beside them, and costs are then with electricity at the expected draw.
 
     Options describe the scenario as in `planner optimize`. Plans are not simulated here.
 

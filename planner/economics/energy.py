@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Machine, Region, SourceKind
@@ -57,6 +57,22 @@ class ElectricitySupply:
     def at(self, site: str) -> Electricity:
         """The electricity of a site."""
         return self.by_site.get(site, self.default)
+
+    def scaled(
+        self, *, pue: float = 1.0, usd_per_kwh: float = 1.0, carbon: Mapping[str, float] | None = None
+    ) -> ElectricitySupply:
+        """The same with its figures times factors, carbon by region; a PUE goes no lower than 1."""
+        by_region = carbon or {}
+
+        def at(e: Electricity) -> Electricity:
+            return replace(
+                e,
+                pue=max(e.pue * pue, 1.0),
+                usd_per_kwh=e.usd_per_kwh * usd_per_kwh,
+                carbon_g_per_kwh=e.carbon_g_per_kwh * by_region.get(e.region, 1.0),
+            )
+
+        return ElectricitySupply(at(self.default), {site: at(e) for site, e in self.by_site.items()})
 
 
 def electricity_supply(

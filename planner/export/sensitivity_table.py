@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from planner.exploration.sensitivity import Flip, InputEffect, MonteCarlo, Outcome, Sensitivity
+from planner.exploration.sensitivity_report import IN_THE_RENT, Flip, InputEffect, MonteCarlo, Outcome, Sensitivity
 from planner.export.text import INDENT, aligned, labelled, number, percent, wrapped
 from planner.units import format_money
 
@@ -22,6 +22,13 @@ def value_text(value: float, objective: str) -> str:
     return f"{value:,.0f} machines" if objective == "machines" else f"{value:,.2f} kg CO2e/h"
 
 
+def plan_value(found: Sensitivity) -> str:
+    """What the plan comes to, and what of it is electricity billed beside the prices."""
+    value = value_text(found.value, found.objective)
+    electricity = found.electricity_usd_per_hour
+    return value if electricity is None else f"{value} with {format_money(electricity)}/h of electricity"
+
+
 def sensitivity_table(found: Sensitivity, *, width: int = WIDTH) -> str:
     """Return a sensitivity as text.
 
@@ -33,7 +40,7 @@ def sensitivity_table(found: Sensitivity, *, width: int = WIDTH) -> str:
     """
     s = found.scenario
     head = (
-        f"{found.design}, {found.pools}, {value_text(found.value, found.objective)}, for {s['model']}, {s['workload']} "
+        f"{found.design}, {found.pools}, {plan_value(found)}, for {s['model']}, {s['workload']} "
         f"at {number(s['rate_per_s'])} requests/s; not simulated"
     )
     blocks = [wrapped(head, width), _tornado(found, width)]
@@ -50,22 +57,42 @@ def _tornado(found: Sensitivity, width: int) -> list[str]:
         [e.title, percent(e.error_fraction), _best(e.low, found), _best(e.high, found), _verdict(e)]
         for e in found.inputs
     ]
+    said = (
+        "One input at a time. If lower, if higher: what the best plan would be, had the input been known to differ "
+        "(re-optimised). Plan above: whether what was bought still carries the load within the objectives."
+    )
+    if found.electricity_usd_per_hour is not None:
+        said += (
+            " Costs are with electricity, taken as billed beside the prices because --electricity is stated, at the "
+            "expected draw; plans are chosen by the prices of machines alone."
+        )
     lines = [
-        *wrapped(
-            "One input at a time. If lower, if higher: what the best plan would be, had the input been known to differ "
-            "(re-optimised). Plan above: whether what was bought still carries the load within the objectives.",
-            width,
-        ),
+        *wrapped(said, width),
         "",
         *aligned(titles, rows, right=set(titles[1:4])),
     ]
     if any(_other(outcome, found) for e in found.inputs for outcome in (e.low, e.high)):
         lines += ["", f"{INDENT}* another design than the plan's"]
+    lines += _remarks(found, width)
     for e in found.inputs:
         for side, outcome in (("lower", e.low), ("higher", e.high)):
             if not outcome.bought_holds:
                 what = f"{e.title} {percent(e.error_fraction)} {side}: {', '.join(outcome.bought_misses)}"
                 lines += labelled("Fails", what, label_width=5, width=width)
+    return lines
+
+
+def _remarks(found: Sensitivity, width: int) -> list[str]:
+    lines = [""] if found.no_effect or any(e.note for e in found.inputs) else []
+    for reason in dict.fromkeys(n.reason for n in found.no_effect):
+        names = ", ".join(n.title for n in found.no_effect if n.reason == reason)
+        way_out = " (where it is billed beside them, state its price: --electricity)" if reason == IN_THE_RENT else ""
+        lines += labelled("No effect", f"{names}: {reason}{way_out}", label_width=9, width=width)
+    for e in found.inputs:
+        if e.note is not None:
+            lines += labelled(
+                "Range", f"{e.title} {percent(e.error_fraction)} lower: {e.note}", label_width=9, width=width
+            )
     return lines
 
 
@@ -98,7 +125,8 @@ def _monte_carlo(m: MonteCarlo, objective: str, width: int) -> list[str]:
         lines += say("No plan", f"in {percent(m.no_plan_fraction, 1)} of the draws")
     low, high = percent(m.bought_holds_low, 1), percent(m.bought_holds_high, 1)
     held = f"holds in {percent(m.bought_holds_fraction, 1)} of the draws (95 % interval {low} to {high})"
-    costs = f", costs {value_text(m.bought_value_mean, objective)} on average" if objective == "cost" else ""
+    verb = {"cost": "costs", "carbon": "emits"}.get(objective)
+    costs = f", {verb} {value_text(m.bought_value_mean, objective)} on average" if verb else ""
     lines += say("Bought plan", held + costs)
     lines += say("Wins", ", ".join(f"{name} {percent(share, 1)}" for name, share in m.designs.items()))
     return lines

@@ -51,6 +51,35 @@ def test_json_csv_and_a_picture(planner: Planner, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ([], ["No effect PUE, price of electricity: rented prices contain the electricity", "state its price"]),
+        (
+            ["--electricity", "0.1 USD/kWh", "--error", "pue=40%"],
+            ["of electricity, for", "taken as billed beside the prices", "PUE 40 % lower: lowered to 1, not 0.924"],
+        ),
+        (
+            ["--objective", "carbon", "--error", "electricity=10%"],
+            ["grid carbon of world 20 %", "price of electricity: the objective carbon does not count it"],
+        ),
+    ],
+)
+def test_electricity_has_an_effect_or_a_reason(planner: Planner, arguments: list[str], words: list[str]) -> None:
+    shown = " ".join(planner(*QUICK, "--no-flips", "--draws", "0", *arguments).out.split())
+    assert [word for word in words if word not in shown] == []
+
+
+def test_the_picture_says_what_has_no_effect(planner: Planner, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
+    planner(*QUICK, "--no-flips", "--draws", "0", "--plot", tmp_path / "t.html")
+    assert "no effect: rented prices contain" in (tmp_path / "t.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--error", "pue=-10%"], ["--error: an error is not negative", "pue=10%"]),
+        (["--error", "peu=10%"], ["--error: unknown input 'peu'", "pue"]),
+        (["--error", "grid-carbon.mars=10%"], ["--error: unknown input 'grid-carbon.mars'"]),
+        (["--pue", "0.9"], ["--pue"]),
         (["--error", "lode=10%"], ["--error: unknown input 'lode'", "load"]),
         (["--error", "load=-10%"], ["--error: an error is not negative", "load=10%"]),
         (["--error", "load"], ["--error: not an error of an input", "load=20%"]),

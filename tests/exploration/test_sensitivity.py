@@ -11,7 +11,7 @@ from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
 from planner.evaluation import evaluate_cluster, read_cluster
 from planner.exploration.perturbation import Perturbation, misses, perturbed, repriced, searched
-from planner.exploration.sensitivity import uncertain_inputs
+from planner.exploration.uncertain_input import uncertain_inputs
 from planner.planning import solve_problem, solve_search
 from planner.problem import ModelErrors, resolve
 from planner.scenario import Scenario, load_scenario
