@@ -18,12 +18,13 @@ STABLE = {
     "OutputError", "Plan", "PlannerError", "Procurement", "Robustness", "Scenario", "ScenarioError", "TraceError",
     "UnitError", "UnknownNameError", "__version__", "alternatives", "assign", "compare", "cost", "estimate",
     "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map", "optimize", "procure",
-    "provisioning_map", "read_plan", "regime_map", "robustness",
+    "provisioning_map", "read_plan", "regime_map", "robustness", "Sensitivity", "SimulationReport", "Sweep",
+    "sensitivity", "simulate", "sweep",
 }  # fmt: skip
 FUNCTIONS = (
     "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit",
     "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "robustness", "sensitivity",
-    "sweep",
+    "simulate", "sweep",
 )  # fmt: skip
 
 
@@ -37,6 +38,11 @@ def test_every_name_is_there_and_documented() -> None:
         thing = getattr(planner, name)
         if name != "__version__":
             assert inspect.getdoc(thing), name
+
+
+def test_every_public_function_is_in_the_list_that_is_checked() -> None:
+    functions = {name for name in planner.__all__ if inspect.isfunction(getattr(planner, name))}
+    assert functions == set(FUNCTIONS)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -205,7 +205,8 @@ def _read_text(path: Path, error: type[InputError]) -> str:
     try:
         raw = path.read_bytes()
     except OSError as problem:
-        raise error(f"cannot read the file: {problem.strerror}", where=str(path)) from None
+        fix = "check the path" if isinstance(problem, FileNotFoundError) else None
+        raise error(f"cannot read the file: {problem.strerror}", where=str(path), fix=fix) from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as problem:

@@ -24,7 +24,7 @@ from planner.cli.options import (
     locating,
     read_fraction,
 )
-from planner.cli.output import check_output, emit, format_of, note, text_width
+from planner.cli.output import check_output, emit, format_of, note, table_width, text_width
 from planner.errors import ScenarioError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def estimate(
     check_output(output)
     if fit:
         emit(
-            _fit(context, model, machine, precision, kv_precision, runtime, catalog, format_of(format, output)),
+            _fit(context, model, machine, precision, kv_precision, runtime, catalog, format_of(format, output), output),
             output,
             quiet=quiet,
         )
@@ -125,7 +125,7 @@ def estimate(
 
         write_whole(plot, roofline_picture(result, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    emit(_text(result, format_of(format, output)), output, quiet=quiet)
+    emit(_text(result, format_of(format, output), output), output, quiet=quiet)
 
 
 def _fit(
@@ -137,6 +137,7 @@ def _fit(
     runtime: str | None,
     catalog: list[Path] | None,
     format: Format,
+    output: Path | None,
 ) -> str:
     """Which machines can serve the model, in the format asked for."""
     _refuse_step_options(context)
@@ -160,9 +161,10 @@ def _fit(
         from planner.export.records import csv_text
 
         return csv_text(found.to_records())
-    from planner.export.hardware_table import hardware_table
+    from planner.export.hardware_table import WIDTH, hardware_table
 
-    return hardware_table(found, width=text_width())
+    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
+    return hardware_table(found, width=width, table_width=tables)
 
 
 def _refuse_step_options(context: typer.Context) -> None:
@@ -181,13 +183,14 @@ def _refuse_step_options(context: typer.Context) -> None:
             )  # fmt: skip
 
 
-def _text(result: Estimate, format: Format) -> str:
+def _text(result: Estimate, format: Format, output: Path | None) -> str:
     if format is Format.json:
         return result.model_dump_json(indent=2) + "\n"
     if format is Format.csv:
         from planner.export.records import csv_text
 
         return csv_text(result.to_records())
-    from planner.export.estimate_table import estimate_table
+    from planner.export.estimate_table import WIDTH, estimate_table
 
-    return estimate_table(result, width=text_width())
+    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
+    return estimate_table(result, width=width, table_width=tables)

@@ -21,13 +21,13 @@ from planner.cli.output import (
     text_width,
     warn_of_old_prices,
 )
-from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError
+from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, ScenarioError
 
 if TYPE_CHECKING:
     from planner.exploration.frontier_result import Frontier
 
 # Parameters of `planner.frontier` whose options have other names.
-_OPTION_OF = {"x": "--x", "y": "--y", "start": "--from", "stop": "--to", "tolerance": "--tolerance"}
+_OPTION_OF = {"y": "--y", "start": "--from", "stop": "--to", "tolerance": "--tolerance"}
 
 
 @search_options
@@ -40,13 +40,13 @@ def frontier(
         str,
         typer.Option(
             "--x",
-            "--over",
             metavar="NAME",
             help="power, cost or machines (a budget), rate (the load), the limit of an objective (ttft, tbt, e2e, "
             "ttft.p50), or network: as planner map network. [default: power]",
             show_default=False,
         ),
     ] = "power",
+    over: Annotated[str | None, typer.Option("--over", metavar="NAME", help="Another name for --x.")] = None,
     y: Annotated[
         str,
         typer.Option(
@@ -89,6 +89,14 @@ def frontier(
     Exit codes: 0 done, 2 bad input, 3 there is no plan at all, 4 some point is not proven within the time limit, 5 no
     plan found in time, 130 interrupted by Ctrl-C (the points that are done are printed, marked as such).
     """
+    if over is not None:
+        source = context.get_parameter_source("x")
+        if source is not None and source.name == "COMMANDLINE" and x != over:
+            raise ScenarioError(
+                "--x and --over name different figures", where="--over", value=over,
+                rule="--over is another name for --x", fix="leave one of them out",
+            )  # fmt: skip
+        x = over
     if x.strip().casefold() == "network":
         from planner.cli.map_network import DEFAULT_AXIS, show_network_map
 
@@ -104,7 +112,7 @@ def frontier(
     wanted = given(context, scenario)
     from planner.exploration.frontier import frontier as run
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), _locating():
+    with Progress(quiet=quiet) as progress, wanted.locating(), _locating("--x" if over is None else "--over"):
         found = run(
             scenario, x=x, y=y, start=start, stop=stop, tolerance=tolerance, progress=progress, **wanted.fields
         )  # fmt: skip
@@ -125,12 +133,12 @@ def frontier(
 
 
 @contextlib.contextmanager
-def _locating() -> Iterator[None]:
+def _locating(x_option: str) -> Iterator[None]:
     """Turn the parameter that an error names into the option it was given by."""
     try:
         yield
     except PlannerError as error:
-        error.where = _OPTION_OF.get(error.where or "", error.where)
+        error.where = x_option if error.where == "x" else _OPTION_OF.get(error.where or "", error.where)
         raise
 
 

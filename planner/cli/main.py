@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -194,8 +194,13 @@ def _as_input_error(error: Any) -> InputError:
     if kind == "NoSuchOption":
         parameters = context.command.get_params(context) if context is not None else []
         known = [o for p in parameters for o in (*p.opts, *p.secondary_opts) if o.startswith("--")]
-        near = near_misses(error.option_name, known)
-        return InputError(f"no such option {error.option_name}", suggestions=near, fix=None if near else fix)
+        wanted = error.option_name
+        near = ["--" + name for name in near_misses(wanted.lstrip("-"), [name.lstrip("-") for name in known])]
+        others = [] if context is None else list(_commands_with(context.find_root().command, wanted, "planner"))
+        if others:
+            rule = f"{wanted} is an option of {', '.join(others)}"
+            return InputError(f"no such option {wanted}", rule=rule, fix=fix)
+        return InputError(f"no such option {wanted}", suggestions=near, fix=None if near else fix)
     parameter = getattr(error, "param", None)
     if kind == "MissingParameter" and parameter is not None:
         name = parameter.metavar or parameter.opts[-1]
@@ -212,6 +217,14 @@ def _as_input_error(error: Any) -> InputError:
     mistyped = re.match(r"No such command '(.*)'", what)
     near = near_misses(mistyped[1], commands) if mistyped else []
     return InputError(what[0].lower() + what[1:], suggestions=near, fix=fix)
+
+
+def _commands_with(command: Any, option: str, path: str) -> Iterator[str]:
+    """Names of the commands that have an option, those of groups included."""
+    for name, inner in getattr(command, "commands", {}).items():
+        if any(option in (*p.opts, *p.secondary_opts) for p in inner.params):
+            yield f"{path} {name}".removeprefix("planner ")
+        yield from _commands_with(inner, option, f"{path} {name}")
 
 
 def _as_fault(error: Exception) -> PlannerError:

@@ -17,7 +17,16 @@ from planner.cli.options import (
     map_options,
     scenario_option,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
+from planner.cli.output import (
+    Progress,
+    check_output,
+    emit,
+    format_of,
+    note,
+    table_width,
+    text_width,
+    warn_of_old_prices,
+)
 from planner.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -91,17 +100,22 @@ def show_network_map(
 
         write_whole(plot, network_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    emit(_text(found, format_of(format, output)), output, quiet=quiet)
+    chosen = format_of(format, output)
+    emit(_text(found, chosen, output), output, quiet=quiet)
+    warn_of_old_prices(found.prices, chosen, quiet=quiet)
     return EXIT_OK
 
 
-def _text(found: NetworkMap, format: Format) -> str:
+def _text(found: NetworkMap, format: Format, output: Path | None) -> str:
     if format is Format.json:
         return found.model_dump_json(indent=2) + "\n"
     if format is Format.csv:
         from planner.export.records import csv_text
 
         return csv_text(found.to_records())
-    from planner.export.network_table import network_table
+    import datetime
 
-    return network_table(found, width=text_width())
+    from planner.export.network_table import WIDTH, network_table
+
+    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
+    return network_table(found, datetime.date.today(), width=width, table_width=tables)

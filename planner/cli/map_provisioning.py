@@ -17,7 +17,7 @@ from planner.cli.options import (
     map_options,
     scenario_option,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
+from planner.cli.output import Progress, check_output, emit, format_of, note, text_width, warn_of_old_prices
 from planner.errors import EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def provisioning(
 
         write_whole(plot, provisioning_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    emit(_text(found, format_of(format, output)), output, quiet=quiet)
+    chosen = format_of(format, output)
+    emit(_text(found, chosen), output, quiet=quiet)
+    warn_of_old_prices(found.prices, chosen, quiet=quiet)
     return EXIT_OK
 
 
@@ -102,9 +104,11 @@ def _text(found: ProvisioningMap, format: Format) -> str:
         from planner.export.records import csv_text
 
         return csv_text(found.to_records())
+    import datetime
+
     from planner.export.provisioning_table import provisioning_table
 
-    return provisioning_table(found, width=text_width())
+    return provisioning_table(found, datetime.date.today(), width=text_width())
 
 
 def read_counts(text: str, where: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import typer
 
 from planner import units
 from planner.cli.options import CatalogOption, Format, FormatOption, OutputOption, QuietOption, read_fraction
-from planner.cli.output import Progress, check_output, emit, format_of, text_width, wants_colour
+from planner.cli.output import Progress, check_output, emit, format_of, text_width, wants_colour, warn_of_old_prices
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, UnitError
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def procure(
 
     with Progress(quiet=quiet) as progress, _locating():
         result = find_fleet(fleet, progress=progress, **{k: v for k, v in fields.items() if v is not None})
-    emit(_text(result, format_of(format, output), rows, output), output, quiet=quiet)
+    chosen = format_of(format, output)
+    emit(_text(result, chosen, rows, output), output, quiet=quiet)
+    warn_of_old_prices([line for line in result.purchases if line.date is not None], chosen, quiet=quiet)  # type: ignore[misc]
     return EXIT_LIMIT_WITH_PLAN if result.solver.status == "limit" else EXIT_OK
 
 

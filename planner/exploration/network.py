@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from planner.catalog.schema import Fabric
@@ -10,6 +10,7 @@ from planner.errors import InfeasibleError, ScenarioError
 from planner.exploration.sizing import Sizing, sizings
 from planner.fleet.configuration import Configuration, Rejection
 from planner.fleet.network import NetworkOverride
+from planner.fleet.plan import PriceUsed
 from planner.problem import Problem, configurations
 from planner.units import format_bandwidth, format_data, format_line_rate, format_time
 
@@ -187,6 +188,16 @@ def prices_of(problem: Problem) -> dict[str, float]:
     """Prices of the machines considered, as far as a book lists them [USD/h]."""
     found = {m.name: problem.catalog.price_of(m.name, problem.scenario.prices) for m in problem.machines}
     return {name: price.usd_per_hour for name, price in found.items() if price is not None}
+
+
+def prices_used(problem: Problem, machines: Collection[str] | None = None) -> list[PriceUsed]:
+    """The same with their dates and sources, by machine: of all machines considered, or of some."""
+    found = {m.name: problem.catalog.price_of(m.name, problem.scenario.prices) for m in problem.machines}
+    return [
+        PriceUsed(machine=name, **price.model_dump())
+        for name, price in sorted(found.items())
+        if price is not None and (machines is None or name in machines)
+    ]
 
 
 def cheapest(found: Sequence[Sizing], problem: Problem, prices: Mapping[str, float]) -> Sizing | None:

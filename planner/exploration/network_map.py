@@ -22,12 +22,14 @@ from planner.exploration.network import (
     on_fabric,
     on_nics,
     prices_of,
+    prices_used,
 )
 from planner.exploration.parallel import run_in_order
 from planner.exploration.sizing import MAPPED_OBJECTIVES, Sizing, sizings
 from planner.fleet.candidate import needs_end_to_end, transfer_s
 from planner.fleet.design import Design
 from planner.fleet.network import NetworkOverride
+from planner.fleet.plan import PriceUsed
 from planner.planning import Progress, quiet
 from planner.problem import Problem, configurations, resolve
 from planner.scenario import Scenario
@@ -107,6 +109,7 @@ class NetworkMap(BaseModel):
     own: dict[Way, SplitPlan | None] = Field(description="On the machines' own network.")
     tenth: dict[Way, SplitPlan | None] = Field(description="At a tenth of the bandwidth of the machines' own network.")
     links: list[LinkRow]
+    prices: list[PriceUsed]
     notes: list[str]
     scenario: dict[str, Any]
 
@@ -193,6 +196,7 @@ def map_network(problem: Problem, axis: Axis, *, workers: int | None = None, pro
         own=answers[-2],
         tenth=answers[-1],
         links=answers[n:-4],
+        prices=prices_used(problem),
         notes=list(problem.notes),
         scenario=problem.scenario.dump(),
     )

@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from planner._version import __version__
 from planner.best_designs import enumerate_designs
 from planner.errors import ScenarioError
-from planner.exploration.network import require_connection
+from planner.exploration.network import prices_used, require_connection
 from planner.exploration.sizing import MAPPED_OBJECTIVES
 from planner.fleet.candidate import Candidate
 from planner.fleet.design import design_name
 from planner.fleet.generation import generate
 from planner.fleet.limits import Limits
+from planner.fleet.plan import PriceUsed
 from planner.fleet.prediction import ClusterModel, Member, Route
 from planner.infeasibility import explain_infeasible, unreachable
 from planner.optimization.selection import Simple, within
@@ -85,6 +86,7 @@ class ProvisioningMap(BaseModel):
     )
     cells: list[ProvisioningCell] = Field(description="By prefill, then decode machines.")
     optimum: ProvisioningCell | None = Field(description="Best feasible cell; null where none on the map is feasible.")
+    prices: list[PriceUsed]
     notes: list[str]
     scenario: dict[str, Any]
 
@@ -156,6 +158,7 @@ def map_provisioning(
         least={rule: _least(cells, rule) for rule in judge.rules},
         cells=cells,
         optimum=optimum,
+        prices=prices_used(problem, {c.configuration.machine.name for c in (first, second)}),
         notes=_notes(problem, feasible, optimum, n, m, ranges),
         scenario=problem.scenario.dump(),
     )

@@ -17,10 +17,11 @@ from planner._version import __version__
 from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
 from planner.exploration.axes import Axis, applied, check_crossing, own_value
-from planner.exploration.network import prices_of
+from planner.exploration.network import prices_of, prices_used
 from planner.exploration.parallel import run_all
 from planner.exploration.sizing import MAPPED_OBJECTIVES, Sizing, sizings
 from planner.fleet.limits import Limits
+from planner.fleet.plan import PriceUsed
 from planner.planning import Progress, quiet
 from planner.problem import Problem, resolve
 from planner.scenario import Scenario
@@ -77,6 +78,7 @@ class RegimeMap(BaseModel):
     y: MapAxis
     complete: bool = Field(description="False where the work was interrupted and cells are missing.")
     cells: list[RegimeCell] = Field(description="By y, then x; of an incomplete map those that were done.")
+    prices: list[PriceUsed]
     notes: list[str]
     scenario: dict[str, Any]
 
@@ -171,6 +173,7 @@ def map_regimes(
         y=_axis(y, own_price if y.name == PRICE_AXIS else own_value(scenario, y.name, own_ratio)),
         complete=complete,
         cells=cells,
+        prices=prices_used(problem),
         notes=list(problem.notes),
         scenario=scenario.dump(),
     )

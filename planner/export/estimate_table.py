@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from planner.estimation import Estimate
-from planner.export.text import aligned, number, percent, wrapped
+from planner.export.text import fitted, labelled, number, percent, stacked, wrapped
 from planner.units import format_data, format_time
+
+WIDTH = 100
 
 
 def what_of(estimate: Estimate) -> str:
@@ -15,10 +17,11 @@ def what_of(estimate: Estimate) -> str:
     return what + (f", {percent(estimate.prefix_cached, 1)} of them cached" if estimate.prefix_cached else "")
 
 
-def estimate_table(estimate: Estimate, *, width: int = 100) -> str:
+def estimate_table(estimate: Estimate, *, width: int = WIDTH, table_width: int | None = None) -> str:
     """Return an estimate as text: the step, what bounds it, and its operators.
 
-    FLOP and bytes are those of one accelerator of the replica, over all layers of the step.
+    FLOP and bytes are those of one accelerator of the replica, over all layers of the step. Text is wrapped at `width`;
+    a table wider than `table_width` is divided (left out: it is as wide as it is).
     """
     what = what_of(estimate)
     done = "prompt tokens/s" if estimate.phase == "prefill" else "tokens/s"
@@ -52,11 +55,17 @@ def estimate_table(estimate: Estimate, *, width: int = 100) -> str:
         ]
         for row in estimate.breakdown
     ]
-    table = aligned(titles, rows, right=("time", "share", "achieved", "GFLOP", "bytes", "FLOP/byte"))
+    right = ("time", "share", "achieved", "GFLOP", "bytes", "FLOP/byte")
+    table = stacked(fitted(titles, rows, right=right, width=table_width))
     lines = [line for text in head for line in wrapped(text, width)]
     legend = [
-        "  achieved: of peak FLOP/s if bound by compute, of peak memory bandwidth if bound by memory",
-        "  GFLOP and bytes of one accelerator, all layers together",
+        *labelled(
+            "achieved",
+            "of peak FLOP/s if bound by compute, of peak memory bandwidth if bound by memory",
+            label_width=12,
+            width=width,
+        ),
+        *labelled("GFLOP, bytes", "of one accelerator, all layers together", label_width=12, width=width),
     ]
     return "\n".join([*lines, "", *table, "", *legend]) + "\n"
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from planner.exploration.hardware import HardwareFit, MachineFit, describe
-from planner.export.text import aligned, counted, labelled, number, percent, wrapped
+from planner.export.text import counted, fitted, labelled, number, percent, stacked, wrapped
 from planner.units import format_data, format_money, format_time
 
+WIDTH = 100
 _MOST_LAYOUTS = 2
 
 
-def hardware_table(found: HardwareFit, *, width: int = 100) -> str:
-    """Return the machines that can serve a model with how, and the others with why not."""
+def hardware_table(found: HardwareFit, *, width: int = WIDTH, table_width: int | None = None) -> str:
+    """Return the machines that can serve a model with how, and the others with why not.
+
+    Text is wrapped at `width`; a table wider than `table_width` is divided (left out: it is as wide as it is).
+    """
+    legend = partial(labelled, label_width=10, width=width)
     able = [m for m in found.machines if m.fits]
     unable = [m for m in found.machines if not m.fits]
     lines = wrapped(
@@ -19,10 +26,10 @@ def hardware_table(found: HardwareFit, *, width: int = 100) -> str:
         width,
     )
     if able:
-        lines += ["", *_able(able)]
-        lines += [
-            "  bytes and tokens of one replica in its least layout; times at 1,024 tokens, alone, in the quickest",
-        ]
+        lines += ["", *_able(able, table_width), ""]
+        lines += legend("layouts", "replicas on one machine x their parallel degrees; + those not shown")
+        lines += legend("needs, has", "of one replica in its least layout; KV tokens: what is left holds so many")
+        lines += legend("prefill", "of 1,024 tokens; a decode step at as many; both alone, in the quickest layout")
     for m in unable:
         lines += ["", *labelled(m.machine, m.reason or "", label_width=16, width=width)]
         if "bytes" not in (m.reason or ""):
@@ -32,7 +39,7 @@ def hardware_table(found: HardwareFit, *, width: int = 100) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _able(able: list[MachineFit]) -> list[str]:
+def _able(able: list[MachineFit], width: int | None) -> list[str]:
     titles = ["machine", "layouts", "needs", "has", "KV tokens", "prefill", "decode step", "+/-", "USD/h"]
     rows = []
     for m in able:
@@ -51,7 +58,7 @@ def _able(able: list[MachineFit]) -> list[str]:
                 "no price" if m.usd_per_hour is None else format_money(m.usd_per_hour).removeprefix("$"),
             ]
         )
-    return aligned(titles, rows, right=titles[2:])
+    return stacked(fitted(titles, rows, right=titles[2:], width=width))
 
 
 def _bytes(m: MachineFit) -> str:

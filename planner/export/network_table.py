@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import datetime
+
 from planner.exploration.network_map import WAYS, BreakEven, NetworkMap, SplitPlan, Way, pays
-from planner.export.text import aligned, labelled, percent, wrapped
+from planner.export.plan_table import priced
+from planner.export.text import fitted, labelled, percent, stacked, wrapped
 from planner.units import format_bandwidth, format_data, format_line_rate, format_money, format_power, format_time
 
+WIDTH = 100
 _LABEL = 12
 
 
-def network_table(found: NetworkMap, *, width: int = 100) -> str:
-    """Return a network map as text."""
+def network_table(
+    found: NetworkMap, today: datetime.date, *, width: int = WIDTH, table_width: int | None = None
+) -> str:
+    """Return a network map as text, the age of its prices counted to `today`.
+
+    Text is wrapped at `width`; a table wider than `table_width` is divided (left out: it is as wide as it is).
+    """
     lines = [line for text in headline(found) for line in wrapped(text, width)]
-    titles = ["link on every NIC", "line rate", "achieved", "serialised", "overlapped", "split, serial.", "overlapped"]
+    titles = [
+        "link on every NIC", "line rate", "achieved", "exposed, serialised", "overlapped",
+        "splitting, serialised", "if overlapped",
+    ]  # fmt: skip
     rows = [
         [
             link.fabric,
@@ -24,12 +36,14 @@ def network_table(found: NetworkMap, *, width: int = 100) -> str:
         ]
         for link in found.links
     ]
-    lines += ["", *aligned(titles, rows, right=titles[1:]), ""]
-    lines.append(
-        "  serialised, overlapped: what a transfer of the mean prompt leaves exposed; then splitting against mixed"
+    lines += ["", *stacked(fitted(titles, rows, right=titles[1:], width=table_width)), ""]
+    exposed = (
+        "latency that sending the KV cache of the mean prompt adds: after it is computed (serialised), or layer by "
+        "layer meanwhile (overlapped)"
     )
-    lines.append("")
-    for label, text in remarks(found):
+    against = f"{found.objective} of the best design that splits against that of the best mixed one"
+    texts = [("Exposed", exposed), ("Splitting", against), *remarks(found), *priced(found.prices, today)]
+    for label, text in texts:
         lines += labelled(label, text, label_width=_LABEL, width=width)
     return "\n".join(lines) + "\n"
 

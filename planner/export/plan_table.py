@@ -374,6 +374,11 @@ def _signed(fraction: float, sign: str) -> str:
     return f"{sign if fraction else ''}{percent(abs(fraction))}"
 
 
+def priced(prices: Sequence[PriceUsed], today: datetime.date) -> list[tuple[str, str]]:
+    """The price books used with their dates, as a labelled text; nothing where no price is used."""
+    return [("Prices", "; ".join(_books(prices, today)))] if prices else []
+
+
 def _books(prices: Sequence[PriceUsed], today: datetime.date) -> Iterator[str]:
     books: dict[str, list[PriceUsed]] = {}
     for price in prices:

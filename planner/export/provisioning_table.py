@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
+
 from planner.exploration.provisioning_map import ProvisioningCell, ProvisioningMap
+from planner.export.plan_table import priced
 from planner.export.text import INDENT, aligned, labelled, wrapped
 from planner.units import format_money, format_power
 
 _WIDEST_MAP = 90  # counts; a wider map has every second or third column left out
-_LABEL = 12
+_LABEL = 14
 
 
-def provisioning_table(found: ProvisioningMap, *, width: int = 100) -> str:
-    """Return a provisioning map as text."""
+def provisioning_table(found: ProvisioningMap, today: datetime.date, *, width: int = 100) -> str:
+    """Return a provisioning map as text, the age of its prices counted to `today`."""
     p, d = found.prefill, found.decode
     head = [
         f"{found.design} for {found.model} ({found.precision}, {found.runtime}), {found.workload} at "
@@ -29,7 +32,8 @@ def provisioning_table(found: ProvisioningMap, *, width: int = 100) -> str:
     titles = ["", "objective or limit", "prefill from", "decode from"]
     lines += ["", *aligned(titles, rows, right=titles[2:]), "", *_grid(found, letters), ""]
     lines += _best(found, width)
-    lines += [line for note in found.notes for line in labelled("Notes", note, label_width=_LABEL, width=width)]
+    texts = [*priced(found.prices, today), *(("Notes", note) for note in found.notes)]
+    lines += [line for label, text in texts for line in labelled(label, text, label_width=_LABEL, width=width)]
     return "\n".join(lines) + "\n"
 
 

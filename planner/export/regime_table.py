@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+
 from planner.exploration.regime_map import RegimeMap
+from planner.export.plan_table import priced
 from planner.export.text import INDENT, aligned, labelled, percent, wrapped
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -10,8 +13,8 @@ _CLEAR = 0.1  # margin from which a win is written as a capital letter
 _LABEL = 12
 
 
-def regime_table(found: RegimeMap, *, width: int = 100) -> str:
-    """Return a regime map as text."""
+def regime_table(found: RegimeMap, today: datetime.date, *, width: int = 100) -> str:
+    """Return a regime map as text, the age of its prices counted to `today`."""
     lines = [line for text in headline(found) for line in wrapped(text, width)]
     if not found.complete:
         cells = len(found.x.values) * len(found.y.values)
@@ -19,7 +22,8 @@ def regime_table(found: RegimeMap, *, width: int = 100) -> str:
     letters = {name: _LETTERS[i % 26] for i, name in enumerate(found.designs())}
     lines += ["", *_grid(found, letters), "", *_wins(found, letters), ""]
     lines += _splitting(found, width)
-    lines += [line for note in found.notes for line in labelled("Notes", note, label_width=_LABEL, width=width)]
+    texts = [*priced(found.prices, today), *(("Notes", note) for note in found.notes)]
+    lines += [line for label, text in texts for line in labelled(label, text, label_width=_LABEL, width=width)]
     return "\n".join(lines) + "\n"
 
 

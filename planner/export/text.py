@@ -71,6 +71,14 @@ def fitted(
     ]
 
 
+def stacked(blocks: Iterable[Sequence[str]]) -> list[str]:
+    """Return blocks of lines, such as those of `fitted`, below each other with an empty line between."""
+    lines: list[str] = []
+    for block in blocks:
+        lines += ["", *block] if lines else block
+    return lines
+
+
 def labelled(label: str, text: str, *, label_width: int, width: int) -> list[str]:
     """Return `label  text` as lines no wider than `width`, the text hanging under its beginning."""
     first = f"{INDENT}{label.ljust(label_width)}{_GAP}"

@@ -105,6 +105,8 @@ def _purchases(solution: FleetSolution) -> list[PurchaseLine]:
                 date=source.date if source else None,
                 kind=source.kind if source else None,
                 source=source.source if source else None,
+                currency=source.currency if source else "USD",
+                exchange_date=source.exchange_date if source else None,
             )
         )
     return lines

@@ -34,6 +34,8 @@ class PurchaseLine(Result):
     date: datetime.date | None = Field(description="Of the price.")
     kind: SourceKind | None
     source: str | None
+    currency: str = Field(default="USD", description="Of the price book.")
+    exchange_date: datetime.date | None = Field(default=None, description="Of the rate; null where the book is in USD.")
 
 
 class PeriodUse(Result):

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from planner.estimation import Estimate, estimate
+from planner.exploration.hardware import hardware_fit
+from planner.export.estimate_table import estimate_table
+from planner.export.hardware_table import hardware_table
 
 Planner = Callable[..., Any]
 
@@ -24,6 +27,16 @@ def test_the_table_says_what_bounds_the_step(planner: Planner) -> None:
     rows = {line.split()[0]: line for line in shown.splitlines() if line.startswith("  ")}
     assert {row.name for row in expected.breakdown} <= set(rows)
     assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_tables_fit_a_narrow_terminal() -> None:
+    fit = hardware_fit("llama-3.1-70b", ["dgx-h100", "azure-nd96amsr-a100-v4"])
+    for text in (
+        estimate_table(estimate(batch=32), width=80, table_width=80),
+        hardware_table(fit, width=80, table_width=80),
+    ):
+        assert max(map(len, text.splitlines())) <= 80
+    assert text.count("\n  machine ") == 2 and "USD/h" in text
 
 
 def test_json_and_csv_hold_the_estimate(planner: Planner, tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ def test_an_interruption_prints_what_is_done(planner: Planner, monkeypatch: pyte
     assert "NOT COMPLETE" in done.out and "interrupted" in done.out and done.out.count("dgx-h100 mixed") == 1
 
 
+def test_over_and_x_are_two_names_of_one_option(planner: Any) -> None:
+    refused = planner("frontier", "--over", "network", "--x", "power", code=2).err
+    assert refused.startswith("error: --over: --x and --over name different figures") and "fix:" in refused
+    assert planner("frontier", "--over", "netwrk", code=2).err.startswith("error: --over: unknown axis 'netwrk'")
+
+
 def test_over_network_is_the_network_map(planner: Any) -> None:
     asked = ["--slo", "ttft=1s", "--rate", "5/s", "--format", "json", "--from", "10Gbit/s", "--to", "100Gbit/s"]
     over = planner("frontier", "--over", "network", *asked).out

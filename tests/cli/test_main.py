@@ -61,6 +61,25 @@ def test_mistyped_words_get_near_misses(planner: Planner, arguments: list[str], 
 
 
 @pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["optimize", "--pool", "mixed=dgx-h100:4"], "--pool is an option of evaluate, simulate, cost, robustness"),
+        (["frontier", "--relative-to", "Baseline-H100"], "--relative-to is an option of compare"),
+        (["catalog", "lint", "--machine-map", "A=dgx-h100"], "--machine-map is an option of catalog import-quotes"),
+    ],
+)
+def test_an_option_of_another_command_names_it(planner: Planner, arguments: list[str], rule: str) -> None:
+    shown = planner(*arguments, code=2).err
+    assert rule in shown and "did you mean" not in shown
+    assert "--help" in shown
+
+
+def test_an_option_like_no_other_has_no_near_misses(planner: Planner) -> None:
+    shown = planner("compare", "--equal", "cost", code=2).err
+    assert shown == "error: no such option --equal\n  fix:   see planner compare --help\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["optimize", "--spares", "two"], "--spares: "),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from planner import network_map
+from planner.export.network_table import network_table
 
 PROVISIONING = ("map", "provisioning", "--slo", "ttft=1s", "--pair", "prefill=dgx-h100,decode=dgx-a100")
 REGIME = ("map", "regime", "--slo", "ttft=1s", "--x", "price-ratio=1..3:3", "--y", "ttft=1s..2s:2", "--workers", "1")
@@ -24,6 +28,25 @@ def test_formats_agree(planner: Any, command: tuple[str, ...], tmp_path: Path) -
     assert "llama-3.1-70b" in planner(*command).out
     planner(*command, "--output", tmp_path / "map.json", "-q")
     assert json.loads((tmp_path / "map.json").read_text()) == data
+
+
+@pytest.mark.parametrize("command", [PROVISIONING, REGIME], ids=["provisioning", "regime"])
+def test_maps_tell_the_date_of_the_prices(planner: Any, command: tuple[str, ...]) -> None:
+    assert "Prices" in (shown := planner(*command)).out and "splitwise-2023 (coreweave, 2023-11-30)" in shown.out
+    assert shown.err == ""
+    assert planner(*command, "--format", "json").err.startswith("warning: the prices of splitwise-2023 are")
+    assert planner(*command, "--format", "csv", "--quiet").err == ""
+
+
+def test_a_network_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planner.exploration.network_map.links", lambda _: ["ethernet-25g", "infiniband-ndr"])
+    found = network_map(slo=["ttft=1s"], rate="5/s", x="network=10Gbit/s..100Gbit/s:2", workers=1)
+    assert [price.book for price in found.prices] == ["splitwise-2023"] * 2
+    for width in (80, 120):
+        text = network_table(found, datetime.date(2026, 11, 26), width=min(width, 100), table_width=width)
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("\n  link on every NIC") == (2 if width == 80 else 1)
+        assert "Prices        splitwise-2023 (coreweave, 2023-11-30), three years old" in text
 
 
 def test_network_map_in_a_file(planner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

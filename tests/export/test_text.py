@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.export.text import age, aligned, counted, in_words, labelled, number, percent, wrapped
+from planner.export.text import age, aligned, counted, fitted, in_words, labelled, number, percent, stacked, wrapped
 
 
 def test_columns_are_aligned() -> None:
@@ -36,6 +36,12 @@ def test_labelled_lines_hang_under_their_beginning() -> None:
     assert len(narrow) == 2
     assert narrow[1].startswith(" " * 10)
     assert all(len(line) <= 30 for line in narrow)
+
+
+def test_tables_too_wide_are_stacked() -> None:
+    wide = fitted(["a", "b", "c"], [["one", "two", "three"]], width=12)
+    assert stacked(wide) == ["  a    b", "  one  two", "", "  a    c", "  one  three"]
+    assert stacked([]) == []
 
 
 def test_wrapped_text_keeps_every_word() -> None:
