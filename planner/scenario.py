@@ -167,6 +167,7 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
     elif isinstance(source, Mapping):
         data = dict(source)
     elif isinstance(source, (str, os.PathLike)):
+        _refuse_trace(Path(source))
         layer = read_layer(Path(source), error=ScenarioError)
         # Paths inside a scenario file are relative to it.
         return load_scenario(_validated(resolve_paths(dict(layer.data), layer.path.parent), layer), **overrides)
@@ -180,6 +181,15 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
             data.pop(alias, None)
         data[name] = value
     return _validated(data, None)
+
+
+def _refuse_trace(path: Path) -> None:
+    """Refuse a file of requests where a scenario belongs, before it is read as one."""
+    if path.suffix.casefold() in (".csv", ".jsonl") and path.exists():
+        raise ScenarioError(
+            "this is a trace, not a scenario", where=str(path), rule="a scenario is a YAML file of its fields",
+            fix=f"give it as the workload: --workload {path}",
+        )  # fmt: skip
 
 
 def scenario_in(layer: Layer, field: str) -> Scenario:

@@ -499,6 +499,7 @@ def given(context: typer.Context, scenario: Path | None = None) -> Given:
         A quantity that cannot be read, with the option or variable it came from.
     """
     found = Given(scenario=scenario)
+    _refuse_idle_verification(context)
     for parameter, value in _given_parameters(context.params):
         name, read = _FIELDS[parameter]
         option = "--" + parameter.replace("_", "-")
@@ -508,6 +509,18 @@ def given(context: typer.Context, scenario: Path | None = None) -> Given:
         found.text[name] = value
         found.fields[name] = read(value, found.where[name])
     return found
+
+
+def _refuse_idle_verification(context: typer.Context) -> None:
+    """Refuse to be told how to simulate plans by who has just said that none is to be."""
+    source = context.get_parameter_source("verify") if context.params.get("verify") is False else None
+    for name in ("verify_runs", "verify_requests"):
+        if source is not None and source.name == "COMMANDLINE" and context.params.get(name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise ScenarioError(
+                f"{option} is of a simulation, and --no-verify leaves it out", where=option, value=context.params[name],
+                fix=f"leave out --no-verify, or {option}",
+            )  # fmt: skip
 
 
 def _given_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

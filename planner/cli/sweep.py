@@ -96,7 +96,15 @@ def sweep(
     except KeyboardInterrupt:
         note(_how_to_resume(results), quiet=False)
         return EXIT_INTERRUPTED
-    emit(_text(found, format_of(format, output), output, timings), output, quiet=quiet)
+    chosen = format_of(format, output)
+    emit(_text(found, chosen, output, timings), output, quiet=quiet)
+    if found.oldest_price_date is not None and chosen is not Format.table:
+        import datetime
+
+        from planner.export.text import stale
+
+        for line in stale("the oldest price of this sweep is", found.oldest_price_date, datetime.date.today()):
+            note(f"warning: {line}", quiet=quiet)
     return found.exit_code
 
 
@@ -135,6 +143,8 @@ def _text(found: Sweep, format: Format, output: Path | None, timings: bool) -> s
 
         records = found.to_records()
         return csv_text(records if timings else [{k: v for k, v in r.items() if k != "seconds"} for r in records])
+    import datetime
+
     from planner.export.sweep_table import WIDTH, sweep_table
 
-    return sweep_table(found, width=WIDTH if output is not None else text_width())
+    return sweep_table(found, datetime.date.today(), width=WIDTH if output is not None else text_width())

@@ -115,7 +115,10 @@ def parse_axis(text: str, *, points: int, where: str) -> Axis:
     if first > last:
         raise ScenarioError("this range runs backwards", where=where, value=text, fix="give the smaller end first")
     if not 2 <= n <= MOST_POINTS:
-        raise ScenarioError("an axis has 2 to 200 points", where=where, value=n)
+        raise ScenarioError(
+            f"an axis has 2 to {MOST_POINTS} points", where=where if match[4] else "points", value=n,
+            fix="such as 20",
+        )  # fmt: skip
     space = np.geomspace if KINDS[name].logarithmic else np.linspace
     return Axis(name, tuple(float(v) for v in space(first, last, n)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import threading
@@ -59,6 +60,7 @@ class SweepRow(Result):
     n_machines: int | None = None
     cost_usd_per_hour: float | None = None
     cost_usd_per_million_tokens: float | None = None
+    oldest_price_date: datetime.date | None = Field(default=None, description="Of the prices of its machines.")
     rated_power_w: float | None = None
     expected_power_w: float | None = None
     carbon_kg_per_hour: float | None = Field(default=None, description="CO2-equivalent at the expected draw [kg/h].")
@@ -105,6 +107,11 @@ class Sweep(Result):
         if found & {"limit", "none"} or any(row.confirmed is False for row in self.rows):
             return EXIT_LIMIT_WITH_PLAN
         return EXIT_INFEASIBLE if found == {"infeasible"} else EXIT_OK
+
+    @property
+    def oldest_price_date(self) -> datetime.date | None:
+        """Date of the oldest price that a plan rests on; None where no plan has prices."""
+        return min((row.oldest_price_date for row in self.rows if row.oldest_price_date is not None), default=None)
 
     def without_times(self) -> Sweep:
         """The same without what differs from run to run."""
@@ -384,6 +391,7 @@ def figures(plan: Plan) -> dict[str, Any]:
         "n_machines": plan.machines,
         "cost_usd_per_hour": plan.cost_usd_per_hour,
         "cost_usd_per_million_tokens": plan.cost_usd_per_million_tokens,
+        "oldest_price_date": min((price.date.isoformat() for price in plan.prices), default=None),
         "rated_power_w": plan.power_w,
         "expected_power_w": plan.expected_power_w,
         "carbon_kg_per_hour": None if plan.energy is None else plan.energy.carbon_kg_per_hour,

@@ -103,12 +103,14 @@ def _against(plan: SplitPlan | None, found: NetworkMap) -> str:
 
 
 def _in_both_ways(plans: dict[Way, SplitPlan | None], found: NetworkMap) -> str:
-    parts = []
+    texts = {}
     for way in WAYS:
         plan = plans[way]
         if plan is None:
-            parts.append(f"{way}: no plan meets the objectives")
+            texts[way] = "no plan meets the objectives"
         else:
             verdict = "pays" if pays(plan, found.mixed) else "does not pay"
-            parts.append(f"{way}: {_described(plan, found)} ({_against(plan, found)}, {verdict})")
-    return "; ".join(dict.fromkeys(parts))
+            texts[way] = f"{_described(plan, found)} ({_against(plan, found)}, {verdict})"
+    if len(set(texts.values())) == 1:
+        return f"sent either way: {texts[WAYS[0]]}"
+    return "; ".join(f"{way}: {text}" for way, text in texts.items())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import textwrap
 from collections import Counter
 from typing import Any
 
 from planner.exploration.grid import shown
 from planner.exploration.sweep import Sweep, SweepRow
-from planner.export.text import INDENT, counted, number, wrapped
+from planner.export.text import INDENT, age, counted, number, wrapped
 from planner.units import format_time
 from planner.workload.objectives import PRESETS, parse_objectives
 
@@ -30,12 +31,14 @@ _NARROWEST_PLAN = 24  # columns
 _FIGURES = ("$/h", "kW rated", "TTFT p99", "TBT p99", "breaks at")
 
 
-def sweep_table(sweep: Sweep, *, width: int = WIDTH) -> str:
+def sweep_table(sweep: Sweep, today: datetime.date, *, width: int = WIDTH) -> str:
     """Return a sweep as text.
 
     Parameters
     ----------
     sweep : Sweep
+    today : date
+        What the age of the prices is counted to.
     width : int
         Columns to fill; rows wider than that are wrapped in their last column.
 
@@ -49,6 +52,9 @@ def sweep_table(sweep: Sweep, *, width: int = WIDTH) -> str:
     rows = [[*(_label(name, row.values[name]) for name in fields), *_figures(row), _plan(row)] for row in sweep.rows]
     right = {*_FIGURES, *(t for n, t in zip(fields, titles, strict=False) if _all_numbers(sweep, n))}
     lines = [*_headline(sweep, width), "", *_aligned(titles, rows, right, width)]
+    oldest = sweep.oldest_price_date
+    if oldest is not None:
+        lines += ["", f"{INDENT}Prices  the oldest of {oldest.isoformat()}, {age(oldest, today)}"]
     return "\n".join(lines) + "\n"
 
 

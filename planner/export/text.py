@@ -137,8 +137,13 @@ def stale_prices(prices: Iterable[Dated], today: datetime.date) -> Iterator[str]
     dates = {f"the prices of {p.book} are": p.date for p in listed}
     dates |= {f"the exchange rate of {p.currency} is": p.exchange_date for p in listed if p.exchange_date}
     for subject, date in dates.items():
-        if (today - date).days > STALE_AFTER_DAYS:
-            yield f"{subject} {age(date, today)} ({date.isoformat()}); ask again before you sign"
+        yield from stale(subject, date, today)
+
+
+def stale(subject: str, date: datetime.date, today: datetime.date) -> Iterator[str]:
+    """Yield a line if something of `date`, such as `the prices of book are`, is too old to buy by."""
+    if (today - date).days > STALE_AFTER_DAYS:
+        yield f"{subject} {age(date, today)} ({date.isoformat()}); ask again before you sign"
 
 
 def percent(fraction: float, digits: int = 0) -> str:

@@ -38,6 +38,12 @@ def test_maps_tell_the_date_of_the_prices(planner: Any, command: tuple[str, ...]
     assert planner(*command, "--format", "csv", "--quiet").err == ""
 
 
+def test_points_that_make_no_axis_name_where_they_come_from(planner: Any) -> None:
+    assert planner("map", "regime", "--points", "1", code=2).err.startswith("error: --points: an axis has 2 to 200")
+    wrong = planner("map", "regime", "--x", "load=1/s..2/s:900", code=2)
+    assert wrong.err.startswith("error: --x: an axis has 2 to 200")
+
+
 def test_a_network_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("planner.exploration.network_map.links", lambda _: ["ethernet-25g", "infiniband-ndr"])
     found = network_map(slo=["ttft=1s"], rate="5/s", x="network=10Gbit/s..100Gbit/s:2", workers=1)

@@ -305,3 +305,17 @@ def test_a_plan_that_simulation_does_not_confirm_has_its_exit_code(
 def test_no_colour_and_no_progress_away_from_a_terminal(planner: Planner) -> None:
     shown = planner("optimize")
     assert "\x1b" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize("option", ["--verify-runs", "--verify-requests"])
+def test_a_simulation_is_not_described_and_left_out(planner: Planner, option: str) -> None:
+    refused = planner("optimize", "--no-verify", option, "3", code=2).err
+    assert refused.startswith(f"error: {option}: {option} is of a simulation, and --no-verify leaves it out")
+    assert "fix:   leave out --no-verify" in refused
+
+
+def test_a_trace_in_the_place_of_a_scenario(planner: Planner, tmp_path: Path) -> None:
+    trace = tmp_path / "requests.csv"
+    trace.write_text("prompt_tokens,output_tokens\n10,20\n")
+    refused = planner("optimize", trace, code=2).err
+    assert "this is a trace, not a scenario" in refused and f"--workload {trace}" in refused

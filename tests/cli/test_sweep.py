@@ -28,11 +28,21 @@ def test_the_table_has_one_scenario_a_row_in_the_order_of_the_grid(planner: Plan
     assert lines[1] == "4 have a proven plan, 2 have none; not simulated"
     assert lines[3].split("  ")[1:2] == ["requests/s"]
     assert "$/h" in lines[3] and "kW rated" in lines[3]
-    starts = [line for line in lines[4:] if line.split()[0] in ("20", "70")]
+    starts = [line for line in lines[4:] if line.split()[:1] in (["20"], ["70"])]
     assert [line.split()[1] for line in starts] == ["ttft.p99=1s", "splitwise", "ttft.p99=1ms"] * 2
     assert "152.00" in starts[3] and "4 x dgx-h100 mixed" in starts[3]
     assert "infeasible: slo: no machine considered reaches this" in starts[2]
     assert max(map(len, lines)) <= 100
+
+
+def test_a_sweep_tells_the_date_of_its_oldest_price(planner: Planner) -> None:
+    arguments = ("sweep", *QUICK, "--vary", "rate=20/s,70/s")
+    shown = planner(*arguments)
+    assert shown.out.splitlines()[-1] == "  Prices  the oldest of 2023-11-30, three years old" and shown.err == ""
+    done = planner(*arguments, "--format", "json")
+    assert done.err.startswith("warning: the oldest price of this sweep is three years old (2023-11-30)")
+    assert [row["oldest_price_date"] for row in json.loads(done.out)["rows"]] == ["2023-11-30"] * 2
+    assert planner(*arguments, "--format", "csv", "--quiet").err == ""
 
 
 def test_json_and_csv_are_the_same_bytes_every_time(planner: Planner, tmp_path: Path) -> None:
