@@ -75,7 +75,9 @@ RatioOption = Annotated[
 ArrivalOption = Annotated[
     float | None,
     scenario_option(
-        "--arrival-cv2", "X", "Squared coefficient of variation of the gaps between arrivals; 1 is Poisson."
+        "--arrival-cv2",
+        "X",
+        "Squared coefficient of variation of the gaps between arrivals; 1 is Poisson. [default: the workload's, or 1]",
     ),
 ]
 PrefixOption = Annotated[
@@ -101,7 +103,9 @@ PrecisionOption = Annotated[
     str | None,
     scenario_option("--precision", "NAME", "Of the weights: bf16, fp8, ... [default: as the model was released]"),
 ]
-KvPrecisionOption = Annotated[str | None, scenario_option("--kv-precision", "NAME", "Of the KV cache.")]
+KvPrecisionOption = Annotated[
+    str | None, scenario_option("--kv-precision", "NAME", "Of the KV cache. [default: the model's]")
+]
 ReferenceOption = Annotated[
     str | None,
     scenario_option(

@@ -36,7 +36,8 @@ def procure(
         typer.Option(
             "--sharing",
             metavar="HOW",
-            help="Whether workloads of one model share pools: separate, shared, or auto, whichever costs least.",
+            help="Whether workloads of one model share pools: separate, shared, or auto, whichever costs least. "
+            "[default: auto]",
         ),
     ] = None,
     plan: Annotated[

@@ -38,7 +38,9 @@ def simulate(
     requests: Annotated[
         int | None, typer.Option("--requests", metavar="N", help="Of each run. [default: 100000, or the whole replay]")
     ] = None,
-    load: Annotated[float, typer.Option("--load", metavar="X", help="Multiple of the rate.", show_default=False)] = 1.0,
+    load: Annotated[
+        float, typer.Option("--load", metavar="X", help="Multiple of the rate. [default: 1]", show_default=False)
+    ] = 1.0,
     replay: Annotated[
         bool,
         typer.Option(
@@ -46,7 +48,10 @@ def simulate(
         ),
     ] = False,
     repeat: Annotated[
-        int, typer.Option("--repeat", metavar="N", help="Times that a replay is played over.", show_default=False)
+        int,
+        typer.Option(
+            "--repeat", metavar="N", help="Times that a replay is played over. [default: 1]", show_default=False
+        ),
     ] = 1,
     rates: Annotated[
         str | None,

@@ -107,7 +107,7 @@ def parse_axis(text: str, *, points: int, where: str) -> Axis:
         )  # fmt: skip
     first, last = (_value(name, part, where) for part in (match[2], match[3])) if match[2] else _usual(name)
     n = int(match[4]) if match[4] else points
-    if first == last or n == 1:
+    if first == last or (match[4] and n == 1):
         raise ScenarioError(
             "an axis has more than one point", where=where, value=text,
             fix=f"write it like {name}={'..'.join(KINDS[name].usual)}",

@@ -22,8 +22,8 @@ def network_table(
     """
     lines = [line for text in headline(found) for line in wrapped(text, width)]
     titles = [
-        "link on every NIC", "line rate", "achieved", "exposed, serialised", "overlapped",
-        "splitting, serialised", "if overlapped",
+        "link on every NIC", "line rate", "achieved", "adds, serialised", "overlapped",
+        "splitting, serialised", "overlapped",
     ]  # fmt: skip
     rows = [
         [
@@ -37,12 +37,12 @@ def network_table(
         for link in found.links
     ]
     lines += ["", *stacked(fitted(titles, rows, right=titles[1:], width=table_width)), ""]
-    exposed = (
+    added = (
         "latency that sending the KV cache of the mean prompt adds: after it is computed (serialised), or layer by "
         "layer meanwhile (overlapped)"
     )
     against = f"{found.objective} of the best design that splits against that of the best mixed one"
-    texts = [("Exposed", exposed), ("Splitting", against), *remarks(found), *priced(found.prices, today)]
+    texts = [("Adds", added), ("Splitting", against), *remarks(found), *priced(found.prices, today)]
     for label, text in texts:
         lines += labelled(label, text, label_width=_LABEL, width=width)
     return "\n".join(lines) + "\n"

@@ -82,7 +82,7 @@ def test_pictures_are_written(planner: Any, command: tuple[str, ...], tmp_path: 
         (("regime", "--x", "pric"), "--x", "price-ratio"),
         (("regime", "--y", "ttft=2s..1s"), "--y", "backwards"),
         (("regime", "--price-ratio-of", "dgx-h100"), "--price-ratio-of", "NAME/NAME"),
-        (("regime", "--points", "400"), "--x", "2 to 200"),
+        (("regime", "--points", "400"), "--points", "2 to 200"),
         (("network", "--x", "load"), "--x", "one axis"),
         (("regime", "--workers", "0"), "--workers", "at least one process"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 from typing import Any
 
@@ -79,14 +80,14 @@ def test_verdicts_never_and_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("planner.exploration.network_map.links", lambda _: [])
     never = planner.network_map(slo="ttft=1s", x="network=1Gbit/s..100Gbit/s:2")
     assert never.break_even["overlapped"].verdict == "never"
-    assert "never pays" in network_table(never)
+    assert "never pays" in network_table(never, datetime.date(2026, 11, 26))
     always = planner.network_map(**BASE, x="network=50Gbit/s..100Gbit/s:2")
     assert always.break_even["overlapped"].verdict == "always"
-    assert "slowest link of this map already" in network_table(always)
+    assert "slowest link of this map already" in network_table(always, datetime.date(2026, 11, 26))
 
 
 def test_text_records_and_picture(found: NetworkMap) -> None:
-    text = network_table(found)
+    text = network_table(found, datetime.date(2026, 11, 26))
     assert max(map(len, text.splitlines())) <= 108
     for link in found.links:
         assert link.fabric in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_a_budget_is_one_more_rule() -> None:
     for cell in found.cells:
         assert ("budgets and stock" in cell.broken) == ((cell.cost_usd_per_hour or 0) > 100)
     assert "no cell" in found.notes[-1]
-    assert "none on this map" in provisioning_table(found)
+    assert "none on this map" in provisioning_table(found, datetime.date(2026, 11, 26))
 
 
 def test_a_map_beside_the_best_plan_says_so() -> None:
@@ -126,7 +127,7 @@ def test_machines_of_one_site_can_be_put_on_one_network() -> None:
 
 
 def test_text_and_records_hold_the_same(small: ProvisioningMap) -> None:
-    text = provisioning_table(small)
+    text = provisioning_table(small, datetime.date(2026, 11, 26))
     assert max(map(len, text.splitlines())) <= 100
     assert small.optimum is not None
     assert f"* {small.optimum.prefill_machines} prefill + {small.optimum.decode_machines} decode" in text

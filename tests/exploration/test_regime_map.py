@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_an_interruption_leaves_the_cells_that_were_done(monkeypatch: pytest.Mon
     assert not found.complete
     assert found.cells == [c for c in priced.cells if c.y == priced.y.values[2]]
     assert all(not row["map_complete"] for row in found.to_records())
-    assert "INCOMPLETE" in regime_table(found)
+    assert "INCOMPLETE" in regime_table(found, datetime.date(2026, 11, 26))
     assert RegimeMap.model_validate_json(found.model_dump_json()) == found
 
 
@@ -102,7 +103,7 @@ def test_cells_where_nothing_serves_are_empty() -> None:
     found = planner.regime_map(slo="ttft=1s", x="ttft=1ms..1s:2", y="load=10/s..20/s:2", workers=1)
     nowhere = [c for c in found.cells if c.x < 0.01]
     assert nowhere and all(c.design is None and c.value is None for c in nowhere)
-    assert "-" in regime_table(found)
+    assert "-" in regime_table(found, datetime.date(2026, 11, 26))
 
 
 def test_budgets_hold_in_cells() -> None:
@@ -165,7 +166,7 @@ def test_a_ratio_of_tokens_keeps_the_tokens_of_a_request() -> None:
 
 
 def test_text_and_pictures(priced: RegimeMap) -> None:
-    text = regime_table(priced)
+    text = regime_table(priced, datetime.date(2026, 11, 26))
     assert max(map(len, text.splitlines())) <= 100
     for name in priced.designs():
         assert name in text
