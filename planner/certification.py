@@ -117,11 +117,11 @@ class _Certification:
     # -- rounds --------------------------------------------------------------------------------------------------
 
     def _simulate(
-        self, members: Sequence[Member], solution: Solution, load: float, runs: int | None = None
+        self, members: Sequence[Member], solution: Solution, load: float, *, brief: bool = False
     ) -> Simulated:
-        """A cluster at a multiple of its load, from `runs` runs; all of them unless told."""
-        seeds = self._seeds if runs is None else self._seeds[:runs]
-        simulated = self._testbed.simulate(members, solution.routes, load, seeds)
+        """A cluster at a multiple of its load, with all seeds; in brief, one run of the usual length."""
+        seeds = self._seeds[:1] if brief else self._seeds
+        simulated = self._testbed.simulate(members, solution.routes, load, seeds, brief=brief)
         if simulated.interrupted:
             raise _Interrupted
         return simulated
@@ -279,7 +279,7 @@ class _Certification:
 
             def holds(load: float, i: int = i, limit: Limit = limit) -> bool:
                 self._progress(f"simulating {load:.2f} x the load")
-                simulated = self._simulate(solution.members, solution, load, runs=1)
+                simulated = self._simulate(solution.members, solution, load, brief=True)
                 return simulated.stable and simulated.late[i].value <= limit.allowed
 
             low, high = 1.0, top

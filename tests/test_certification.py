@@ -114,7 +114,7 @@ def test_a_limit_that_simulation_makes_too_tight_is_infeasible() -> None:
 
 def test_after_ctrl_c_the_plan_says_that_it_was_not_proven(monkeypatch: pytest.MonkeyPatch) -> None:
     simulate = Testbed.simulate
-    monkeypatch.setattr(Testbed, "simulate", lambda *a: replace(simulate(*a), interrupted=True))
+    monkeypatch.setattr(Testbed, "simulate", lambda *a, **more: replace(simulate(*a, **more), interrupted=True))
     plan = planner.optimize(OPTIMISTIC)
     assert plan.certificate is not None and plan.certificate.status == "interrupted"
     assert plan.verified == "simulation interrupted"

@@ -19,7 +19,7 @@ _LONG_STAYS = 3.0  # a run lasts as long as three of the longest stays: the clus
 _LEAST_S = 60.0
 _FEWEST_REQUESTS = 5_000  # of a run
 _LATE_SEEN = 25.0  # late requests that a run must be able to show for the tightest percentile
-_LENGTHENINGS, _LENGTHENED = 3, 2.0
+_LONGEST = 8  # times a run may be as long as the traffic calls for, where a verdict hangs on it
 
 
 class Testbed:
@@ -41,45 +41,51 @@ class Testbed:
         self, need: Requirement, sizes: RequestSizes, reference: Lane | None, progress: Callable[[str], None]
     ) -> None:
         self._need, self._sizes, self._reference, self._progress = need, sizes, reference, progress
-        self.n_requests = _FEWEST_REQUESTS
-        self._left = 0
+        self.n_requests = self.n_brief = _FEWEST_REQUESTS  # of a run, and of one that need not be sure
+        self._most = 0
         self._known: dict[tuple[object, ...], Simulated] = {}
         self._tables: dict[tuple[int, int], StepTable] = {}
 
     def prepare(self, members: Sequence[Member], routes: Sequence[Route], n_requests: int | None) -> None:
         """Set the length of the runs for a cluster: `n_requests`, or as many as its longest requests call for."""
-        self._left = 0 if n_requests is not None else _LENGTHENINGS
         if n_requests is not None:
-            self.n_requests = n_requests
+            self.n_requests = self.n_brief = self._most = n_requests
             return
         stay_s = ClusterModel(members, routes, self._need).percentile("e2e", 99.0, 1.0) or 0.0
         rate = sum(route.rate_per_s for route in routes)
         for_time = rate * max(_LONG_STAYS * stay_s, _LEAST_S)
         for_tail = _LATE_SEEN / min((limit.allowed for limit in self._need.limits), default=1.0)
-        needed = math.ceil(max(for_time, for_tail, _FEWEST_REQUESTS))
-        self.n_requests = max(self.n_requests, needed)  # longer runs stay long
+        self.n_brief = math.ceil(max(for_time, for_tail, _FEWEST_REQUESTS))
+        self.n_requests = max(self.n_requests, self.n_brief)  # longer runs stay long
+        self._most = self.n_brief * _LONGEST
 
     def lengthen(self) -> bool:
-        """Double the length of the runs to come; False where that has been done often enough."""
-        if not self._left:
+        """Double the length of the runs to come; False where they are long enough."""
+        if 2 * self.n_requests > self._most:
             return False
-        self._left -= 1
-        self.n_requests = int(self.n_requests * _LENGTHENED)
+        self.n_requests *= 2
         return True
 
     def simulate(
-        self, members: Sequence[Member], routes: Sequence[Route], load: float, seeds: Sequence[int]
+        self,
+        members: Sequence[Member],
+        routes: Sequence[Route],
+        load: float,
+        seeds: Sequence[int],
+        *,
+        brief: bool = False,
     ) -> Simulated:
-        """A cluster at a multiple of its load; what was simulated before is not simulated again."""
+        """A cluster at a multiple of its load, or in brief; what was simulated before is not simulated again."""
+        n_requests = self.n_brief if brief else self.n_requests
         cluster = tuple((m.role, m.configuration.label, m.count) for m in members)
         ways = tuple((r.first, r.second, r.rate_per_s) for r in routes)
-        key = (cluster, ways, load, tuple(seeds), self.n_requests)
+        key = (cluster, ways, load, tuple(seeds), n_requests)
         if key not in self._known:
             simulation = ClusterSimulation(
                 members, routes, self._need, self._sizes, self._reference, tables=self._tables
             )
             self._known[key] = simulation.simulate(
-                n_requests=self.n_requests, seeds=seeds, load=load, progress=self._progress
+                n_requests=n_requests, seeds=seeds, load=load, progress=self._progress
             ).without_requests()
         return self._known[key]
 
