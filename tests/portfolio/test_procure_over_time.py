@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +130,29 @@ def test_a_reservation_longer_than_the_horizon_is_left_out_and_said(tmp_path: An
     three = planner.procure(asked | {"horizon": "3 years"})
     assert held(three, "reserved_3y") == 4
     assert three.cost_usd_per_hour == pytest.approx(40.0)
+
+
+def test_what_is_delivered_late_is_rented_until_then(tmp_path: Path) -> None:
+    """Steady demand: on demand for the six months before delivery, owned for the six after it, at those prices."""
+    (tmp_path / "prices").mkdir()
+    (tmp_path / "prices" / "purchase-2026.yaml").write_text(
+        "terms: {owned: {dgx-h100: {lead_time: 6 months}}}\nsource: a test\nkind: estimate\n", encoding="utf-8"
+    )
+    late = Catalog([tmp_path])
+    found = bought(late, workloads={"chat": CHAT}, machines=["dgx-h100"], horizon="1 year")
+    n, half_h = held(found), 6 * 730.0
+    assert n == planner.optimize(machines=["dgx-h100"], verify=False).machines
+    by_plan = {line.plan: line for line in found.purchases}
+    assert by_plan["on_demand"].machine_hours == pytest.approx(n * half_h)
+    assert by_plan["owned"].machine_hours == pytest.approx(n * half_h)
+    options = {o.plan: o for o in purchase_options(late, "dgx-h100")}
+    owned = options["owned"].fixed_usd_per_hour + options["owned"].usage_usd_per_hour
+    assert found.cost_usd == pytest.approx(n * half_h * (owned + options["on_demand"].usage_usd_per_hour))
+
+
+def test_a_budget_below_the_least_cost_is_named_with_what_is_enough(catalog: Catalog) -> None:
+    least = bought(catalog).cost_usd_per_hour
+    assert bought(catalog, max_cost_usd_per_hour=least * 1.001).cost_usd_per_hour == pytest.approx(least)
+    with pytest.raises(InfeasibleError) as caught:
+        bought(catalog, max_cost_usd_per_hour=least * 0.98)
+    assert "max_cost" in f"{caught.value.what} {caught.value.value}"
