@@ -36,7 +36,6 @@ _CARRIED_STEPS = 4  # halvings of the load between that and all
 _MOST_LOAD = 16.0  # multiple at which the search for a breaking point ends
 _BREAK_TOLERANCE = 0.01  # of the load, to which the breaking points are found
 _JUST_ABOVE = 1.0 + 1e-6  # a capacity raised to a load must carry it
-_SURELY_TOO_BUSY = 1.3  # utilisation that need not be simulated: the formula keeps some KV memory free
 
 
 def certified(problem: Problem, progress: Progress = quiet) -> Solution:
@@ -136,8 +135,8 @@ class _Certification:
         while True:
             simulated = self._simulate(solution.members, solution, load)
             unsettled = [
-                late.value <= limit.allowed < late.high
-                for late, limit in zip(simulated.late, self._limits, strict=True)
+                late.value <= limit.allowed < late.high or not math.isfinite(value.high)
+                for late, limit, value in zip(simulated.late, self._limits, simulated.objectives, strict=True)
             ]
             if not any(unsettled) or not simulated.stable or not self._testbed.lengthen():
                 return simulated
@@ -215,7 +214,7 @@ class _Certification:
             smaller = [replace(m, count=count) if j == i else m for j, m in enumerate(members)]
             model = ClusterModel(smaller, solution.routes, self._problem.need)
             busy = model.utilisation(i)
-            if busy >= _SURELY_TOO_BUSY:
+            if busy >= 1.0:  # however slowly the queue may grow in a run
                 breaks = f"it cannot keep up: {100.0 * busy:.0f} % busy"
             else:
                 simulated = self._simulate(smaller, solution, 1.0)
