@@ -141,3 +141,12 @@ def test_corrected_curves() -> None:
     assert (raised.at(3), raised.at(4)) == (5.0, 50.0)
     assert (raised.rate_per_s[1:] >= raised.rate_per_s[:-1]).all()
     assert Corrections().applied_to(candidate) is candidate
+
+
+def test_no_pool_is_taken_to_where_its_queue_grows_too_slowly_to_see() -> None:
+    """Two decode machines are 107 % busy, yet a run of a minute or two looks well."""
+    plan = planner.optimize(slo="ttft=1s", design="Splitwise-HA")
+    assert all(pool.utilisation < 1.0 for pool in plan.pools)
+    assert plan.certificate is not None and plan.certificate.status == "confirmed"
+    assert plan.certificate.witnesses[1].breaks == "it cannot keep up: 107 % busy"
+    assert plan.certificate.objectives[0].simulated.high is not None

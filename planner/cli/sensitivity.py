@@ -10,11 +10,12 @@ import typer
 from planner.cli.options import (
     Format,
     FormatOption,
+    ObjectiveOption,
     OutputOption,
     QuietOption,
     given,
-    plan_options,
     read_fraction,
+    search_options,
 )
 from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, ScenarioError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _OPTIONS = {"error": "--error", "draws": "--draws", "workers": "--workers"}
 
 
-@plan_options
+@search_options
 def sensitivity(
     context: typer.Context,
     scenario: Annotated[
@@ -50,6 +51,7 @@ def sensitivity(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the tornado chart: FILE.svg, .png or .html.")
     ] = None,
+    objective: ObjectiveOption = None,
     format: FormatOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -75,8 +77,6 @@ def sensitivity(
         check_plot(plot)
         check_output(plot)
     wanted = given(context, scenario)
-    if wanted.fields.pop("verify", None):
-        note("note: plans of a sensitivity are not simulated", quiet=quiet)
     errors = _read_errors(error or [])
     from planner.exploration.sensitivity import sensitivity as analyse
 
