@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import (
-    Format,
     FormatOption,
     OutputOption,
     QuietOption,
     given,
+    naming,
     read_stock,
     scenario_option,
     search_options,
@@ -25,11 +23,12 @@ from planner.cli.output import (
     check_output,
     emit,
     format_of,
+    rendered,
     table_width,
     text_width,
     warn_of_old_prices,
 )
-from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError
+from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
     from planner.exploration.alternatives_result import Alternatives
@@ -85,33 +84,17 @@ def alternatives(
     stock = read_stock(owned, "--owned") if owned else None
     from planner.exploration.alternatives import alternatives as run
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), _locating():
+    with Progress(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
         found = run(scenario, within=within, owned=stock, most=most, progress=progress, **wanted.fields)
     chosen = format_of(format, output)
-    emit(_text(found, chosen, output), output, quiet=quiet)
+    emit(rendered(found, chosen, lambda: _table(found, output)), output, quiet=quiet)
     warn_of_old_prices(found.prices, chosen, quiet=quiet)
     if found.complete:
         return EXIT_OK
     return EXIT_INTERRUPTED if found.ends.startswith("interrupted") else EXIT_LIMIT_WITH_PLAN
 
 
-@contextlib.contextmanager
-def _locating() -> Iterator[None]:
-    """Turn the parameter that an error names into the option it was given by."""
-    try:
-        yield
-    except PlannerError as error:
-        error.where = _OPTION_OF.get(error.where or "", error.where)
-        raise
-
-
-def _text(found: Alternatives, format: Format, output: Path | None) -> str:
-    if format is Format.json:
-        return found.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(found.to_records())
+def _table(found: Alternatives, output: Path | None) -> str:
     import datetime
 
     from planner.export.alternatives_table import WIDTH, alternatives_table

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, given, scenario_option, search_options
+from planner.cli.options import FormatOption, OutputOption, QuietOption, given, naming, scenario_option, search_options
 from planner.cli.output import (
     EXIT_INTERRUPTED,
     Progress,
@@ -17,11 +15,12 @@ from planner.cli.output import (
     emit,
     format_of,
     note,
+    rendered,
     table_width,
     text_width,
     warn_of_old_prices,
 )
-from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError
+from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
     from planner.exploration.comparison_result import Comparison
@@ -128,7 +127,7 @@ def compare(
     fields = {name: value for name, value in wanted.fields.items() if name not in _OWN}
     from planner.exploration.comparison import compare as run
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), _locating():
+    with Progress(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
         comparison = run(
             scenario,
             designs=design or None,
@@ -151,7 +150,7 @@ def compare(
     if plot is not None:
         note(f"wrote {plot}", quiet=quiet)
     chosen = format_of(format, output)
-    emit(_text(comparison, chosen, output), output, quiet=quiet)
+    emit(rendered(comparison, chosen, lambda: _table(comparison, output)), output, quiet=quiet)
     warn_of_old_prices(comparison.prices, chosen, quiet=quiet)
     if not comparison.complete:
         return EXIT_INTERRUPTED
@@ -160,23 +159,7 @@ def compare(
     return EXIT_OK if all(row.status in ("optimal", "infeasible") for row in comparison.rows) else EXIT_LIMIT_WITH_PLAN
 
 
-@contextlib.contextmanager
-def _locating() -> Iterator[None]:
-    """Turn the parameter that an error names into the option it was given by."""
-    try:
-        yield
-    except PlannerError as error:
-        error.where = _OPTION_OF.get(error.where or "", error.where)
-        raise
-
-
-def _text(comparison: Comparison, format: Format, output: Path | None) -> str:
-    if format is Format.json:
-        return comparison.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(comparison.to_records())
+def _table(comparison: Comparison, output: Path | None) -> str:
     import datetime
 
     from planner.export.comparison_table import WIDTH, comparison_table

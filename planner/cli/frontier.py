@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, given, scenario_option, search_options
+from planner.cli.options import FormatOption, OutputOption, QuietOption, given, naming, scenario_option, search_options
 from planner.cli.output import (
     EXIT_INTERRUPTED,
     Progress,
@@ -17,11 +15,12 @@ from planner.cli.output import (
     emit,
     format_of,
     note,
+    rendered,
     table_width,
     text_width,
     warn_of_old_prices,
 )
-from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, ScenarioError
+from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
     from planner.exploration.frontier_result import Frontier
@@ -112,7 +111,8 @@ def frontier(
     wanted = given(context, scenario)
     from planner.exploration.frontier import frontier as run
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), _locating("--x" if over is None else "--over"):
+    options = _OPTION_OF | {"x": "--x" if over is None else "--over"}
+    with Progress(quiet=quiet) as progress, wanted.locating(), naming(options):
         found = run(
             scenario, x=x, y=y, start=start, stop=stop, tolerance=tolerance, progress=progress, **wanted.fields
         )  # fmt: skip
@@ -125,30 +125,14 @@ def frontier(
     if plot is not None:
         note(f"wrote {plot}", quiet=quiet)
     chosen = format_of(format, output)
-    emit(_text(found, chosen, output), output, quiet=quiet)
+    emit(rendered(found, chosen, lambda: _table(found, output)), output, quiet=quiet)
     warn_of_old_prices(found.prices, chosen, quiet=quiet)
     if found.complete:
         return EXIT_OK
     return EXIT_INTERRUPTED if found.ends.startswith("interrupted") else EXIT_LIMIT_WITH_PLAN
 
 
-@contextlib.contextmanager
-def _locating(x_option: str) -> Iterator[None]:
-    """Turn the parameter that an error names into the option it was given by."""
-    try:
-        yield
-    except PlannerError as error:
-        error.where = x_option if error.where == "x" else _OPTION_OF.get(error.where or "", error.where)
-        raise
-
-
-def _text(found: Frontier, format: Format, output: Path | None) -> str:
-    if format is Format.json:
-        return found.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(found.to_records())
+def _table(found: Frontier, output: Path | None) -> str:
     import datetime
 
     from planner.export.frontier_table import WIDTH, frontier_table

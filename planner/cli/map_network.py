@@ -23,6 +23,7 @@ from planner.cli.output import (
     emit,
     format_of,
     note,
+    rendered,
     table_width,
     text_width,
     warn_of_old_prices,
@@ -101,18 +102,12 @@ def show_network_map(
         write_whole(plot, network_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
     chosen = format_of(format, output)
-    emit(_text(found, chosen, output), output, quiet=quiet)
+    emit(rendered(found, chosen, lambda: _table(found, output)), output, quiet=quiet)
     warn_of_old_prices(found.prices, chosen, quiet=quiet)
     return EXIT_OK
 
 
-def _text(found: NetworkMap, format: Format, output: Path | None) -> str:
-    if format is Format.json:
-        return found.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(found.to_records())
+def _table(found: NetworkMap, output: Path | None) -> str:
     import datetime
 
     from planner.export.network_table import WIDTH, network_table

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner.cli.options import (
-    Format,
     FormatOption,
     OutputOption,
     QuietOption,
@@ -17,7 +16,7 @@ from planner.cli.options import (
     map_options,
     scenario_option,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, text_width, warn_of_old_prices
+from planner.cli.output import Progress, check_output, emit, format_of, note, rendered, text_width, warn_of_old_prices
 from planner.errors import EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
@@ -92,18 +91,12 @@ def provisioning(
         write_whole(plot, provisioning_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
     chosen = format_of(format, output)
-    emit(_text(found, chosen), output, quiet=quiet)
+    emit(rendered(found, chosen, lambda: _table(found)), output, quiet=quiet)
     warn_of_old_prices(found.prices, chosen, quiet=quiet)
     return EXIT_OK
 
 
-def _text(found: ProvisioningMap, format: Format) -> str:
-    if format is Format.json:
-        return found.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(found.to_records())
+def _table(found: ProvisioningMap) -> str:
     import datetime
 
     from planner.export.provisioning_table import provisioning_table

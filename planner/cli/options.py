@@ -534,6 +534,16 @@ def _given_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]
 
 
 @contextlib.contextmanager
+def naming(options: Mapping[str, str]) -> Iterator[None]:
+    """Turn the parameter that an error names into the option that it was given by."""
+    try:
+        yield
+    except PlannerError as error:
+        error.where = options.get(error.where or "", error.where)
+        raise
+
+
+@contextlib.contextmanager
 def locating(context: typer.Context) -> Iterator[None]:
     """Turn the argument that an error names into the option of a command whose options are not a scenario's."""
     try:

@@ -7,13 +7,13 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from planner.cli.options import Format
 from planner.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from planner.export.text import Dated
@@ -45,6 +45,27 @@ def emit(text: str, output: Path | None, *, quiet: bool = False) -> None:
 
     write_whole(output, text)
     note(f"wrote {output}", quiet=quiet)
+
+
+class Printable(Protocol):
+    """A result that every format can show."""
+
+    def model_dump_json(self, *, indent: int) -> str:
+        """All of it as JSON."""
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Flat rows."""
+
+
+def rendered(found: Printable, format: Format, table: Callable[[], str]) -> str:
+    """A result in the format asked for: JSON, its records as CSV, or what `table` draws."""
+    if format is Format.json:
+        return found.model_dump_json(indent=2) + "\n"
+    if format is Format.csv:
+        from planner.export.records import csv_text
+
+        return csv_text(found.to_records())
+    return table()
 
 
 def note(text: str, *, quiet: bool = False) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +9,11 @@ import typer
 
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
 from planner.cli.options import (
-    Format,
     FormatOption,
     OutputOption,
     QuietOption,
     given,
+    naming,
     read_fraction,
     scenario_options,
 )
@@ -25,11 +23,12 @@ from planner.cli.output import (
     check_output,
     emit,
     format_of,
+    rendered,
     table_width,
     text_width,
     warn_of_old_prices,
 )
-from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError
+from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
     from planner.exploration.robustness_result import Robustness
@@ -107,7 +106,7 @@ def robustness(
     fields = {name: value for name, value in wanted.fields.items() if name != "verify"}
     from planner.api import robustness as examine
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), _locating():
+    with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), naming(_OPTION_OF):
         found = examine(
             source,
             scenario,
@@ -122,7 +121,7 @@ def robustness(
         )
     chosen = format_of(format, output)
     warn_of_old_prices(found.prices, chosen, quiet=quiet)
-    emit(_text(found, chosen, output), output, quiet=quiet)
+    emit(rendered(found, chosen, lambda: _table(found, output)), output, quiet=quiet)
     if not found.complete:
         return EXIT_INTERRUPTED
     if not found.rows[0].holds:
@@ -130,23 +129,7 @@ def robustness(
     return EXIT_OK if all(row.proven for row in found.rows) else EXIT_LIMIT_WITH_PLAN
 
 
-@contextlib.contextmanager
-def _locating() -> Iterator[None]:
-    """Turn the parameter that an error names into the option it was given by."""
-    try:
-        yield
-    except PlannerError as error:
-        error.where = _OPTION_OF.get(error.where or "", error.where)
-        raise
-
-
-def _text(found: Robustness, format: Format, output: Path | None) -> str:
-    if format is Format.json:
-        return found.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(found.to_records())
+def _table(found: Robustness, output: Path | None) -> str:
     import datetime
 
     from planner.export.robustness_table import WIDTH, robustness_table

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options import (
-    Format,
     FormatOption,
     ObjectiveOption,
     OutputOption,
@@ -17,7 +16,7 @@ from planner.cli.options import (
     read_fraction,
     search_options,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
+from planner.cli.output import Progress, check_output, emit, format_of, note, rendered, text_width
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, ScenarioError
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def sensitivity(
 
         write_whole(plot, tornado_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    emit(_text(found, format_of(format, output), output), output, quiet=quiet)
+    emit(rendered(found, format_of(format, output), lambda: _table(found, output)), output, quiet=quiet)
     proven = all(o.proven for e in found.inputs for o in (e.low, e.high))
     return EXIT_OK if proven else EXIT_LIMIT_WITH_PLAN
 
@@ -118,13 +117,7 @@ def _read_errors(texts: list[str]) -> dict[str, float]:
     return errors
 
 
-def _text(found: Sensitivity, format: Format, output: Path | None) -> str:
-    if format is Format.json:
-        return found.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(found.to_records())
+def _table(found: Sensitivity, output: Path | None) -> str:
     from planner.export.sensitivity_table import WIDTH, sensitivity_table
 
     return sensitivity_table(found, width=WIDTH if output is not None else text_width())

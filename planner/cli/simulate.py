@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
-from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, given, scenario_options
-from planner.cli.output import EXIT_INTERRUPTED, Progress, check_output, emit, format_of, note, text_width, wants_colour
+from planner.cli.options import FormatOption, OutputOption, QuietOption, given, scenario_options
+from planner.cli.output import (
+    EXIT_INTERRUPTED,
+    Progress,
+    check_output,
+    emit,
+    format_of,
+    note,
+    rendered,
+    text_width,
+    wants_colour,
+)
 from planner.errors import EXIT_INFEASIBLE, EXIT_OK, PlannerError, ScenarioError
 
 if TYPE_CHECKING:
@@ -158,7 +168,7 @@ def simulate(
     for path in (requests_file, plot):
         if path is not None:
             note(f"wrote {path}", quiet=quiet)
-    emit(_text(report, format_of(format, output), output), output, quiet=quiet)
+    emit(rendered(report, format_of(format, output), lambda: _table(report, output)), output, quiet=quiet)
     if report.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_OK if report.meets_objectives else EXIT_INFEASIBLE
@@ -190,13 +200,7 @@ def _seeds(text: str | None) -> int | list[int] | None:
     return numbers if "," in text else numbers[0]
 
 
-def _text(report: SimulationReport, format: Format, output: Path | None) -> str:
-    if format is Format.json:
-        return report.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(report.to_records())
+def _table(report: SimulationReport, output: Path | None) -> str:
     from planner.export.simulation_table import WIDTH, simulation_table
 
     width = WIDTH if output is not None else text_width()
