@@ -2,12 +2,15 @@
 
 A quantity is read *by dimension*: the caller says what kind of thing it expects, and a quantity of another
 kind is an error that names the right form. GB is 10^9 bytes, GiB is 2^30, Gbit/s is bits; a bare `Gb` is
-refused as ambiguous.
+refused as ambiguous. Numbers that people wrote are read here and nowhere else: decimals come after a point, commas
+stand between groups of three digits, and what could be meant otherwise is refused with what to write.
 
 >>> parse("200ms", TIME)
 0.2
 >>> parse("400 Gbit/s", BANDWIDTH)
 50000000000.0
+>>> number("1,234.5")
+1234.5
 """
 
 from __future__ import annotations
@@ -20,7 +23,18 @@ from planner.errors import UnitError
 
 _DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
-_NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*$", re.DOTALL)
+# Full-width forms of ASCII, other minus signs and blanks: one reading each.
+_ASCII = {0xFF01 + i: 0x21 + i for i in range(94)} | dict.fromkeys(map(ord, "\u2212\u2012\u2013"), "-")
+_ASCII |= dict.fromkeys(map(ord, "\u3000\u00a0\u2009\u202f"), " ")
+# All that a person may have meant as one number, and the part of it that is read.
+_WRITTEN = re.compile(
+    r"\s*([+-]?[0-9.,_'\u2019](?:[0-9.,_'\u2019]| (?=[0-9]{3}(?![0-9])))*(?:[eE][+-]?[0-9]+)?)\s*(.*?)\s*$", re.DOTALL
+)
+_NUMBER = re.compile(
+    r"[+-]?(?:[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?:_[0-9]{3})+)(?:\.[0-9]*)?|[0-9]+\.?[0-9]*|\.[0-9]+)"
+    r"(?:[eE][+-]?[0-9]+)?"
+)
+NUMBER_RULE = "decimals come after a point; commas stand between groups of three digits"
 
 
 @dataclass(frozen=True)
@@ -71,19 +85,22 @@ POWER = Dimension("power", "W", "10.2 kW", {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW"
 _SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
 
+_MULTIPLES = (("", 1.0), ("k", 1e3), ("K", 1e3), ("M", 1e6))
+
+
 def _names_of(currency: str) -> tuple[str, ...]:
     return (currency, _SIGNS[currency]) if currency in _SIGNS else (currency,)
 
 
 def money_per_hour(currency: str) -> Dimension:
     """Return the dimension of a price per hour in a currency (ISO 4217 code)."""
-    units = {c + h: f for c in _names_of(currency) for h, f in _HOURS.items()}
+    units = {p + c + h: f * g for c in _names_of(currency) for p, g in _MULTIPLES for h, f in _HOURS.items()}
     return Dimension("price per hour", f"{currency}/h", f"38.00 {currency}/h", units)
 
 
 def money(currency: str) -> Dimension:
     """Return the dimension of an amount of money in a currency (ISO 4217 code)."""
-    units = {p + c: f for c in _names_of(currency) for p, f in (("", 1.0), ("k", 1e3), ("M", 1e6))}
+    units = {p + c: f for c in _names_of(currency) for p, f in _MULTIPLES}
     return Dimension("amount of money", currency, f"270,000 {currency}", units)
 
 
@@ -106,7 +123,7 @@ DURATION = Dimension("duration", "months", "4 years", _MONTHS | {"day": 24 / 730
 INTERRUPTIONS = Dimension(
     "interruption rate", "1/h", "0.02/h", {p + u: f * g for p, g in (("", 1.0), ("%", 0.01)) for u, f in _HOURS.items()}
 )
-FRACTION = Dimension("fraction", "1", "0.7 or 70 %", {"": 1.0, "%": 0.01})
+FRACTION = Dimension("fraction", "1", "0.7 or 70 %", {"": 1.0, "%": 0.01, "percent": 0.01})
 COUNT = Dimension("count", "1", "8", {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12})
 PARAMETERS = Dimension("number of parameters", "1", "70.6 B", {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12})
 
@@ -146,15 +163,19 @@ def parse(text: str | float, dimension: Dimension, *, bare_ok: bool = True) -> f
                 f"a {dimension} needs its unit", value=text, fix=f"write it with a unit, like {dimension.example}"
             )
         return _finite(float(text), text, dimension)
-    match = _NUMBER.match(_currency_last(text))
-    if not match:
+    try:
+        found = split_number(_currency_last(text.translate(_ASCII)))
+    except UnitError as error:
+        error.value = repr(text)
+        raise
+    if found is None:
         raise UnitError(f"not a {dimension}", value=repr(text), fix=f"write it like {dimension.example}")
-    number = _finite(float(match[1].replace(",", "").replace("_", "")), text, dimension)
-    unit = re.sub(r"\s+", "", match[2]).replace("per", "/")
+    value = _finite(found[0], text, dimension)
+    unit = re.sub(r"\s+", "", re.sub(r"\bper\b", "/", found[1]))
     factor = dimension.units.get(unit)
     if factor is None:
         raise _wrong_unit(text, unit, dimension)
-    return _finite(number * factor, text, dimension)
+    return _finite(value * factor, text, dimension)
 
 
 def parse_argument(value: str | float, dimension: Dimension, *, where: str) -> float:
@@ -165,10 +186,89 @@ def parse_argument(value: str | float, dimension: Dimension, *, where: str) -> f
         raise error.at(where) from None
 
 
+def split_number(text: str) -> tuple[float, str] | None:
+    """Read the number that a text begins with.
+
+    Parameters
+    ----------
+    text : str
+        `"1,234.5 USD/h"`, `"1e3/s"`, full-width digits included.
+
+    Returns
+    -------
+    tuple of float and str, or None
+        The number and what stands behind it; None where the text does not begin with a number.
+
+    Raises
+    ------
+    UnitError
+        What begins the text is meant as a number and could be read in two ways, or in none: a comma that is not
+        between groups of three digits, two decimal points, digits set apart by blanks or apostrophes.
+    """
+    plain = text.translate(_ASCII)
+    match = _WRITTEN.match(plain)
+    if not match or not any("0" <= c <= "9" for c in match[1]):
+        if any(c.isdigit() and not "0" <= c <= "9" for c in plain):
+            raise UnitError("digits other than 0 to 9", value=repr(text), rule=NUMBER_RULE, fix="write 0 to 9")
+        return None
+    if not _NUMBER.fullmatch(match[1]):
+        meant = _meant(match[1])
+        raise UnitError(
+            _fault_of(match[1]), value=repr(text), rule=NUMBER_RULE,
+            fix=f"write {text.translate(_ASCII).strip().replace(match[1], meant)}" if meant else "write it like 1234.5",
+        )  # fmt: skip
+    if any(c.isdigit() and not "0" <= c <= "9" for c in match[2]):
+        raise UnitError("digits other than 0 to 9", value=repr(text), rule=NUMBER_RULE, fix="write 0 to 9")
+    return float(match[1].replace(",", "").replace("_", "")), match[2]
+
+
+def number(text: str) -> float:
+    """Read a plain number that a person wrote.
+
+    Raises
+    ------
+    UnitError
+        Not a number, not finite, or one that could be read in two ways.
+    """
+    found = split_number(text)
+    if found is None or found[1]:
+        raise UnitError("not a number", value=repr(text), fix="write it like 1234.5")
+    if not math.isfinite(found[0]):
+        raise UnitError("not a finite number", value=repr(text))
+    return found[0]
+
+
+def _fault_of(written: str) -> str:
+    if "," in written and "." not in written and written.count(",") == 1:
+        return "a decimal comma"
+    if "," in written:
+        return "commas that are not between groups of three digits"
+    if written.count(".") > 1:
+        return "more than one decimal point"
+    return "digits set apart by something other than commas"
+
+
+def _meant(written: str) -> str | None:
+    """What a number in another country's form was probably meant to be, in ours."""
+    bare = re.sub(r"[ '\u2019_]", "", written)
+    mantissa, *exponent = re.split(r"(?=[eE])", bare)
+    last = max(mantissa.rfind(","), mantissa.rfind("."))
+    if last == len(mantissa) - 1:
+        return None
+    if last < 0 or mantissa.count(mantissa[last]) > 1:  # 1 234 567, 1.234.567 and 12,34,567: only groups
+        meant = re.sub(r"[.,]", "", mantissa)
+    else:
+        meant = f"{re.sub(r'[.,]', '', mantissa[:last]) or '0'}.{mantissa[last + 1 :]}"
+    meant += "".join(exponent)
+    return meant if _NUMBER.fullmatch(meant) else None
+
+
 def _currency_last(text: str) -> str:
     """Rewrite `$38/h` as `38 $/h`, so that the number comes first."""
-    match = re.match(r"\s*([$€£]|[A-Z]{3})\s*([+-]?[\d.][\d.,_]*(?:[eE][+-]?\d+)?)\s*([kM]?)\s*(/.*)?$", text)
-    return f"{match[2]} {match[3]}{match[1]}{match[4] or ''}" if match else text
+    match = re.match(
+        r"\s*([$€£]|[A-Z]{3})\s*([+-]?[0-9.][0-9.,_'\u2019 ]*?(?:[eE][+-]?[0-9]+)?)\s*([kKM]?)\s*(/.*| ?per .*)?$", text
+    )
+    return f"{match[2]} {match[3]}{match[1]} {match[4] or ''}" if match else text
 
 
 def _finite(value: float, text: object, dimension: Dimension) -> float:

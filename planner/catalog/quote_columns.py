@@ -35,8 +35,13 @@ _PERIODS = (
     ("month", r"/\s*(?:mo|month)\b|per month|a month|monthly"),
     ("year", r"/\s*(?:yr|year|a)\b|per year|a year|yearly|annual(?:ly)?"),
 )
-_SIGNS = {"$": "USD", "€": "EUR", "£": "GBP"}
-_CURRENCY = re.compile(r"[$€£]|\b[A-Z]{3}\b")
+_SIGNS = {"$": "USD", "US$": "USD", "€": "EUR", "£": "GBP"}
+_CURRENCY = re.compile(r"\bUS\$|[$€£]|\b[A-Z]{3}\b")
+# What a price may say besides its currency and period: that of one machine, before tax.
+_ASIDE = (
+    r"\b(?:net|each|ea|(?:per|a) (?:machine|server|unit|instance)|excl(?:uding|\.)? (?:vat|tax))\b"
+    r"|/\s*(?:machine|server)\b"
+)
 _PREFERRED_SHEETS = ("bill of materials", "quotes", "quote", "offers", "offer", "prices", "price list")
 
 
@@ -153,6 +158,13 @@ def unit_of(text: str) -> tuple[str | None, str | None]:
     period = next((p for p, pattern in _PERIODS if re.search(pattern, text, re.IGNORECASE)), None)
     match = _CURRENCY.search(text)
     return (_SIGNS.get(match[0], match[0]) if match else None), period
+
+
+def says_only_unit(text: str) -> bool:
+    """Whether words around a price name its currency and period and nothing else that could change what it means."""
+    for pattern in (_ASIDE, *(pattern for _, pattern in _PERIODS)):
+        text = re.sub(pattern, " ", text, flags=re.IGNORECASE)
+    return not re.search(r"[\w%$€£]", _CURRENCY.sub(" ", text, count=1))
 
 
 def _refuse_missing(table: Table, head: int, place: Mapping[str, int], mapping: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from planner import units
 from planner.catalog.catalog import Catalog
 from planner.catalog.prices import RENTED, PlanName
-from planner.catalog.quote_columns import Columns, unit_of
+from planner.catalog.quote_columns import Columns, says_only_unit, unit_of
 from planner.catalog.quote_table import Cell
 from planner.catalog.schema import Currency, Machine
 from planner.errors import InputError, near_misses
@@ -23,8 +23,9 @@ _PLANS: tuple[tuple[PlanName, str], ...] = (
     ("owned", r"own|purchase|buy|sale|capex"),
     ("on_demand", r"on[ _-]?demand|pay[ -]?as|payg|hourly|rent"),
 )
-_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+(\.\d+)?|\d+(\.\d*)?|\.\d+)")
-_MONEY_TEXT = re.compile(r"([^\d+.,-]*)([+-]?[\d.,]*\d[\d.,]*)\s*(.*)")
+_BEFORE_NUMBER = re.compile(r"[^\d+.,-]*")
+# `270 k USD`, `1.2k$`; a code such as KRW or MXN is none.
+_MULTIPLE = re.compile(r"(?![A-Z]{3}\b)[kKM](?=\s|$|/|[A-Z]{3}\b|[$€£])")
 _DATE_FORMS = ("%Y-%m-%d", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
 
 
@@ -197,20 +198,18 @@ class RowReader:
             self._fault("price", "no price")
             return None
         if isinstance(value, str):
-            match = _MONEY_TEXT.fullmatch(value.strip())
-            number = match[2] if match else ""
-            if re.fullmatch(r"[+-]?[\d.]*\d,\d{1,2}", number):
-                fix = f"write {number.replace('.', '').replace(',', '.')}"
-                self._fault("price", "a decimal comma", value=value, rule="decimals come after a point", fix=fix)
+            before = _BEFORE_NUMBER.match(value)[0]  # type: ignore[index]
+            try:
+                found = units.split_number(value[len(before) :])
+            except units.UnitError as error:
+                self._fault("price", error.what, value=value, rule=error.rule, fix=error.fix)
                 return None
-            if match is None or not _NUMBER.fullmatch(number):
+            multiple = _MULTIPLE.match(found[1]) if found else None
+            unit = f"{before} {found[1][multiple.end() if multiple else 0 :]}".strip() if found else ""
+            if found is None or not says_only_unit(unit):
                 self._no_price(value)
                 return None
-            unit = f"{match[1]} {match[3]}".strip()
-            if unit and not any(unit_of(unit)):
-                self._no_price(value)
-                return None
-            value = float(number.replace(",", ""))
+            value = found[0] * ({"k": 1e3, "K": 1e3, "M": 1e6}[multiple[0]] if multiple else 1.0)
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._no_price(cell.text)
             return None

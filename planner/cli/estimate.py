@@ -23,6 +23,7 @@ from planner.cli.options import (
     TokensPerStepOption,
     locating,
     read_fraction,
+    read_number,
 )
 from planner.cli.output import check_output, emit, format_of, note, table_width, text_width
 from planner.errors import ScenarioError
@@ -101,7 +102,8 @@ def estimate(
     from planner.estimation import estimate as estimate_step
 
     options: dict[str, Any] = {
-        "model": model, "runtime": runtime, "tokens_per_step": tokens_per_step, "draft_tokens": draft_tokens,
+        "model": model, "runtime": runtime, "draft_tokens": draft_tokens,
+        "tokens_per_step": None if tokens_per_step is None else read_number(tokens_per_step, "--tokens-per-step"),
     }  # fmt: skip
     if prefix_cached is not None:
         options["prefix_cached"] = read_fraction(prefix_cached, "--prefix-cached")

@@ -65,7 +65,7 @@ ColumnsOption = Annotated[
     ),
 ]
 RatioOption = Annotated[
-    float | None,
+    str | None,
     scenario_option(
         "--prompt-output-ratio",
         "X",
@@ -73,7 +73,7 @@ RatioOption = Annotated[
     ),
 ]
 ArrivalOption = Annotated[
-    float | None,
+    str | None,
     scenario_option(
         "--arrival-cv2",
         "X",
@@ -87,7 +87,7 @@ PrefixOption = Annotated[
     ),
 ]
 TokensPerStepOption = Annotated[
-    float | None,
+    str | None,
     scenario_option(
         "--tokens-per-step", "X", "Tokens a sequence gets from a decode step on average. [default: the runtime's, or 1]"
     ),
@@ -133,7 +133,7 @@ NetworkOption = Annotated[
     ),
 ]
 OversubscriptionOption = Annotated[
-    float | None,
+    str | None,
     scenario_option(
         "--oversubscription", "X", "Bandwidth of all ports over what the switches above carry, such as 4. [default: 1]"
     ),
@@ -156,7 +156,7 @@ ElectricityOption = Annotated[
     ),
 ]
 PueOption = Annotated[
-    float | None,
+    str | None,
     scenario_option("--pue", "X", "Power of the facility over that of its machines, at least 1. [default: 1.54]"),
 ]
 MachineOption = Annotated[
@@ -345,6 +345,20 @@ def read_fraction(text: str, where: str) -> float:
         raise error.at(where) from None
 
 
+def read_number(text: str, where: str) -> float:
+    """Read a plain number.
+
+    Raises
+    ------
+    UnitError
+        Not one, or one that could be read in two ways; `where` is the option.
+    """
+    try:
+        return units.number(text)
+    except UnitError as error:
+        raise error.at(where) from None
+
+
 def _columns(text: str, where: str) -> object:
     from planner.workload.trace_columns import parse_columns
 
@@ -385,24 +399,24 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "rate": ("rate_per_s", _quantity(units.RATE)),
     "workload": ("workload", _as_is),
     "columns": ("workload_columns", _columns),
-    "prompt_output_ratio": ("prompt_output_ratio", _as_is),
-    "arrival_cv2": ("arrival_cv2", _as_is),
+    "prompt_output_ratio": ("prompt_output_ratio", read_number),
+    "arrival_cv2": ("arrival_cv2", read_number),
     "machine": ("machines", _as_is),
     "design": ("design", _as_is),
     "objective": ("objective", _as_is),
     "prefix_cached": ("prefix_cached", read_fraction),
-    "tokens_per_step": ("tokens_per_step", _as_is),
+    "tokens_per_step": ("tokens_per_step", read_number),
     "draft_tokens": ("draft_tokens", _as_is),
     "runtime": ("runtime", _as_is),
     "precision": ("precision", _as_is),
     "kv_precision": ("kv_precision", _as_is),
     "network": ("network", _as_is),
-    "oversubscription": ("oversubscription", _as_is),
+    "oversubscription": ("oversubscription", read_number),
     "reference_machine": ("reference_machine", _as_is),
     "prices": ("prices", _as_is),
     "region": ("region", _as_is),
     "electricity": ("electricity_usd_per_kwh", _quantity(units.MONEY_PER_KWH)),
-    "pue": ("pue", _as_is),
+    "pue": ("pue", read_number),
     "max_cost": ("max_cost_usd_per_hour", _quantity(units.MONEY_PER_HOUR)),
     "max_power": ("max_power_w", _quantity(units.POWER)),
     "max_machines": ("max_machines", read_stock),

@@ -15,6 +15,7 @@ from planner.cli.options import (
     given,
     naming,
     read_fraction,
+    read_number,
     scenario_options,
 )
 from planner.cli.output import (
@@ -60,7 +61,7 @@ def robustness(
         ),
     ] = None,
     burst: Annotated[
-        list[float] | None,
+        list[str] | None,
         typer.Option(
             "--burst",
             metavar="CV",
@@ -112,7 +113,7 @@ def robustness(
             scenario,
             mixes=mix or None,
             growth=shares,
-            bursts=burst or None,
+            bursts=[read_number(text, "--burst") for text in burst or ()] or None,
             rack=rack,
             only=only or None,
             verify=verify,

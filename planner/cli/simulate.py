@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
-from planner.cli.options import FormatOption, OutputOption, QuietOption, given, scenario_options
+from planner.cli.options import FormatOption, OutputOption, QuietOption, given, read_number, scenario_options
 from planner.cli.output import (
     EXIT_INTERRUPTED,
     Progress,
@@ -49,8 +49,8 @@ def simulate(
         int | None, typer.Option("--requests", metavar="N", help="Of each run. [default: 100000, or the whole replay]")
     ] = None,
     load: Annotated[
-        float, typer.Option("--load", metavar="X", help="Multiple of the rate. [default: 1]", show_default=False)
-    ] = 1.0,
+        str, typer.Option("--load", metavar="X", help="Multiple of the rate. [default: 1]", show_default=False)
+    ] = "1",
     replay: Annotated[
         bool,
         typer.Option(
@@ -149,8 +149,9 @@ def simulate(
 
     with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), _locating():
         report = run(
-            source, scenario, seeds=_seeds(seeds), n_requests=requests, load=load, replay=replay, repeat=repeat,
-            rates=[rate.strip() for rate in rates.split(",")] if rates is not None else (), period=period,
+            source, scenario, seeds=_seeds(seeds), n_requests=requests, load=read_number(load, "--load"),
+            replay=replay, repeat=repeat, period=period,
+            rates=[rate.strip() for rate in rates.split(",")] if rates is not None else (),
             policy=policy, routing=routing, chunk_tokens=chunk_tokens, overflow=overflow, failures=fail or (),
             progress=progress, **wanted.fields,
         )  # fmt: skip

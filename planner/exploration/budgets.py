@@ -130,9 +130,9 @@ def _amount(kind: str, amount: str, text: str, where: str) -> float:
         value = units.parse(amount, dimension)
     except UnitError as error:
         error.value = text
-        error.fix = (
-            f"write it like {'cost=1520USD/h or cost' if kind == 'cost' else 'power=408kW or power'}=40xdgx-h100"
-        )
+        if error.rule is None:
+            example = "cost=1520USD/h or cost" if kind == "cost" else "power=408kW or power"
+            error.fix = f"write it like {example}=40xdgx-h100"
         raise error.at(where) from None
     if value <= 0:
         raise ScenarioError("a budget is more than nothing", where=where, value=text, rule=FORM)

@@ -72,13 +72,13 @@ class Axis:
         return value
 
     def _read(self, text: str | float) -> float:
-        slowdown = re.fullmatch(r"\s*([\d.]+)\s*[xX]\s*", str(text))
+        slowdown = re.fullmatch(r"(.*\S)\s*[xX]\s*", str(text))
         if self.unit == "x":
             if isinstance(text, (int, float)) or not slowdown:
                 if isinstance(text, (int, float)):
                     return float(text)
                 raise UnitError("not a slowdown", value=repr(text), fix="write it like 2x, as the objective has it")
-            return float(slowdown[1])
+            return units.number(slowdown[1])
         dimension = {
             "USD/h": units.MONEY_PER_HOUR, "W": units.POWER, "machines": units.COUNT, "s": units.TIME,
             "requests/s": units.RATE,

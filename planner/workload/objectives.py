@@ -166,8 +166,11 @@ def _metric(name: str, text: str, where: str) -> Metric:
 def _percentile(text: str, whole: str, where: str) -> float:
     match = re.fullmatch(r"\s*[pP](.*)", text)
     try:
-        percentile = float(match[1]) if match else math.nan
-    except ValueError:
+        percentile = units.number(match[1]) if match else math.nan
+    except UnitError as error:
+        if error.rule:
+            error.value = whole
+            raise error.at(where) from None
         percentile = math.nan
     if math.isnan(percentile):
         raise ScenarioError(
@@ -190,7 +193,8 @@ def _limit(text: str, whole: str, where: str) -> tuple[float | None, float | Non
         limit = units.parse(text, units.TIME) if slowdown is None else slowdown
     except UnitError as error:
         error.value = whole
-        error.fix = "write a time with its unit, like 1s or 200ms, or a slowdown, like 2x"
+        if error.rule is None:
+            error.fix = "write a time with its unit, like 1s or 200ms, or a slowdown, like 2x"
         raise error.at(where) from None
     if not (limit > 0 and math.isfinite(limit)):
         raise ScenarioError(f"limit {text} is not positive", where=where, value=whole, rule="above 0 and finite")
@@ -201,13 +205,12 @@ def _slowdown(text: str) -> float | None:
     match = re.fullmatch(r"(.*\S)\s*[xX]", text)
     if not match:
         return None
-    try:
-        slowdown = float(match[1])
-    except ValueError:
-        raise UnitError(f"{text!r} is not a slowdown") from None
-    if not math.isfinite(slowdown):
+    found = units.split_number(match[1])
+    if found is None or found[1]:
+        raise UnitError(f"{text!r} is not a slowdown")
+    if not math.isfinite(found[0]):
         raise UnitError("a slowdown must be a finite number")
-    return slowdown
+    return found[0]
 
 
 def _shortest(number: float) -> str:
