@@ -180,6 +180,7 @@ def resolve(
         n_layers=llm.n_layers,
         longest_prompt_tokens=float(sizes.prompt_tokens.max()),
         longest_request_tokens=float((sizes.prompt_tokens + sizes.output_tokens).max()),
+        all_sizes=sizes,
     )
     longest = need.longest_request_tokens
     if longest > llm.max_context_tokens:

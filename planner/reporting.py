@@ -141,7 +141,8 @@ def build_plan(
         prices=_prices([m.configuration for m in members]),
         alternative_prices=list(alternative_prices),
         step_time_error=max(m.configuration.step_time_error for m in members),
-        notes=_notes(problem, members, predicted, certificate),
+        notes=_too_large_note(model) + _notes(problem, members, predicted, certificate),
+        too_large_fraction=model.too_large(),
         scenario=scenario.dump(),
     )
 
@@ -371,6 +372,17 @@ def _prices(configurations: Iterable[Configuration], besides: Collection[str] = 
 def _one_line(rejection: Rejection) -> str:
     value = f": {rejection.error.value}" if rejection.error.value else ""
     return f"{rejection.error.what}{value}"
+
+
+def _too_large_note(model: ClusterModel) -> list[str]:
+    """What a buyer must know first: requests that this cluster never serves."""
+    share = model.too_large()
+    if not share:
+        return []
+    return [
+        f"{100.0 * share:.2g} % of the requests are larger than the KV memory of the machines on their way: they are "
+        "never served, and count as missing every objective"
+    ]
 
 
 def _notes(

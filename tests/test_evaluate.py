@@ -12,7 +12,10 @@ import pytest
 import planner
 from planner.catalog.catalog import Catalog
 from planner.errors import DoesNotFitError, InputError, ScenarioError, UnknownNameError
+from planner.evaluation import members_and_routes, read_cluster
 from planner.fleet.plan import Cluster, Plan
+from planner.problem import resolve
+from planner.scenario import load_scenario
 
 # What the formulas say; proof by simulation has tests of its own.
 optimize = functools.partial(planner.optimize, verify=False)
@@ -166,3 +169,24 @@ def test_the_paper_s_27_and_3_machines() -> None:
     assert all(p.met for p in plan.predicted if p.metric == "ttft")
     assert prefill.capacity_per_s > 70.0
     assert decode.binding == "KV memory"
+
+
+def test_requests_that_fit_no_machine_miss_every_objective(catalog: Catalog) -> None:
+    """Formula and simulation count them alike, and the plan says so first."""
+    cluster = [{"role": "mixed", "machine": "dgx-a100", "count": 8, "tensor_parallel": 2}]
+    asked = {"slo": ["ttft.p50=20s", "ttft.p99=60s"], "rate": 2.0, "workload": "azure-conv-2023"}
+    plan = planner.evaluate(cluster, asked, catalog=catalog)
+    problem = resolve(load_scenario(asked), catalog)
+    room = planner.evaluate(cluster, asked, catalog=catalog).pools[0]
+    assert room.tensor_parallel == 2
+    configuration = members_and_routes(problem, read_cluster(cluster))[0][0].configuration
+    whole = problem.sizes.prompt_tokens + problem.sizes.output_tokens
+    share = float(problem.sizes.weight[whole > configuration.lane.kv_tokens].sum())
+    assert share > 0.01
+    assert plan.too_large_fraction == pytest.approx(share)
+    assert [p.met for p in plan.predicted] == [True, False]
+    assert not plan.meets_objectives and plan.predicted[1].predicted is None
+    assert "never served" in plan.notes[0]
+    simulated = planner.simulate(cluster, asked, n_requests=4000, seeds=1, catalog=catalog)
+    assert simulated.n_too_large / 4000 == pytest.approx(share, abs=0.01)
+    assert [o.met for o in simulated.objectives] == [True, False]

@@ -26,6 +26,7 @@ from planner.serving.erlang import WaitTail
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
 from planner.serving.requests import Limit, Traffic
+from planner.workload.sizes import RequestSizes
 
 Role = Literal["prefill", "decode", "mixed"]
 Counts = NDArray[np.int64]
@@ -118,6 +119,8 @@ class Requirement:
         Of the model.
     longest_prompt_tokens, longest_request_tokens : float
         The largest prompt, and prompt and output together [tokens]; `traffic` may have averaged them away.
+    all_sizes : RequestSizes or None
+        Every size that was asked for, before `traffic` averaged some; None: those of `traffic`.
     """
 
     rate_per_s: float
@@ -128,6 +131,24 @@ class Requirement:
     n_layers: int
     longest_prompt_tokens: float
     longest_request_tokens: float
+    all_sizes: RequestSizes | None = None
+
+    def too_large(self, prompt_room_tokens: float, request_room_tokens: float) -> float:
+        """Share of requests that never fit: prompts beyond one room, or whole requests beyond the other [tokens].
+
+        A request of one token is never decoded elsewhere, so all of it lies where its prompt is.
+        """
+        if max(self.longest_prompt_tokens, self.longest_request_tokens) <= min(prompt_room_tokens, request_room_tokens):
+            return 0.0
+        sizes = self.all_sizes or self.traffic.sizes
+        whole = sizes.prompt_tokens + sizes.output_tokens
+        decoded = sizes.output_tokens > 1
+        over = np.where(
+            decoded,
+            (sizes.prompt_tokens > prompt_room_tokens) | (whole > request_room_tokens),
+            whole > prompt_room_tokens,
+        )
+        return float(sizes.weight @ over)
 
     def is_held_by(self, configuration: Configuration, role: str) -> bool:
         """Whether a lane of the configuration has KV memory for the longest request."""

@@ -178,6 +178,10 @@ class Plan(Result):
     energy: EnergyUse | None = Field(default=None, description="Null in plans of versions that did not know it.")
     predicted: list[Prediction]
     percentiles: list[Percentiles]
+    too_large_fraction: float = Field(
+        default=0.0,
+        description="Share of requests that the machines on their way can never hold; they miss every objective.",
+    )
     headroom: float = Field(description="Load multiple at which the first objective breaks.")
     verified: str = Field(description="`not simulated`, or how the plan was simulated.")
     certificate: Certificate | None = Field(description="What simulation says; null where it was not asked.")

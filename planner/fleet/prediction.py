@@ -82,6 +82,10 @@ class ClusterModel:
         self._decode = {i: DecodeQueue(m.configuration.lane, need.traffic) for i, m in _of(members, "decode")}
         self._mixed = {i: MixedQueue(m.configuration.lane, need.traffic) for i, m in _of(members, "mixed")}
         self._decode_states = {i: q.state(rates[i], members[i].n_lanes) for i, q in self._decode.items()}
+        self._never_fit = [
+            need.too_large(self._room(r.first), self._room(r.first if r.second is None else r.second))
+            for r in self._routes
+        ]
         self._mixed_states = {
             i: q.state(q.batch_at(rates[i], members[i].n_lanes), members[i].n_lanes) for i, q in self._mixed.items()
         }
@@ -131,11 +135,20 @@ class ClusterModel:
         return float(self._mixed_states[i].batch[0]) if i in self._mixed else 0.0
 
     def late(self, metric: str, limit_s: Floats) -> float:
-        """Share of requests whose `metric` exceeds the limit of their point, over all routes."""
+        """Share of requests whose `metric` exceeds the limit of their point, over all routes; or that never fit."""
         share = 0.0
-        for route in self._routes:
-            share += route.rate_per_s / self._total * self._late_on(route, metric, limit_s)
+        for route, never in zip(self._routes, self._never_fit, strict=True):
+            late = never + (1.0 - never) * self._late_on(route, metric, limit_s)
+            share += route.rate_per_s / self._total * late
         return share
+
+    def too_large(self) -> float:
+        """Share of requests that the machines on their way can never hold: they miss every objective."""
+        ways = zip(self._routes, self._never_fit, strict=True)
+        return sum((route.rate_per_s * never for route, never in ways), 0.0) / self._total if self._total else 0.0
+
+    def _room(self, i: int) -> float:
+        return self._members[i].configuration.lane.kv_tokens
 
     def _late_on(self, route: Route, metric: str, limit_s: Floats) -> float:
         i, lanes, rate = route.first, self._members[route.first].n_lanes, self._rates[route.first]

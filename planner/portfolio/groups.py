@@ -275,6 +275,7 @@ def problem_of(group: Group, rates_per_s: Mapping[str, float]) -> tuple[Problem,
         n_layers=first.need.n_layers,
         longest_prompt_tokens=max(float(p.sizes.prompt_tokens.max()) for p in group.parts),
         longest_request_tokens=max(float((p.sizes.prompt_tokens + p.sizes.output_tokens).max()) for p in group.parts),
+        all_sizes=sizes,
     )
     problem = replace(first, need=need, serving=_serving_of(first, traffic), sizes=sizes)
     return problem, [part for part, _ in owned]

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Sample = NDArray[np.float64] | NDArray[np.float32]
-_BATCHES = 10  # of each run, for the interval
+# Batches of each run, for the interval: correlation that outlasts a batch shows as variance that grows from the finest
+# cut to the coarsest.
+_CUTS = (40, 20, 10, 5)
 _BATCHES_WITH_TREND = 40
 _ENOUGH_RUNS = 3  # to take the interval from what differs between them
 _MSER_GROUP = 5
@@ -89,7 +91,7 @@ def percentile_intervals(
     Returns
     -------
     list of Interval
-        The percentiles of all values, with intervals from batch means, ten batches of each run. With a trend from what
+        The percentiles of all values, with intervals from batch means; see `mean_interval`. With a trend from what
         differs between three runs or more, or else from one batch to the next.
 
     Notes
@@ -98,25 +100,74 @@ def percentile_intervals(
     matters most. The share of requests above a fixed value is not biased, so its interval p_hat +/- h is taken and
     mapped through the pooled sample's own quantiles: [x(1 - p - h), x(1 - p + h)].
     """
+    return [_interval_and_half(run, p, trend)[0] for run, p in _pooled_once(runs, percentiles)]
+
+
+def objective_interval(
+    runs: Sequence[Sample], percentile: float, limit: float, *, trend: bool = False
+) -> tuple[Interval, ShareInterval]:
+    """A percentile and the share of values beyond a limit, so that both say the same of the limit.
+
+    Parameters
+    ----------
+    runs : sequence of ndarray
+        Values of each run in order of arrival; infinite for who never gets there.
+    percentile : float
+        In (0, 100).
+    limit : float
+        In the unit of the values.
+    trend : bool
+        As for `percentile_intervals`.
+
+    Returns
+    -------
+    (Interval, ShareInterval)
+        The upper end of the first is within the limit exactly where that of the second is within 1 - percentile/100.
+
+    Notes
+    -----
+    The share at the limit is tested with the half width h at the percentile itself, where the share is what is allowed:
+    the upper end of the percentile is the least value x of the sample with p_hat(x) + h <= allowed.
+    """
     runs = [run for run in runs if run.size]
     if not runs:
-        return [Interval(float("nan"), float("nan"), float("nan"))] * len(percentiles)
-    pooled: Sample = np.concatenate(runs)  # type: ignore[assignment]
+        return _NOTHING, share_interval([])
+    sample = _pooled_once(runs, (percentile,))[0][0]
+    interval, half = _interval_and_half(sample, percentile, trend)
+    size = sample[1].size
+    late = float(size - np.searchsorted(sample[1], limit, side="right")) / size
+    if not np.isfinite(half):
+        return interval, ShareInterval(late, 0.0, 1.0, half)
+    return interval, ShareInterval(late, max(late - half, 0.0), min(late + half, 1.0), half)
+
+
+_Pooled = tuple[Sequence[Sample], Sample]
+
+
+def _pooled_once(runs: Sequence[Sample], percentiles: Sequence[float]) -> list[tuple[_Pooled, float]]:
+    """The runs with their values pooled and sorted, for each percentile."""
+    runs = [run for run in runs if run.size]
+    pooled: Sample = np.concatenate(runs) if runs else np.zeros(0)  # type: ignore[assignment]
     pooled.sort()
-    found = []
-    for percentile in percentiles:
-        share = percentile / 100.0
-        value = _quantile(pooled, share)
-        half = share_interval([run > value for run in runs], trend=trend).half_width
-        if not np.isfinite(half):
-            found.append(Interval(value, float("-inf"), float("inf")))
-            continue
-        # Not fewer than the pooled sample itself would scatter if its values were independent.
-        half = max(half, 1.96 * float(np.sqrt(share * (1.0 - share) / pooled.size)))
-        beyond = share + half > 1.0 - 0.5 / pooled.size
-        high = float("inf") if beyond else _quantile(pooled, share + half)
-        found.append(Interval(value, _quantile(pooled, max(share - half, 0.0)), high))
-    return found
+    return [((runs, pooled), p) for p in percentiles]
+
+
+def _interval_and_half(sample: _Pooled, percentile: float, trend: bool) -> tuple[Interval, float]:
+    """Interval of a percentile, and the half width of the share beyond it."""
+    runs, pooled = sample
+    if not pooled.size:
+        return _NOTHING, float("nan")
+    share = percentile / 100.0
+    value = _quantile(pooled, share)
+    half = _half_width([run > value for run in runs], trend)
+    if not np.isfinite(half):
+        return Interval(value, float("-inf"), float("inf")), half
+    # Not fewer than the pooled sample itself would scatter if its values were independent.
+    half = max(half, 1.96 * float(np.sqrt(share * (1.0 - share) / pooled.size)))
+    # The least value beyond which no more than 1 - share - half of the sample lies.
+    most_beyond = int(np.floor((1.0 - share - half) * pooled.size + 1e-9))
+    high = float(pooled[pooled.size - 1 - most_beyond]) if most_beyond >= 0 else float("inf")
+    return Interval(value, _quantile(pooled, max(share - half, 0.0)), max(high, value)), half
 
 
 def _quantile(ordered: Sample, share: float) -> float:
@@ -124,7 +175,8 @@ def _quantile(ordered: Sample, share: float) -> float:
     at = share * (ordered.size - 1)
     low = int(at)
     high = min(low + 1, ordered.size - 1)
-    return float(ordered[low]) + (float(ordered[high]) - float(ordered[low])) * (at - low)
+    below, above = float(ordered[low]), float(ordered[high])
+    return below if below == above else below + (above - below) * (at - low)
 
 
 @dataclass(frozen=True)
@@ -132,6 +184,9 @@ class ShareInterval(Interval):
     """A share; `half_width` before it was cut to [0, 1]."""
 
     half_width: float
+
+
+_NOTHING = Interval(float("nan"), float("nan"), float("nan"))
 
 
 def share_interval(runs: Sequence[NDArray[np.bool_]], *, trend: bool = False) -> ShareInterval:
@@ -151,7 +206,7 @@ def share_interval(runs: Sequence[NDArray[np.bool_]], *, trend: bool = False) ->
 
 
 def mean_interval(runs: Sequence[Sample], *, trend: bool = False) -> Interval:
-    """Mean of several runs and its 95 % interval, as that of percentiles."""
+    """Mean of several runs and its 95 % interval: Student's t over batch means; see `percentile_intervals`."""
     runs = [run for run in runs if run.size]
     if not runs:
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -163,8 +218,10 @@ def mean_interval(runs: Sequence[Sample], *, trend: bool = False) -> Interval:
 def _half_width(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]], trend: bool) -> float:
     """Half of the 95 % interval of a mean: Student's t times the standard error over the means of batches.
 
-    Where there is a trend, its swings must not count as chance. Runs that share it are compared as wholes. A single run
-    is cut finer and the variance taken from the differences of neighbours [1]_: sum (x_i+1 - x_i)^2 / (2 (n - 1)).
+    The largest over cuts of each run into 40, 20, 10 and 5: while correlation outlasts a batch, finer cuts see too
+    little of it. Where there is a trend, its swings must not count as chance. Runs that share it are compared as
+    wholes. A single run is cut finer and the variance taken from the differences of neighbours [1]_:
+    sum (x_i+1 - x_i)^2 / (2 (n - 1)).
 
     References
     ----------
@@ -173,20 +230,25 @@ def _half_width(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]], trend: boo
     """
     if trend and len(runs) >= _ENOUGH_RUNS:
         return _standard_error(np.array([float(run.mean(dtype=float)) for run in runs]))
-    n_batches = _BATCHES_WITH_TREND if trend else _BATCHES
-    batches = [
-        np.array(
-            [part.mean(dtype=float) for part in np.array_split(run, n_batches) if part.size >= _FEWEST_FOR_INTERVAL]
-        )
-        for run in runs
-    ]
     if not trend:
-        return _standard_error(np.concatenate(batches))
+        return max(_standard_error(_batch_means(runs, n)) for n in _CUTS)
+    batches = [_means(run, _BATCHES_WITH_TREND) for run in runs]
     differences = np.concatenate([np.diff(means) for means in batches])
     n = sum(means.size for means in batches)
     if not differences.size:
         return float("inf")
     return _t_quantile(differences.size) * float(np.sqrt(np.mean(differences**2) / 2.0 / n))
+
+
+def _means(run: Sample | NDArray[np.bool_], n_batches: int) -> Floats:
+    """Means of so many batches of a run; none of batches too small to say anything."""
+    return np.array(
+        [part.mean(dtype=float) for part in np.array_split(run, n_batches) if part.size >= _FEWEST_FOR_INTERVAL]
+    )
+
+
+def _batch_means(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]], n_batches: int) -> Floats:
+    return np.concatenate([_means(run, n_batches) for run in runs])
 
 
 def _standard_error(means: Floats) -> float:

@@ -19,9 +19,8 @@ from planner.simulation.statistics import (
     ShareInterval,
     is_growing,
     mean_interval,
-    percentile_interval,
+    objective_interval,
     percentile_intervals,
-    share_interval,
     warm_up,
 )
 
@@ -46,11 +45,12 @@ class Simulated:
     means : dict
         Mean of each metric and its interval [s].
     objectives : list of Interval
-        Value of each objective in its own unit: seconds, or a slowdown.
+        Value of each objective in its own unit: seconds, or a slowdown; infinite for a request that is too large.
     late : list of Interval
-        Share of requests that miss each objective's limit; one that is too large or was cut off misses all.
+        Share of requests that miss each objective's limit; one that is too large misses all.
     met : list of bool
-        Whether the upper confidence limit of the share that misses is within what the objective allows.
+        Whether the upper confidence limit of the value is within the objective's limit, which is to say that of the
+        share that misses within what it allows.
     busy, prompt_share : list of float
         Share of time that the lanes of each pool were busy, and that they computed prompts.
     batch : list of float
@@ -173,7 +173,7 @@ def summarise(
 
     return Simulated(
         outcomes=list(outcomes), percentiles=percentiles, means=means, objectives=objectives, late=list(late),
-        met=[s.high <= limit.allowed and stable and enough for s, limit in zip(late, need.limits, strict=True)],
+        met=[x.high <= limit.value and stable and enough for x, limit in zip(objectives, need.limits, strict=True)],
         busy=[over_time("pool_busy_s", i) for i in pools],
         prompt_share=[over_time("pool_prompt_s", i) for i in pools],
         batch=[over_time("pool_batch_s", i) for i in pools],
@@ -267,18 +267,14 @@ def _objectives(
 ) -> tuple[list[Interval], list[ShareInterval]]:
     found, late = [], []
     for limit in limits:
-        values = [
-            _sample(o, limit.objective.metric, s, _unit(o, limit, reference))
-            for o, s in zip(outcomes, starts, strict=True)
-        ]
-        missing = [_never(o, s) for o, s in zip(outcomes, starts, strict=True)]
-        found.append(percentile_interval([_finite(v) for v in values], limit.objective.percentile, trend=trend))
-        counts = [np.isfinite(v) | m for v, m in zip(values, missing, strict=True)]
-        late.append(
-            share_interval(
-                [((v > limit.value) | m)[c] for v, m, c in zip(values, missing, counts, strict=True)], trend=trend
-            )
-        )
+        runs = []
+        for outcome, start in zip(outcomes, starts, strict=True):
+            values = _sample(outcome, limit.objective.metric, start, _unit(outcome, limit, reference))
+            values[_never(outcome, start)] = np.inf
+            runs.append(values[~np.isnan(values)])
+        interval, share = objective_interval(runs, limit.objective.percentile, limit.value, trend=trend)
+        found.append(interval)
+        late.append(share)
     return found, late
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner.simulation.statistics import is_growing, mean_interval, percentile_interval, share_interval, warm_up
+from planner.simulation.statistics import (
+    is_growing,
+    mean_interval,
+    objective_interval,
+    percentile_interval,
+    share_interval,
+    warm_up,
+)
 
 
 def autocorrelated(rng: np.random.Generator, n: int, phi: float = 0.9) -> np.ndarray:
@@ -94,3 +101,30 @@ def test_growth() -> None:
     burst[8000:11_000] += 30.0
     assert not is_growing(burst)
     assert not is_growing(np.linspace(0.0, 9.0, 100)), "too few to say"
+
+
+def test_a_percentile_and_the_share_beyond_a_limit_give_one_verdict() -> None:
+    """The upper end is within the limit exactly where the share that may be late is within what is allowed."""
+    rng = np.random.default_rng(6)
+    verdicts = set()
+    for _ in range(60):
+        runs = [np.exp(autocorrelated(rng, 1500)) for _ in range(3)]
+        percentile = float(rng.choice([50.0, 90.0, 95.0]))
+        for limit in np.quantile(np.concatenate(runs), rng.uniform(percentile / 100.0 - 0.1, 1.0, 5)):
+            value, late = objective_interval(runs, percentile, float(limit))
+            allowed = 1.0 - percentile / 100.0
+            assert value.low <= value.value <= value.high
+            assert (value.high <= limit) == (late.high <= allowed + 1e-12)
+            verdicts.add(value.high <= limit)
+    assert verdicts == {True, False}
+
+
+def test_correlation_that_outlasts_a_fine_batch_widens_the_interval() -> None:
+    """Runs of fifty correlation times: forty batches a run alone would cover about three in four."""
+    rng = np.random.default_rng(7)
+    held = 0
+    for _ in range(120):
+        runs = [autocorrelated(rng, 4000, 0.975) for _ in range(3)]  # 40 to the e-fold
+        interval = percentile_interval(runs, 90.0)
+        held += interval.low <= 1.2816 <= interval.high
+    assert held >= 0.92 * 120
