@@ -126,7 +126,7 @@ def resolve(
     InfeasibleError
         The reference machine of a slowdown cannot hold the model.
     """
-    catalog = catalog or Catalog.default(scenario.catalog)
+    catalog = (catalog or Catalog.default(scenario.catalog)).choosing(scenario.quotes)
     llm = catalog.llm(scenario.model, where="model")
     runtime = catalog.runtime(scenario.runtime, where="runtime")
     if sizes is None:
@@ -166,6 +166,9 @@ def resolve(
         _refuse_carbon_free(machines, electricity)
     considered = {m.name for m in machines} | set(unpriced)
     idle = sorted(name for name, most in limits.max_machines.items() if most > 0 and name not in considered)
+    if scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None:
+        for machine in machines:
+            notes += catalog.unused_quotes(machine.name, "on_demand", scenario.prices)
     if idle:
         notes.append(f"a stock is given for machines that are not considered: {', '.join(idle)}")
     reference = _reference(scenario, catalog, serving) if any(o.slowdown is not None for o in scenario.slo) else None

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from planner.catalog.loading import Layer, read_layer
+from planner.catalog.precedence import QuoteChoice
 from planner.catalog.quantities import Fraction, FractionOrZero, PerS, UsdPerHour, UsdPerKwh, Watts
 from planner.catalog.schema import Precision
 from planner.economics.energy import DEFAULT_PUE, DEFAULT_REGION
@@ -85,6 +86,9 @@ class Scenario(BaseModel):
     )
     reference_machine: str = Field(default="dgx-a100", description="What slowdowns are measured against.")
     prices: Names = Field(default=(), description="Price books that go before the default ones.")
+    quotes: QuoteChoice = Field(
+        default="cheapest", description="Between vendors: the cheapest price that has not expired, or the newest."
+    )
     region: Names = Field(
         default=(DEFAULT_REGION,),
         description="Where electricity comes from: a region of the catalog, or `SITE=REGION` for one site's machines.",

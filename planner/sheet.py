@@ -158,7 +158,7 @@ def largest_rate_per_s(pools: str, slo: Cell = None, model: Cell = None, workloa
 
 @_readable
 def price_per_hour(machine: str, book: Cell = None, plan: str = "on_demand", catalog: Cell = None) -> float:
-    """Price of one machine [USD/h].
+    """Price of one machine [USD/h]; of an owned one what it costs to hold and run every hour.
 
     Parameters
     ----------
@@ -166,7 +166,8 @@ def price_per_hour(machine: str, book: Cell = None, plan: str = "on_demand", cat
     book : str, optional
         A price book that goes before the default ones.
     plan : str
-        on_demand, reserved_1y, reserved_3y or spot.
+        on_demand, reserved_1y, reserved_3y, spot or owned. Owned: the annuity of the purchase at 8 % a year,
+        maintenance, hosting, and electricity at the rated power.
     catalog : str, optional
         Overlay folder.
 
@@ -175,16 +176,17 @@ def price_per_hour(machine: str, book: Cell = None, plan: str = "on_demand", cat
     float or str
         Or what is wrong.
     """
-    from planner.catalog.prices import RENTED
+    from planner.catalog.prices import PLAN_NAMES
+    from planner.economics.options import purchase_options
 
     opened = _catalog(_names(catalog), os.environ.get("PLANNER_CATALOG", ""))
     opened.machine(machine, where="machine")
-    if plan not in RENTED:
-        raise UnknownNameError.of("price plan", plan, RENTED, where="plan")
-    price = opened.price_of(machine, _names(book), plan)
-    if price is None:
+    if plan not in PLAN_NAMES:
+        raise UnknownNameError.of("price plan", plan, PLAN_NAMES, where="plan")
+    options = {option.plan: option for option in purchase_options(opened, machine, books=_names(book))}
+    if plan not in options:
         raise InputError(f"no price book lists {machine} under {plan}", where="machine")
-    return price.usd_per_hour
+    return options[plan].usd_per_hour_at(1.0)
 
 
 def refresh() -> None:

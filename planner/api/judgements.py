@@ -61,9 +61,12 @@ def cost(
     """
     from planner.evaluation import cluster_of, evaluate_cluster
     from planner.exploration.costs import cost_report, read_assumptions, read_date
+    from planner.fleet.plan_file import is_plan_file, read_plan
     from planner.problem import resolve
 
     assumptions = read_assumptions(horizon, use, cost_of_capital, spot_recovery)
+    if isinstance(cluster, (str, os.PathLike)) and is_plan_file(cluster):
+        read_plan(cluster)  # a plan is signed with its figures: they must agree, though they are computed anew
     if isinstance(cluster, Plan):
         scenario = scenario if scenario is not None else cluster.scenario | {"rate_per_s": cluster.rate_per_s}
         cluster = cluster_of(cluster)

@@ -7,6 +7,7 @@ field; one of a new name describes a new thing and must be complete. Nothing is 
 
 from __future__ import annotations
 
+import copy
 import datetime
 import hashlib
 import os
@@ -18,6 +19,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from planner.catalog.loading import Layer, merge_layers, read_layer, split_dotted_path
+from planner.catalog.precedence import PriceCandidate, QuoteChoice, Ruling, ruling
 from planner.catalog.prices import PlanName
 from planner.catalog.schema import (
     BY_FOLDER,
@@ -85,6 +87,10 @@ class Catalog:
         workloads/`; later ones win.
     builtin : mapping of str to path, optional
         The folders of the lowest layer by kind; those that ship with planner if left out.
+    quotes : str
+        Which vendor's price counts: the `cheapest`, or the `newest`.
+    today : date, optional
+        What the expiry of quotes is counted to. Left out: the day it is.
 
     Raises
     ------
@@ -96,13 +102,31 @@ class Catalog:
     A catalog is a snapshot: what it has read once, it does not read again.
     """
 
-    def __init__(self, overlays: Sequence[Path | str] = (), *, builtin: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self,
+        overlays: Sequence[Path | str] = (),
+        *,
+        builtin: Mapping[str, Path] | None = None,
+        quotes: QuoteChoice = "cheapest",
+        today: datetime.date | None = None,
+    ) -> None:
         self.overlays = tuple(Path(overlay) for overlay in overlays)
+        self.quotes: QuoteChoice = quotes
+        self.today = today or datetime.date.today()
         lowest = dict(builtin) if builtin is not None else builtin_folders()
         self._folders: list[dict[str, Path]] = [lowest, *map(_overlay_folders, self.overlays)]
         self._listings: dict[str, list[dict[str, Path]]] = {}
         self._layers: dict[tuple[str, str], list[Layer]] = {}
         self._entries: dict[tuple[str, str], Entry] = {}
+        self._rulings: dict[tuple[str, str, str], Ruling] = {}
+
+    def choosing(self, quotes: QuoteChoice) -> Catalog:
+        """Return this catalog with another rule between vendors; what was read is shared."""
+        if quotes == self.quotes:
+            return self
+        other = copy.copy(self)
+        other.quotes = quotes
+        return other
 
     @classmethod
     def default(cls, extra: Sequence[Path | str] = ()) -> Catalog:
@@ -235,13 +259,81 @@ class Catalog:
         return self.get(Region, name, where=where)
 
     def book_of(self, machine_name: str, plan: PlanName, books: Sequence[str] = ()) -> PriceBook | None:
-        """Return the price book that speaks for a machine under a price plan, or None if none lists it.
+        """Return the price book that speaks for a machine under a price plan, or None if none does.
 
-        The first of the named `books` that lists it wins; else, among the books that are on by default, the
-        newest, and of several of one date the first by name.
+        The first of the named `books` that lists it goes before all others, expired or not; else `ruling` chooses
+        among the books that are on by default (see `planner.catalog.precedence`).
+
+        Raises
+        ------
+        CatalogError
+            Prices of several vendors are to be compared, and the catalog has no rate for the currency of one.
         """
-        named = [self.price_book(name) for name in books]
-        return next((book for book in (*named, *self._default_books) if machine_name in getattr(book, plan)), None)
+        for name in books:
+            book = self.price_book(name)
+            if machine_name in getattr(book, plan):
+                return book
+        chosen = self.ruling_on(machine_name, plan).counting
+        return None if chosen is None else self.price_book(chosen.book)
+
+    def ruling_on(self, machine_name: str, plan: PlanName) -> Ruling:
+        """Return which of the prices that are on by default counts, and why the others do not."""
+        key = (machine_name, plan, self.quotes)
+        if key not in self._rulings:
+            found = [c for c in self.candidates(machine_name, plan) if self.price_book(c.book).default]
+            self._rulings[key] = ruling(
+                found, lambda c: self.amount_usd(c.book, machine_name, plan), self.today, self.quotes
+            )
+        return self._rulings[key]
+
+    def candidates(self, machine_name: str, plan: PlanName) -> list[PriceCandidate]:
+        """Return every price of a machine under a price plan, of books that count only when named too."""
+        return [
+            self._candidate(book, machine_name, plan) for book in self._books if machine_name in getattr(book, plan)
+        ]
+
+    def unused_quotes(self, machine_name: str, plan: PlanName, books: Sequence[str] = ()) -> list[str]:
+        """Say which prices of the user's own overlays do not count for a machine, and why; a line each."""
+        used = self.book_of(machine_name, plan, books)
+        ruled = self.ruling_on(machine_name, plan)
+        reasons = {other.book: why for other, why in ruled.others}
+        lines = []
+        for candidate in self.candidates(machine_name, plan):
+            if not candidate.is_own or (used is not None and candidate.book == used.name):
+                continue
+            why = reasons.get(candidate.book)
+            if used is not None and used.name in books:
+                why = f"{used.name} was named"
+            elif why is None:
+                why = "its book counts only when named (`default: false`)"
+            lines.append(
+                f"your price of {machine_name} {plan.replace('_', ' ')} in {candidate.book} ({candidate.provider}, "
+                f"{candidate.date}) is not used: {why}"
+            )
+        return lines
+
+    def amount_usd(self, book_name: str, machine_name: str, plan: PlanName) -> float:
+        """Return a price in USD an hour; of a purchase what it costs to buy [USD]."""
+        book = self.price_book(book_name)
+        rate = self.exchange_of(book, f"{plan}.{machine_name}")[0]
+        return rate * (book.owned[machine_name].purchase if plan == "owned" else book.prices(plan)[machine_name])
+
+    def _candidate(self, book: PriceBook, machine_name: str, plan: PlanName) -> PriceCandidate:
+        layers = self.files_of(PriceBook, book.name)
+        overlaid = self.overlay_files_of(PriceBook, book.name)
+        own = bool(overlaid) and len(overlaid) == len(layers)
+        if overlaid and not own:  # a shipped book that an overlay changes: whose is this price?
+            upper = self.layers_of(PriceBook, book.name)[len(layers) - len(overlaid) :]
+            own = any(machine_name in (layer.data.get(plan) or {}) for layer in upper)
+        return PriceCandidate(
+            book=book.name,
+            provider=book.provider,
+            region=book.region,
+            date=book.date_of(plan, machine_name),
+            valid_until=book.valid_until_of(plan, machine_name),
+            is_own=own,
+            kind=book.origin_of(plan, machine_name).kind,
+        )
 
     def price_of(
         self, machine_name: str, books: Sequence[str] = (), plan: PlanName = "on_demand"
@@ -261,13 +353,13 @@ class Catalog:
         if book is None:
             return None
         path = f"{plan}.{machine_name}"
-        origin = book.provenance_of(path)
+        origin = book.origin_of(plan, machine_name)
         usd_per_unit, exchange_date = self.exchange_of(book, path)
         return MachinePrice(
             usd_per_hour=book.prices(plan)[machine_name] * usd_per_unit,
             book=book.name,
             provider=book.provider,
-            date=book.date,
+            date=book.date_of(plan, machine_name),
             kind=origin.kind,
             source=origin.source,
             currency=book.currency,
@@ -311,9 +403,8 @@ class Catalog:
         return total.hexdigest()
 
     @cached_property
-    def _default_books(self) -> list[PriceBook]:
-        books = [book for name in self.names(PriceBook) if (book := self.price_book(name)).default]
-        return sorted(books, key=lambda book: (-book.date.toordinal(), book.name))
+    def _books(self) -> list[PriceBook]:
+        return [self.price_book(name) for name in self.names(PriceBook)]
 
     def _listing(self, folder: str) -> list[dict[str, Path]]:
         """Return name to file of one kind for every layer."""

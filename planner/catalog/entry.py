@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +21,7 @@ class Provenance(CatalogModel):
 
     source: str = Field(min_length=3)
     kind: SourceKind
+    date: datetime.date | None = Field(default=None, description="Day on which the value held, if not the file's.")
 
 
 class Entry(CatalogModel):

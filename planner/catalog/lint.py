@@ -207,8 +207,12 @@ def _about_runtime(entry: Runtime, names: list[str], accelerators: Iterable[Acce
 def _about_prices(
     entry: PriceBook, catalog: Catalog, names: list[str], machines: dict[str, Machine], today: datetime.date
 ) -> Iterator[Remark]:
-    yield from _about_age("these prices are", entry.date, today)
     listed = list(entry.listed())
+    if any(entry.date_of(plan, name) == entry.date for plan, name in listed) or not listed:
+        yield from _about_age("these prices are", entry.date, today)
+    for plan, name in listed:
+        if (date := entry.date_of(plan, name)) != entry.date:
+            yield from _about_age(f"{plan}.{name}: this price is", date, today)
     if not listed:
         yield "warning", "", "this book has no price"
     for plan, name in listed:
@@ -276,15 +280,13 @@ def _about_age(subject: str, date: datetime.date, today: datetime.date) -> Itera
 
 
 def _about_unused_prices(entry: PriceBook, catalog: Catalog) -> Iterator[Remark]:
-    """Warn of prices that an overlay sets in vain, because a newer book lists the machine too."""
-    for path in entry.provenance if entry.default and catalog.overlay_files_of(PriceBook, entry.name) else ():
-        plan, _, machine = path.partition(".")
-        if plan == "on_demand" and machine in entry.on_demand:
-            with contextlib.suppress(InputError):  # a broken book has its own finding
-                used = catalog.price_of(machine)
-                if used is not None and used.book != entry.name:
-                    hint = f"{used.book} is newer and lists it too; change it there, or use --prices {entry.name}"
-                    yield "warning", path, f"{path}: not used: {hint}"
+    """Warn of prices that an overlay sets in vain, because another price of the machine goes first."""
+    for plan, machine in entry.listed() if entry.default and catalog.overlay_files_of(PriceBook, entry.name) else ():
+        with contextlib.suppress(InputError):  # a broken book has its own finding
+            ruled = catalog.ruling_on(machine, plan)
+            for other, why in ruled.others:
+                if other.book == entry.name and other.is_own:
+                    yield "warning", f"{plan}.{machine}", f"{plan}.{machine}: not used: {why}"
 
 
 def _about_llm(entry: Llm) -> Iterator[Remark]:

@@ -1,7 +1,8 @@
 """Price books, exchange rates and regions: what machines cost, in which currency, and what electricity costs and emits.
 
-A book is one provider, one date and one currency. Its amounts are read into that currency, not converted: a
-conversion needs a dated rate, which is a catalog entry of its own (`currencies/EUR.yaml`).
+A book is one provider, one date and one currency; a single price may be older than its book. Its amounts are read into
+that currency, not converted: a conversion needs a dated rate, which is a catalog entry of its own
+(`currencies/EUR.yaml`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from planner import units
-from planner.catalog.entry import CatalogModel, Entry
+from planner.catalog.entry import CatalogModel, Entry, Provenance
 from planner.catalog.quantities import (
     FractionOrZero,
     GramsPerKwh,
@@ -89,11 +90,12 @@ class Ownership(CatalogModel):
 
 
 class Terms(CatalogModel):
-    """What goes with a price: how many, from when, and how reliably."""
+    """What goes with a price: how many, from when, until when, and how reliably."""
 
     minimum_order: int = Field(default=1, ge=1, description="Fewest machines that are sold or let.")
     max_count: int | None = Field(default=None, ge=0, description="Most machines: stock or quota.")
     available_from: datetime.date | None = Field(default=None, description="First day of use.")
+    valid_until: datetime.date | None = Field(default=None, description="Last day on which the price is offered.")
     lead_time_months: Months | None = Field(default=None, alias="lead_time", description="From order to first use.")
     interruptions_per_hour: InterruptionsPerHour | None = Field(
         default=None, alias="interruptions", description="Of a spot machine, such as 0.02/h or 5 %/month."
@@ -105,8 +107,13 @@ class PriceBook(Entry):
 
     folder: ClassVar[str] = "prices"
 
-    provider: str
-    date: datetime.date
+    provider: str = Field(description="Vendor.")
+    date: datetime.date = Field(description="Day on which the prices were valid; `provenance` may date one apart.")
+    collected: datetime.date | None = Field(default=None, description="Day on which they were read, if another.")
+    valid_until: datetime.date | None = Field(
+        default=None, description="Last day on which they are offered; after it they count only when the book is named."
+    )
+    region: str | None = Field(default=None, description="Where they are offered; left out: everywhere.")
     currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="ISO 4217 code of every amount in the book.")
     default: bool = Field(default=True, description="False: used only when named with --prices.")
     on_demand: dict[str, MoneyPerHour] = Field(default={}, description="By the hour, without commitment.")
@@ -136,6 +143,19 @@ class PriceBook(Entry):
     def terms_of(self, plan: PlanName, machine: str) -> Terms:
         """Terms of a price; the usual ones where the book has none."""
         return self.terms.get(plan, {}).get(machine) or Terms()
+
+    def origin_of(self, plan: PlanName, machine: str) -> Provenance:
+        """Where a price comes from; of a purchase its price, not its life or hosting."""
+        path = f"{plan}.{machine}"
+        return self.provenance_of(f"{path}.purchase" if plan == "owned" else path)
+
+    def date_of(self, plan: PlanName, machine: str) -> datetime.date:
+        """Day on which a price was valid: its own where `provenance` dates it, else the book's."""
+        return self.origin_of(plan, machine).date or self.date
+
+    def valid_until_of(self, plan: PlanName, machine: str) -> datetime.date | None:
+        """Last day on which a price is offered; None where neither its terms nor the book say."""
+        return self.terms_of(plan, machine).valid_until or self.valid_until
 
     def listed(self) -> Iterator[tuple[PlanName, str]]:
         """Yield every plan and machine that the book has a price for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from planner.catalog.catalog import Catalog
+from planner.catalog.precedence import PriceCandidate, ruling
 from planner.catalog.prices import PLAN_NAMES, PlanName, PriceBook
 from planner.catalog.quote_rows import Quote
 from planner.catalog.quotes import Quotes, by_machine
@@ -126,47 +128,53 @@ def _entry(quote: Quote) -> object:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def compare(books: Mapping[str, Sequence[Quote]], catalog: Catalog, *, default: bool) -> list[Offer]:
-    """Put all prices of each quoted machine side by side: the quotes, and the price that counts without them.
+def compare(
+    books: Mapping[str, Sequence[Quote]], catalog: Catalog, *, default: bool, today: datetime.date | None = None
+) -> list[Offer]:
+    """Put all prices of each quoted machine side by side: the quotes, and what the catalog has without them.
 
-    The newest counts, and of several of one date that of the first book by name, which is the rule of the catalog.
+    The rule is the catalog's own (`planner.catalog.precedence`), the quotes taken as prices of the user.
     """
-    book_of = {id(quote): name for name, quotes in books.items() for quote in quotes}
     offers: list[Offer] = []
+    book_of = {id(quote): name for name, quotes in books.items() for quote in quotes}
     for machine, plan, members in by_machine([q for quotes in books.values() for q in quotes]):
-        rows: list[tuple[str, str, float, str, str, int | None]] = []
-        for quote in members:
-            rate = 1.0 if quote.currency == "USD" else catalog.currency(quote.currency).usd_per_unit
-            usd = quote.per_hour * rate
-            rows.append((str(quote.date), book_of[id(quote)], usd, quote.amount_text, quote.provider, quote.row))
-        before = catalog.book_of(machine, plan)
-        if before is not None and before.name not in books:
-            rate = catalog.exchange_of(before, f"{plan}.{machine}")[0]
-            owned = plan == "owned"
-            amount = before.owned[machine].purchase if owned else before.prices(plan)[machine]
-            text = f"{amount:,.2f} {before.currency}" + ("" if owned else "/h")
-            rows.append((str(before.date), before.name, amount * rate, text, before.provider, None))
-        # Newest first, then by name: stable sorts, the last key first.
-        rows.sort(key=lambda row: row[1])
-        rows.sort(key=lambda row: row[0], reverse=True)
-        counting = next((row for row in rows if default or row[1] not in books), None)
-        for row in rows:
-            date, book, usd, text, provider, n = row
+        quoted = {book_of[id(q)]: (q, q.per_hour * _rate(catalog, q.currency)) for q in members}
+        new = [
+            PriceCandidate(name, q.provider, q.region, q.date, q.valid_until, is_own=True, kind="quote")
+            for name, (q, _) in quoted.items()
+        ]
+        old = [c for c in catalog.candidates(machine, plan) if c.book not in books]
+
+        def usd_of(c: PriceCandidate, machine: str = machine, plan: PlanName = plan, quoted: Any = quoted) -> float:
+            usd: float = quoted[c.book][1] if c.book in quoted else catalog.amount_usd(c.book, machine, plan)
+            return usd
+
+        on = [*(new if default else ()), *(c for c in old if catalog.price_book(c.book).default)]
+        ruled = ruling(on, usd_of, today or catalog.today, catalog.quotes)
+        reasons = {id(c): why for c, why in ruled.others}
+        if ruled.counting is not None:
+            reasons[id(ruled.counting)] = ruled.because
+        best = ruled.counting
+        shown = [c for c in (best, *(c for c, _ in ruled.others)) if c is not None]
+        shown += [c for c in new if not any(c is other for other in shown)]
+        for c in shown:
+            quote = quoted[c.book][0] if c.book in quoted else None
+            usd = usd_of(c)
             offers.append(Offer(
-                machine, plan, text, usd, provider, date, book, n, row is counting,
-                _why(row is counting, rows, counting, date, book, default), usd / counting[2] - 1 if counting else None,
+                machine, plan, quote.amount_text if quote else _amount_text(catalog, c.book, machine, plan), usd,
+                c.provider, str(c.date), c.book, quote.row if quote else None, c is best,
+                reasons.get(id(c), "counts only when its book is named"), usd / usd_of(best) - 1 if best else None,
             ))  # fmt: skip
     return offers
 
 
-def _why(counts: bool, rows: Sequence[Any], counting: Any, date: str, book: str, default: bool) -> str:
-    if counts:
-        if len(rows) == 1:
-            return "only one"
-        return "newest" if sum(row[0] == date for row in rows) == 1 else "newest, first book by name"
-    if counting is None:
-        return "counts only when its book is named"
-    return "older" if counting[0] > date else "same date, later book by name" if counting[0] == date else "not default"
+def _rate(catalog: Catalog, currency: str) -> float:
+    return 1.0 if currency == "USD" else catalog.currency(currency).usd_per_unit
+
+
+def _amount_text(catalog: Catalog, book_name: str, machine: str, plan: PlanName) -> str:
+    book = catalog.price_book(book_name)
+    return f"{_amount(book, plan, machine):,.2f} {book.currency}" + ("" if plan == "owned" else "/h")
 
 
 def differences(old: PriceBook, quotes: Sequence[Quote]) -> list[str]:

@@ -53,6 +53,8 @@ class Quote:
     date: datetime.date
     source: str
     minimum_order: int | None = None
+    valid_until: datetime.date | None = None
+    region: str | None = None
     life: str | None = None
     residual: str | None = None
     maintenance: str | None = None
@@ -125,7 +127,7 @@ class RowReader:
         assert machine and plan and price and currency and period is not None and date
         return Quote(
             row=n + 1, machine=machine, plan=plan, amount=price[0], period=period, currency=currency, provider=provider,
-            date=date, source=source, minimum_order=minimum, life=life,
+            date=date, source=source, minimum_order=minimum, valid_until=expires, life=life,
             residual=residual if plan == "owned" else None, maintenance=maintenance if plan == "owned" else None,
         )  # fmt: skip
 

@@ -115,6 +115,12 @@ ReferenceOption = Annotated[
 PricesOption = Annotated[
     list[str] | None, scenario_option("--prices", "BOOK", "Price book that goes before the default ones. Repeatable.")
 ]
+QuotesOption = Annotated[
+    str | None,
+    scenario_option(
+        "--quotes", "cheapest|newest", "Which vendor's price counts where several sell a machine. [default: cheapest]"
+    ),
+]
 ProfileOption = Annotated[
     str | None,
     scenario_option("--profile", "FILE", "Table of measured step times, used in place of the latency model."),
@@ -250,6 +256,7 @@ _SCENARIO_OPTIONS: dict[str, Any] = {
     "oversubscription": OversubscriptionOption,
     "reference_machine": ReferenceOption,
     "prices": PricesOption,
+    "quotes": QuotesOption,
     "region": RegionOption,
     "electricity": ElectricityOption,
     "pue": PueOption,
@@ -414,6 +421,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "oversubscription": ("oversubscription", read_number),
     "reference_machine": ("reference_machine", _as_is),
     "prices": ("prices", _as_is),
+    "quotes": ("quotes", _as_is),
     "region": ("region", _as_is),
     "electricity": ("electricity_usd_per_kwh", _quantity(units.MONEY_PER_KWH)),
     "pue": ("pue", read_number),

@@ -61,6 +61,14 @@ def procure(
         list[str] | None,
         typer.Option("--prices", metavar="BOOK", help="Price book that goes before the default ones. Repeatable."),
     ] = None,
+    quotes: Annotated[
+        str | None,
+        typer.Option(
+            "--quotes",
+            metavar="cheapest|newest",
+            help="Which vendor's price counts where several sell a machine. [default: cheapest]",
+        ),
+    ] = None,
     gap: Annotated[
         str | None,
         typer.Option("--gap", metavar="SHARE", help="Gap to the bound at which to stop, such as '1 %'. [default: 0]"),
@@ -94,6 +102,7 @@ def procure(
         "horizon_months": _quantity(horizon, units.DURATION, "--horizon"),
         "periods_a_day": periods_a_day,
         "prices": prices or None,
+        "quotes": quotes,
         "gap": None if gap is None else read_fraction(gap, "--gap"),
         "time_limit_s": _quantity(time_limit, units.TIME, "--time-limit"),
         "solver": solver,

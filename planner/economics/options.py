@@ -164,7 +164,8 @@ def _option(
     path = f"{plan}.{machine.name}"
     usd_per_unit, exchange_date = catalog.exchange_of(book, path)
     terms = book.terms_of(plan, machine.name)
-    origin = book.provenance_of(f"{path}.purchase" if plan == "owned" else path)
+    origin = book.origin_of(plan, machine.name)
+    date = book.date_of(plan, machine.name)
     if plan == "owned":
         fixed = owned_fixed_per_hour(book.owned[machine.name], machine, assumptions) * usd_per_unit
         usage = energy_usd_per_hour(machine, machine.rated_power_w if power_w is None else power_w, assumptions)
@@ -178,10 +179,10 @@ def _option(
         usage_usd_per_hour=usage,
         max_count=terms.max_count,
         minimum_order=terms.minimum_order,
-        available_from_month=_available_from_month(terms, start or book.date),
+        available_from_month=_available_from_month(terms, start or date),
         interruption_per_hour=terms.interruptions_per_hour if plan == "spot" else 0.0,
         source=OptionSource(
-            book.name, book.provider, book.date, book.currency, usd_per_unit, exchange_date, origin.kind, origin.source
+            book.name, book.provider, date, book.currency, usd_per_unit, exchange_date, origin.kind, origin.source
         ),
     )
 

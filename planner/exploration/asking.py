@@ -48,4 +48,5 @@ def ask(source: Source | None, catalog: Catalog | Path | Sequence[Path] | None, 
     elif isinstance(catalog, Sequence):
         own["catalog"] = [os.fspath(path) for path in catalog]
     scenario = load_scenario(source if source is not None else {}, **own)
-    return Asked(scenario, catalog if isinstance(catalog, Catalog) else Catalog.default(scenario.catalog))
+    opened = catalog if isinstance(catalog, Catalog) else Catalog.default(scenario.catalog)
+    return Asked(scenario, opened.choosing(scenario.quotes))

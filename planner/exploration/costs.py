@@ -128,7 +128,19 @@ def cost_report(
         energy=plan.energy,
         prompt_tokens_per_hour=plan.prompt_tokens_per_hour or 0.0,
         output_tokens_per_hour=plan.output_tokens_per_hour or 0.0,
-        notes=[] if plan.meets_objectives else ["the plan does not meet its objectives; its costs are of what it buys"],
+        notes=[
+            *(
+                []
+                if plan.meets_objectives
+                else ["the plan does not meet its objectives; its costs are of what it buys"]
+            ),
+            *(
+                line
+                for machine in sorted({p.machine for p in plan.pools})
+                for name in PLAN_NAMES
+                for line in catalog.unused_quotes(machine, name, scenario.prices)
+            ),
+        ],
         scenario=plan.scenario,
     )
 

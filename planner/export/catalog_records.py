@@ -54,7 +54,7 @@ def kind_of(word: str) -> type[Entry]:
     UnknownNameError
         No such kind.
     """
-    words = {folder: kind for folder, kind in BY_FOLDER.items()}
+    words: dict[str, type[Entry]] = dict(BY_FOLDER)
     words |= {LABELS[folder]: kind for folder, kind in BY_FOLDER.items()}
     words |= {kind.__name__.lower(): kind for kind in ENTRY_TYPES} | {"price": PriceBook, "llms": Llm}
     found = words.get(word.lower().rstrip("/"))

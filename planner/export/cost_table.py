@@ -201,19 +201,19 @@ def _range(texts: Sequence[str]) -> str:
 
 def _books(pools: Sequence[PoolCost], today: datetime.date) -> Iterator[str]:
     """Each book once, with the price plans that it speaks for."""
-    plans: dict[str, list[str]] = {}
-    first: dict[str, PoolCost] = {}
+    plans: dict[tuple[str, datetime.date], list[str]] = {}
+    first: dict[tuple[str, datetime.date], PoolCost] = {}
     for pool in pools:
-        first.setdefault(pool.book, pool)
+        first.setdefault((pool.book, pool.date), pool)
         title = PLAN_TITLES[pool.plan]
-        if title not in plans.setdefault(pool.book, []):
-            plans[pool.book].append(title)
-    for book, pool in first.items():
+        if title not in plans.setdefault((pool.book, pool.date), []):
+            plans[pool.book, pool.date].append(title)
+    for (book, date), pool in first.items():
         kind = ", an estimate" if pool.kind == "estimate" else ""
         rate = ""
         if pool.exchange_date is not None:
             rate = f", {pool.usd_per_unit:g} USD/{pool.currency} of {pool.exchange_date.isoformat()}"
         yield (
-            f"{', '.join(plans[book])} {book} ({pool.provider}, {pool.date.isoformat()}{kind}{rate}), "
+            f"{', '.join(plans[book, date])} {book} ({pool.provider}, {pool.date.isoformat()}{kind}{rate}), "
             f"{age(pool.date, today)}"
         )

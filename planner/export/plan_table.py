@@ -383,10 +383,10 @@ def priced(prices: Sequence[PriceUsed], today: datetime.date) -> list[tuple[str,
 
 
 def _books(prices: Sequence[PriceUsed], today: datetime.date) -> Iterator[str]:
-    books: dict[str, list[PriceUsed]] = {}
+    books: dict[tuple[str, datetime.date], list[PriceUsed]] = {}
     for price in prices:
-        books.setdefault(price.book, []).append(price)
-    for book, used in books.items():
+        books.setdefault((price.book, price.date), []).append(price)
+    for (book, _), used in books.items():
         first = used[0]
         of = f" for {', '.join(p.machine for p in used)}" if len(books) > 1 else ""
         kind = ", an estimate" if first.kind == "estimate" else ""

@@ -247,12 +247,11 @@ def _per_dollar(w: WorkloadOutcome) -> str:
 
 
 def _trust(result: Procurement, today: datetime.date) -> str:
-    books: dict[str, PurchaseLine] = {line.book: line for line in result.purchases if line.book}
+    books = {(line.book, line.date): line for line in result.purchases if line.book and line.date is not None}
     texts = [f"modelled step times +/- {percent(result.step_time_error)}"]
-    for book, line in sorted(books.items()):
-        assert line.date is not None
+    for (book, date), line in sorted(books.items()):
         kind = ", an estimate" if line.kind == "estimate" else ""
-        texts.append(f"prices {book} ({line.provider}, {line.date.isoformat()}{kind}), {age(line.date, today)}")
+        texts.append(f"prices {book} ({line.provider}, {date.isoformat()}{kind}), {age(date, today)}")
     return "; ".join(texts)
 
 

@@ -134,7 +134,11 @@ class Dated(Protocol):
 def stale_prices(prices: Iterable[Dated], today: datetime.date) -> Iterator[str]:
     """Yield a line for each price book and exchange rate that is too old to buy by."""
     listed = list(prices)
-    dates = {f"the prices of {p.book} are": p.date for p in listed}
+    # The oldest price of a book speaks for it: the youngest would hide it.
+    dates: dict[str, datetime.date] = {}
+    for price in listed:
+        subject = f"the prices of {price.book} are"
+        dates[subject] = min(price.date, dates.get(subject, price.date))
     dates |= {f"the exchange rate of {p.currency} is": p.exchange_date for p in listed if p.exchange_date}
     for subject, date in dates.items():
         yield from stale(subject, date, today)

@@ -24,6 +24,7 @@ from pydantic import model_validator as on_model
 
 from planner import units
 from planner.catalog.loading import Layer, read_layer
+from planner.catalog.precedence import QuoteChoice
 from planner.catalog.prices import PLAN_NAMES, PlanName
 from planner.catalog.quantities import (
     Fraction,
@@ -299,6 +300,9 @@ class Fleet(BaseModel):
         default=0.08, validation_alias=AliasChoices("cost_of_capital_per_year", "cost_of_capital")
     )
     prices: Names = Field(default=(), description="Price books that go before the default ones.")
+    quotes: QuoteChoice = Field(
+        default="cheapest", description="Between vendors: the cheapest price that has not expired, or the newest."
+    )
     max_rented: dict[str, Annotated[int, Field(ge=0)]] = Field(
         default={}, description="Most of a machine on demand and spot at any time: quota."
     )
@@ -393,6 +397,7 @@ class Fleet(BaseModel):
             arrival_cv2=own.arrival_cv2,
             rate_per_s=own.rate_per_s or 1.0,
             prices=self.prices,
+            quotes=self.quotes,
             objective="machines",  # prices are looked up by plan, not on demand alone
             catalog=self.catalog,
             solver=self.solver,

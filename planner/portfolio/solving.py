@@ -125,7 +125,7 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
     NoPlanFoundError
         The time limit passed before any plan was found.
     """
-    catalog = catalog or Catalog.default(fleet.catalog)
+    catalog = (catalog or Catalog.default(fleet.catalog)).choosing(fleet.quotes)
     problems = {name: _resolved(fleet, name, catalog) for name in fleet.workloads}
     lots = {name: own.batch.lots() for name, own in fleet.workloads.items() if own.batch is not None}
     machines = sorted({m.name for p in problems.values() for m in p.machines})

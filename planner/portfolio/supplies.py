@@ -38,6 +38,8 @@ def offers_of(
     offers: dict[str, list[PurchaseOption]] = {}
     for name in machines:
         some = purchase_options(catalog, name, books=fleet.prices, assumptions=_assumptions(fleet), start=fleet.start)
+        for plan in fleet.plans:
+            notes += catalog.unused_quotes(name, plan, fleet.prices)
         offers[name] = [o for o in (_allowed(fleet, option, notes) for option in some) if o is not None]
     return offers, list(dict.fromkeys(notes))
 

@@ -148,12 +148,12 @@ def test_a_machine_whose_accelerators_are_not_linked(write: Write, base: dict[st
 
 def test_a_price_set_in_vain(write: Write, base: dict[str, Path]) -> None:
     files = {
-        "prices/new.yaml": HEAD + "provider: p\ndate: 2025-08-01\non_demand: {box-one: 40 USD/h}\n",
+        "prices/new.yaml": HEAD + "provider: shop\ndate: 2025-08-01\non_demand: {box-one: 40 USD/h}\n",
         "prices/shop-2025.yaml": HEAD + "on_demand: {box-one: 30 USD/h}\n",
     }
     found = findings(write, base, files)
     assert len(found) == 1
-    assert found[0].startswith("mycat/prices/shop-2025.yaml:3: warning: on_demand.box-one: not used: new is newer")
+    assert found[0].startswith("mycat/prices/shop-2025.yaml:3: warning: on_demand.box-one: not used: shop has a newer")
 
 
 def test_an_overlay_that_changes_nothing(write: Write, base: dict[str, Path]) -> None:

@@ -140,7 +140,7 @@ def book(date: str, price: int, *, default: bool = True) -> str:
     return f"{HEAD}provider: p\ndate: {date}\ndefault: {str(default).lower()}\non_demand: {{box-one: {price} USD/h}}\n"
 
 
-def test_the_newest_default_book_gives_the_price(write: Write, base: dict[str, Path]) -> None:
+def test_the_newest_book_of_a_vendor_gives_the_price(write: Write, base: dict[str, Path]) -> None:
     books = {
         "prices/b.yaml": book("2026-03-01", 31),
         "prices/a.yaml": book("2026-03-01", 32),
@@ -154,7 +154,7 @@ def test_the_newest_default_book_gives_the_price(write: Write, base: dict[str, P
         assert price is not None
         return price.book, price.usd_per_hour
 
-    assert found([]) == ("a", 32.0)  # of one date, the first by name
+    assert found([]) == ("b", 31.0)  # of one date, the cheaper
     assert found(["old", "b"]) == ("old", 33.0)
     assert found(["only-when-named"]) == ("only-when-named", 34.0)
     assert catalog.price_of("no-such-box") is None

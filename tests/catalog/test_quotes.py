@@ -135,16 +135,18 @@ def test_two_quotes_for_one_machine_stand_side_by_side(read: Read, tmp_path: Pat
     found = read(HEAD + "dgx-h100,31.50,Acme,2026-11-20,a\ndgx-h100,29.00,Globex & Co.,2026-11-10,b\n")
     books = books_of(found, "h100")
     assert list(books) == ["h100-acme", "h100-globex-co"]
-    acme, globex, before = compare(books, Catalog(), default=True)
-    assert (acme.counts, acme.usd, acme.why) == (True, 31.5, "newest")
-    assert not globex.counts and globex.relative == pytest.approx(29 / 31.5 - 1)
-    assert globex.why == "older"
+    globex, acme, before = compare(books, Catalog(), default=True)
+    assert (globex.counts, globex.usd, globex.why) == (True, 29.0, "cheapest")
+    assert not acme.counts and acme.relative == pytest.approx(31.5 / 29 - 1)
+    assert acme.why == "8.62 % dearer than that of Globex & Co. (h100-globex-co)"
+    newest, *_ = compare(books, Catalog(quotes="newest"), default=True)
+    assert (newest.counts, newest.usd) == (True, 31.5)
     assert not before.counts and before.row is None
     catalog = written(found, tmp_path, "h100")
     price = catalog.price_of("dgx-h100")
-    assert price is not None and price.book == acme.book  # what is said is what plans use
-    named = catalog.price_of("dgx-h100", [globex.book])
-    assert named is not None and named.usd_per_hour == 29.0
+    assert price is not None and price.book == globex.book  # what is said is what plans use
+    named = catalog.price_of("dgx-h100", [acme.book])
+    assert named is not None and named.usd_per_hour == 31.5
 
 
 def test_what_counts_is_what_the_catalog_says_whatever_the_dates(read: Read, tmp_path: Path) -> None:
@@ -160,7 +162,7 @@ def test_what_counts_is_what_the_catalog_says_whatever_the_dates(read: Read, tmp
 
 def test_a_book_that_is_not_default_counts_only_by_name(read: Read, tmp_path: Path) -> None:
     found = read(HEAD + "dgx-h100,31.50,acme,2026-11-20,a\n")
-    mine, before = compare(books_of(found, "offers"), Catalog(), default=False)
+    before, mine = compare(books_of(found, "offers"), Catalog(), default=False)
     assert not mine.counts and before.counts
     catalog = written(found, tmp_path, default=False)
     price = catalog.price_of("dgx-h100")

@@ -64,3 +64,49 @@ def test_files_that_are_no_plan(content: str, tmp_path: Path) -> None:
     assert caught.value.rule == "a plan as --format json prints it"
     with pytest.raises(ScenarioError, match="cannot read"):
         read_plan(tmp_path / "none.json")
+
+
+def _set(plan: dict, path: str, value: object) -> None:  # type: ignore[type-arg]
+    *above, last = (int(p) if p.isdigit() else p for p in path.split("."))
+    for part in above:
+        plan = plan[part]
+    plan[last] = value  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("cost_usd_per_hour", -140.8),
+        ("pools.0.cost_usd_per_hour", -1.0),
+        ("pools.0.count", -4),
+        ("pools.0.count", 0),
+        ("pools.0.spares", -1),
+        ("prices.0.usd_per_hour", 0.0),
+        ("prices.0.usd_per_hour", 1.0),
+        ("headroom", float("nan")),
+        ("power_w", float("inf")),
+        ("pools.0.utilisation", float("nan")),
+        ("machines", 99),
+        ("power_w", 1.0),
+        ("cost_usd_per_month", 1.0),
+        ("cost_usd_per_million_tokens", 0.5),
+        ("output_tokens_per_hour", 7.0),
+        ("pools.0.machine", "dgx-h1000"),
+        ("meets_objectives", True),
+        ("alternatives.0.cost_usd_per_hour", 1.0),
+        ("alternatives.0.machines", 1),
+        ("demand_rate_per_s", 0.0),
+    ],
+)
+def test_a_plan_that_contradicts_itself_is_refused(text: str, tmp_path: Path, path: str, value: object) -> None:
+    plan = json.loads(text)
+    if path == "meets_objectives":  # a miss that the verdict denies
+        plan["predicted"][0] |= {"predicted": 2.0 * plan["predicted"][0]["limit"], "met": False}
+    _set(plan, path, value)
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(plan, indent=2))
+    with pytest.raises(ScenarioError) as caught:
+        read_plan(file)
+    assert str(caught.value.where).startswith(f"{file}:")
+    with pytest.raises(ScenarioError):
+        planner.cost(file)
