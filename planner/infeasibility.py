@@ -35,6 +35,13 @@ def unreachable(problem: Problem, found: Sequence[Configuration]) -> InfeasibleE
             rule="one batch stream must hold the longest request beside the weights",
             fix="add machines with more memory, lower --precision or --kv-precision, or cut the trace",
         )
+    if problem.design.split and not problem.design.mixed and (apart := _apart(problem, found)):
+        return InfeasibleError(
+            f"no two machines of the design {problem.design.name} can exchange KV caches: {'; '.join(apart[:3])}",
+            where="design",
+            rule="a prefill pool sends its KV caches within one site and over one family of fabrics",
+            fix="choose machines of one site and fabric, put all on one with --network, or allow --design auto",
+        )
     missed: list[str] = []
     for limit in problem.need.limits:
         best, where = _best_unloaded(problem, found, limit)
@@ -59,6 +66,16 @@ def unreachable(problem: Problem, found: Sequence[Configuration]) -> InfeasibleE
         rule="each objective can be met alone; together they leave no room for a second request",
         fix="relax one of them, allow another --design, or add machines",
     )
+
+
+def _apart(problem: Problem, found: Sequence[Configuration]) -> list[str]:
+    """Why no machine of the design can send to another or to its like; empty where one can."""
+    design = problem.design
+    each = list({c.machine.name: c for c in found}.values())
+    senders = [c for c in each if design.prefill_machine in (None, c.machine.name)]
+    receivers = [c for c in each if design.decode_machine in (None, c.machine.name)]
+    reasons = [sender.apart_from(receiver) for sender in senders for receiver in receivers]
+    return list(dict.fromkeys(reasons)) if all(reasons) else []
 
 
 def _best_unloaded(problem: Problem, found: Sequence[Configuration], limit: Limit) -> tuple[float, str]:

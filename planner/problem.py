@@ -151,6 +151,7 @@ def resolve(
     network = parse_network(scenario.network, scenario.oversubscription, catalog)
     if network is not None:
         notes.append(f"network: {network.describe()}")
+    notes += [f"not read: {stray.where}: {stray.what}" for stray in catalog.strays]
     electricity = electricity_supply(catalog, scenario.region, scenario.electricity_usd_per_kwh, scenario.pue)
     serving = Serving(
         llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share, network, electricity,

@@ -31,6 +31,19 @@ def refused(catalog: Catalog, **fields: Any) -> InfeasibleError:
     return caught.value
 
 
+@pytest.mark.parametrize(
+    ("design", "reason"),
+    [
+        ("Splitwise-dgx-h100+aws-p5.48xlarge", "dgx-h100 stands at own, aws-p5.48xlarge at aws"),
+        ("Splitwise-dgx-h100+8x-l40s", "dgx-h100 is on infiniband, 8x-l40s on ethernet"),
+    ],
+)
+def test_pools_that_cannot_pair_say_why(catalog: Catalog, design: str, reason: str) -> None:
+    with pytest.raises(InfeasibleError, match=reason) as caught:
+        optimize(BASE, catalog=catalog, design=design, objective="power")
+    assert caught.value.where == "design"
+
+
 def relaxations(error: InfeasibleError) -> dict[str, str]:
     """Lines of the error's value by the name of the limit."""
     lines = [line.strip() for line in str(error.value).splitlines()]

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from planner.catalog.loading import Layer, merge_layers, read_layer, split_dotted_path
 from planner.catalog.precedence import PriceCandidate, QuoteChoice, Ruling, ruling
-from planner.catalog.prices import PlanName
+from planner.catalog.prices import PLAN_NAMES, PlanName
 from planner.catalog.schema import (
     BY_FOLDER,
     Accelerator,
@@ -100,6 +100,12 @@ class Catalog:
     Notes
     -----
     A catalog is a snapshot: what it has read once, it does not read again.
+
+    Attributes
+    ----------
+    strays : tuple of CatalogError
+        Files and folders of overlays that lie where nothing is read: what each is, where, and where it belongs. They
+        stop nothing but a look for the name that they bear.
     """
 
     def __init__(
@@ -114,7 +120,9 @@ class Catalog:
         self.quotes: QuoteChoice = quotes
         self.today = today or datetime.date.today()
         lowest = dict(builtin) if builtin is not None else builtin_folders()
-        self._folders: list[dict[str, Path]] = [lowest, *map(_overlay_folders, self.overlays)]
+        found = [_overlay_folders(overlay) for overlay in self.overlays]
+        self._folders: list[dict[str, Path]] = [lowest, *(folders for folders, _ in found)]
+        self.strays: tuple[CatalogError, ...] = tuple(stray for _, strays in found for stray in strays)
         self._listings: dict[str, list[dict[str, Path]]] = {}
         self._layers: dict[tuple[str, str], list[Layer]] = {}
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -173,12 +181,20 @@ class Catalog:
         key = (kind.folder, name)
         if key not in self._entries:
             if not self.files_of(kind, name):
-                raise UnknownNameError.of(LABELS[kind.folder], name, self.names(kind), where=where)
+                raise self._unknown(kind, name, where)
             entry, problems = self.check(kind, name)
             if entry is None:
                 raise joined(problems)
             self._entries[key] = entry
         return self._entries[key]  # type: ignore[return-value]
+
+    def _unknown(self, kind: type[Entry], name: str, where: str | None) -> UnknownNameError:
+        """Return the error of a name that no file bears, or that one bears which lies where it is not read."""
+        error = UnknownNameError.of(LABELS[kind.folder], name, self.names(kind), where=where)
+        stray = next((s for s in self.strays if s.where and Path(s.where).stem == name), None)
+        if stray is not None:
+            error.rule, error.fix = f"{stray.where}: {stray.what}", stray.fix
+        return error
 
     def check(self, kind: type[EntryT], name: str) -> tuple[EntryT | None, list[InputError]]:
         """Return an existing entry, or None and everything that is wrong with its files."""
@@ -264,6 +280,8 @@ class Catalog:
         The first of the named `books` that lists it goes before all others, expired or not; else `ruling` chooses
         among the books that are on by default (see `planner.catalog.precedence`).
 
+        A book that breaks its schema stops the machines that it names, and no others; one that is not YAML stops all.
+
         Raises
         ------
         CatalogError
@@ -288,6 +306,7 @@ class Catalog:
 
     def candidates(self, machine_name: str, plan: PlanName) -> list[PriceCandidate]:
         """Return every price of a machine under a price plan, of books that count only when named too."""
+        self._refuse_broken_book_of(machine_name)
         return [
             self._candidate(book, machine_name, plan) for book in self._books if machine_name in getattr(book, plan)
         ]
@@ -334,6 +353,17 @@ class Catalog:
             is_own=own,
             kind=book.origin_of(plan, machine_name).kind,
         )
+
+    def _refuse_broken_book_of(self, machine_name: str) -> None:
+        """Raise what is wrong with a price book that names the machine, or that cannot be read at all."""
+        for name, problems in self._broken_books.items():
+            try:
+                data = merge_layers(self.layers_of(PriceBook, name))
+            except CatalogError:
+                raise joined(problems) from None
+            sections = [data.get(plan) for plan in PLAN_NAMES]
+            if any(not isinstance(s, dict | None) or machine_name in (s or {}) for s in sections):
+                raise joined(problems)
 
     def price_of(
         self, machine_name: str, books: Sequence[str] = (), plan: PlanName = "on_demand"
@@ -404,7 +434,12 @@ class Catalog:
 
     @cached_property
     def _books(self) -> list[PriceBook]:
-        return [self.price_book(name) for name in self.names(PriceBook)]
+        return [self.price_book(name) for name in self.names(PriceBook) if name not in self._broken_books]
+
+    @cached_property
+    def _broken_books(self) -> dict[str, list[InputError]]:
+        checked = {name: self.check(PriceBook, name)[1] for name in self.names(PriceBook)}
+        return {name: problems for name, problems in checked.items() if problems}
 
     def _listing(self, folder: str) -> list[dict[str, Path]]:
         """Return name to file of one kind for every layer."""
@@ -446,31 +481,38 @@ def _yaml_files(folder: Path | None) -> dict[str, Path]:
     return {name.removesuffix(".yaml"): folder / name for name in names}
 
 
-def _overlay_folders(overlay: Path) -> dict[str, Path]:
-    """Check the form of an overlay and return its folders; a file that would never be read is an error."""
+def _overlay_folders(overlay: Path) -> tuple[dict[str, Path], list[CatalogError]]:
+    """Return the folders of an overlay, and what lies in it where it would never be read."""
     known = ", ".join(f"{folder}/" for folder in BY_FOLDER)
     if not overlay.is_dir():
         what = "a catalog must be a folder" if overlay.exists() else "this catalog folder does not exist"
         raise CatalogError(what, where=str(overlay), fix=f"`planner catalog init {overlay}` makes a new one")
     found: dict[str, Path] = {}
+    strays: list[CatalogError] = []
     for item in _visible(overlay):
         if item.is_dir():
             if item.name in BY_FOLDER:
                 found[item.name] = item
             elif item.name not in _OTHER_FOLDERS:
-                raise CatalogError(
-                    f"unknown folder {item.name!r} in a catalog",
-                    where=str(item),
-                    suggestions=near_misses(item.name, BY_FOLDER),
-                    fix=f"known: {known}",
+                strays.append(
+                    CatalogError(
+                        f"unknown folder {item.name!r} in a catalog: nothing in it is read",
+                        where=str(item),
+                        suggestions=near_misses(item.name, BY_FOLDER),
+                        fix=f"known: {known}",
+                    )
                 )
         elif item.suffix in (".yaml", ".yml"):
-            raise CatalogError(
-                "this file lies outside the folders of a catalog, so its kind is unknown",
-                where=str(item),
-                fix=f"move it into one of {known}",
+            strays.append(
+                CatalogError(
+                    "this file lies outside the folders of a catalog, so its kind is unknown and it is not read",
+                    where=str(item),
+                    fix=f"move it into one of {known}",
+                )
             )
     if not found:
+        if strays:
+            raise joined(strays)
         there = ", ".join(sorted(item.name for item in _visible(overlay))) or "nothing"
         raise CatalogError(
             f"no catalog folder found here, only {there}" if there != "nothing" else "this catalog folder is empty",
@@ -479,11 +521,19 @@ def _overlay_folders(overlay: Path) -> dict[str, Path]:
         )
     for folder in found.values():
         for item in _visible(folder):
-            if item.is_dir():
-                raise CatalogError("folders inside a kind are not read", where=str(item), fix=f"move up into {folder}")
-            if item.suffix == ".yml":
-                raise CatalogError("catalog files end in .yaml", where=str(item), fix=f"rename it to {item.stem}.yaml")
-    return found
+            what, fix = _not_read(item)
+            if what:
+                strays.append(CatalogError(what, where=str(item), fix=fix))
+    return found, strays
+
+
+def _not_read(item: Path) -> tuple[str, str]:
+    """Why a file or folder inside a folder of a kind is not read, and what to do; nothing where it is."""
+    if item.is_dir():
+        return "folders inside a kind are not read", f"move its files up into {item.parent}"
+    if item.suffix == ".yml":
+        return "catalog files end in .yaml, so it is not read", f"rename it to {item.stem}.yaml"
+    return "", ""
 
 
 def _visible(folder: Path) -> list[Path]:

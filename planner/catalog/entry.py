@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SourceKind = Literal["datasheet", "measured", "quote", "estimate", "derived"]
+SourceKind = Literal["datasheet", "listed", "measured", "quote", "estimate", "derived"]
 
 
 class CatalogModel(BaseModel):

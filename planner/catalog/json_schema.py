@@ -45,6 +45,11 @@ def catalog_json_schemas() -> dict[str, dict[str, Any]]:
     return schemas
 
 
+def schema_line(folder: str) -> str:
+    """Return the first line of a file in `folder` by which an editor finds the schema beside the catalog's folders."""
+    return f"# yaml-language-server: $schema=../schema/{folder}.schema.json\n"
+
+
 def schema_text(schema: dict[str, Any]) -> str:
     """Return a schema as it is written to its file."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from planner.catalog.catalog import LABELS, Catalog
 from planner.catalog.loading import ABOUT, has_dotted_path, merge_layers
+from planner.catalog.lookalikes import lookalikes
+from planner.catalog.plausibility import Remark, Severity, about_fabric, about_port, about_rates, in_range
 from planner.catalog.prices import RENTED, STALE_AFTER_DAYS
 from planner.catalog.schema import (
     ENTRY_TYPES,
@@ -29,21 +30,11 @@ from planner.catalog.schema import (
 )
 from planner.catalog.validation import one_line
 from planner.errors import InputError, near_misses
-from planner.units import format_bandwidth, format_data, format_power
-
-Severity = Literal["error", "warning"]
-Remark = tuple[Severity, str, str]  # severity, dotted path in the file, message
+from planner.units import format_power
 
 N_PARAMETERS_TOLERANCE = 0.03
 RATED_POWER_TOLERANCE = 0.02
 
-# What no product of this decade lies outside of; beyond it, a unit or a digit is likely wrong.
-_MEMORY_BYTES = (1e9, 2e12)
-_MEMORY_BANDWIDTH_BYTES_PER_S = (50e9, 50e12)
-_SCALE_UP_BANDWIDTH_BYTES_PER_S = (1e9, 5e12)
-_NIC_BANDWIDTH_BYTES_PER_S = (1e8, 1e12)
-_PEAK_FLOP_PER_S = (1e12, 1e17)
-_TDP_W = (20.0, 5000.0)
 _USD_PER_ACCELERATOR_HOUR = (0.02, 50.0)
 _USD_PER_ACCELERATOR = (200.0, 250e3)
 _LIFE_YEARS = (1.0, 12.0)
@@ -52,6 +43,11 @@ _USD_PER_KWH = (0.005, 1.0)
 
 # What `planner catalog init` writes in place of a source.
 STARTER_SOURCE = "put your source here"
+# Lists that others keep of what makers say, and memories of them.
+_SECOND_HAND = re.compile(
+    r"commit [0-9a-f]{7}|github\.com/|gist\.github|huggingface\.co/datasets|blogspot|\bwiki\b|from memory|not checked",
+    re.IGNORECASE,
+)
 _PLACEHOLDER = re.compile(r"\W*(todo|tbd|fixme|xxx+|unknown|none|n/?a|source|\?+)\W*", re.IGNORECASE)
 
 
@@ -87,7 +83,7 @@ def lint(catalog: Catalog, *, today: datetime.date | None = None) -> list[Findin
         By file; those that break the schema, and then what the sound ones say.
     """
     today = today or datetime.date.today()
-    findings: list[Finding] = []
+    findings: list[Finding] = [Finding("error", s.where or "", one_line(s, with_where=False)) for s in catalog.strays]
     sound: list[tuple[type[Entry], Entry]] = []
     for kind in ENTRY_TYPES:
         for name in catalog.names(kind):
@@ -98,12 +94,19 @@ def lint(catalog: Catalog, *, today: datetime.date | None = None) -> list[Findin
     names = {kind: catalog.names(kind) for kind in ENTRY_TYPES}
     accelerators = {entry.name: entry for _, entry in sound if isinstance(entry, Accelerator)}
     machines = {entry.name: entry for _, entry in sound if isinstance(entry, Machine)}
+    fabrics = {entry.name: entry for _, entry in sound if isinstance(entry, Fabric)}
+    alike: dict[int, list[Remark]] = {}
+    for entry, remark in lookalikes([entry for _, entry in sound]):
+        alike.setdefault(id(entry), []).append(remark)
     for kind, entry in sound:
-        remarks = list(_about_sources(entry, catalog))
+        remarks = [*_about_sources(entry, catalog), *alike.get(id(entry), [])]
         if isinstance(entry, Accelerator):
-            remarks += _about_accelerator(entry)
+            remarks += about_rates(entry)
         elif isinstance(entry, Machine):
-            remarks += _about_machine(entry, names, accelerators.get(entry.accelerator))
+            fabric = fabrics.get(entry.network.fabric)
+            remarks += _about_machine(entry, names, accelerators.get(entry.accelerator), fabric)
+        elif isinstance(entry, Fabric):
+            remarks += about_fabric(entry)
         elif isinstance(entry, Runtime):
             remarks += _about_runtime(entry, names[Accelerator], accelerators.values())
             for name in entry.machines:
@@ -137,6 +140,14 @@ def _about_sources(entry: Entry, catalog: Catalog) -> Iterator[Remark]:
     for at, source in sources.items():
         if _PLACEHOLDER.fullmatch(source.strip()) or not source.strip():
             yield "error", at, f"{at}: {source!r} is not a source"
+    kinds = {"kind": (entry.kind, entry.source)}
+    kinds |= {f"provenance.{path}.kind": (p.kind, p.source) for path, p in entry.provenance.items()}
+    for at, (kind, source) in kinds.items():
+        if kind == "datasheet" and (match := _SECOND_HAND.search(source)):
+            message = (
+                f"{at}: datasheet, but {match[0]!r} is not what the maker says: `listed`, or `estimate` from memory"
+            )
+            yield "warning", at, message
     for layer in layers[1:]:
         if str(layer.data.get("source")).startswith(STARTER_SOURCE):
             yield (
@@ -155,31 +166,12 @@ def _about_sources(entry: Entry, catalog: Catalog) -> Iterator[Remark]:
             yield "warning", "source", f"{layer.path} changes nothing: it has no field but {', '.join(layer.data)}"
 
 
-def _about_accelerator(entry: Accelerator) -> Iterator[Remark]:
-    fp8, bf16 = entry.peak.get("fp8"), entry.peak.get("bf16")
-    if fp8 is not None and bf16 is not None and fp8 < bf16:
-        yield "error", "peak.fp8", f"peak.fp8 is below peak.bf16 ({fp8 / 1e12:g} < {bf16 / 1e12:g} TFLOP/s)"
-    if not entry.peak:
-        yield "error", "peak", "peak: no precision is given"
-    for precision, peak in entry.peak.items():
-        yield from _in_range(f"peak.{precision}", peak, _PEAK_FLOP_PER_S, lambda v: f"{v / 1e12:g} TFLOP/s")
-    yield from _in_range("memory", entry.memory_bytes, _MEMORY_BYTES, format_data)
-    yield from _in_range(
-        "memory_bandwidth", entry.memory_bandwidth_bytes_per_s, _MEMORY_BANDWIDTH_BYTES_PER_S, format_bandwidth
-    )
-    yield from _in_range("tdp", entry.tdp_w, _TDP_W, format_power)
-    if entry.scale_up:
-        bandwidth = entry.scale_up.bandwidth_bytes_per_s
-        yield from _in_range("scale_up.bandwidth", bandwidth, _SCALE_UP_BANDWIDTH_BYTES_PER_S, format_bandwidth)
-
-
 def _about_machine(
-    entry: Machine, names: dict[type[Entry], list[str]], accelerator: Accelerator | None
+    entry: Machine, names: dict[type[Entry], list[str]], accelerator: Accelerator | None, fabric: Fabric | None
 ) -> Iterator[Remark]:
     yield from _reference("accelerator", Accelerator, entry.accelerator, names[Accelerator])
     yield from _reference("network.fabric", Fabric, entry.network.fabric, names[Fabric])
-    nic = entry.network.nic_bandwidth_bytes_per_s
-    yield from _in_range("network.nic_bandwidth", nic, _NIC_BANDWIDTH_BYTES_PER_S, format_bandwidth)
+    yield from about_port(entry, fabric)
     if accelerator is None:
         return
     if entry.n_accelerators > 1 and entry.scale_up is None and accelerator.scale_up is None:
@@ -227,20 +219,20 @@ def _about_prices(
             path = f"{plan}.{name}"
             if name in machines:
                 each = price * usd_per_unit / machines[name].n_accelerators
-                yield from _in_range(path, each, _USD_PER_ACCELERATOR_HOUR, lambda v: f"{v:g} USD/h an accelerator")
+                yield from in_range(path, each, _USD_PER_ACCELERATOR_HOUR, lambda v: f"{v:g} USD/h an accelerator")
             if price > entry.on_demand.get(name, price):
                 yield "warning", path, f"{path} costs more than on demand"
     for name, terms in entry.owned.items():
         path = f"owned.{name}"
         if name in machines:
             each = terms.purchase * usd_per_unit / machines[name].n_accelerators
-            yield from _in_range(
+            yield from in_range(
                 f"{path}.purchase", each, _USD_PER_ACCELERATOR, lambda v: f"{v:,.0f} USD an accelerator"
             )
             if terms.hosting_per_rack_unit is not None and machines[name].rack_units is None:
                 where = f"{path}.hosting_per_rack_unit"
                 yield "error", where, f"{where}: {name} does not say how many rack_units it has"
-        yield from _in_range(f"{path}.life", terms.life_months / 12, _LIFE_YEARS, lambda v: f"{v:g} years")
+        yield from in_range(f"{path}.life", terms.life_months / 12, _LIFE_YEARS, lambda v: f"{v:g} years")
 
 
 def _about_terms(entry: PriceBook) -> Iterator[Remark]:
@@ -266,9 +258,9 @@ def _about_currency(entry: Currency, today: datetime.date) -> Iterator[Remark]:
 
 
 def _about_region(entry: Region) -> Iterator[Remark]:
-    yield from _in_range("carbon", entry.carbon_g_per_kwh, _CARBON_G_PER_KWH, lambda v: f"{v:g} g/kWh")
+    yield from in_range("carbon", entry.carbon_g_per_kwh, _CARBON_G_PER_KWH, lambda v: f"{v:g} g/kWh")
     if entry.electricity_usd_per_kwh is not None:
-        yield from _in_range("electricity", entry.electricity_usd_per_kwh, _USD_PER_KWH, lambda v: f"{v:g} USD/kWh")
+        yield from in_range("electricity", entry.electricity_usd_per_kwh, _USD_PER_KWH, lambda v: f"{v:g} USD/kWh")
 
 
 def _about_age(subject: str, date: datetime.date, today: datetime.date) -> Iterator[Remark]:
@@ -306,12 +298,6 @@ def _reference(path: str, kind: type[Entry], name: str, known: list[str]) -> Ite
         near = near_misses(name, known)
         hint = f"; did you mean: {', '.join(near)}?" if near else ""
         yield "error", path, f"{path}: unknown {LABELS[kind.folder]} {name!r}{hint}"
-
-
-def _in_range(path: str, value: float, limits: tuple[float, float], show: Callable[[float], str]) -> Iterator[Remark]:
-    low, high = limits
-    if not low <= value <= high:
-        yield "warning", path, f"{path}: {show(value)} is implausible (expected {show(low)} to {show(high)})"
 
 
 def _all_paths(data: dict[str, object], prefix: str = "") -> Iterator[str]:

@@ -12,7 +12,7 @@ from planner.catalog.entry import SourceKind
 QuoteChoice = Literal["cheapest", "newest"]
 
 # What a price rests on: an offer goes before what was derived from one, and that before a guess.
-_FIRMNESS: dict[str, int] = {"quote": 0, "datasheet": 0, "measured": 0, "derived": 1, "estimate": 2}
+_FIRMNESS: dict[str, int] = {"quote": 0, "datasheet": 0, "measured": 0, "listed": 1, "derived": 1, "estimate": 2}
 
 
 @dataclass(frozen=True)

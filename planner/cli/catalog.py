@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, show, check and extend what can be bought and served.")
 
 
+_NO_PRICE = "No price book lists this machine: plans by cost leave it out (docs/catalog.md, Prices)."
+
+
 @app.command("list")
 def list_entries(
     kind: Annotated[str | None, typer.Argument(help="machines, models, ...; the names of all if left out.")] = None,
@@ -48,16 +51,24 @@ def show(
     catalog: CatalogOption = None,
     format: FormatOption = None,
 ) -> None:
-    """Show every field of one entry with its unit, source and kind of source."""
+    """Show every field of one entry with its unit, source and kind of source, and of a machine its prices."""
     from planner.catalog.catalog import LABELS
-    from planner.export.catalog_records import field_records, field_row, find, kind_of
+    from planner.catalog.offers import offers_of
+    from planner.catalog.schema import Machine
+    from planner.export.catalog_records import field_records, field_row, find, kind_of, offer_row, offer_titles
 
     layers = _open(catalog)
     entry = find(layers, name, kind_of(kind) if kind else None)
     records = field_records(layers, entry)
     files = [str(path) for path in layers.files_of(type(entry), name)]
+    offers, broken = offers_of(layers, entry) if isinstance(entry, Machine) else ([], [])
+    for line in broken:
+        print(f"left out, it cannot be read: {line}", file=sys.stderr)
     if format is Format.json:
-        _print_json({"kind": type(entry).folder, "name": name, "files": files, "notes": entry.notes, "fields": records})
+        shown = {"kind": type(entry).folder, "name": name, "files": files, "notes": entry.notes, "fields": records}
+        if isinstance(entry, Machine):
+            shown["prices"] = [offer.to_record() for offer in offers]
+        _print_json(shown)
     elif format is Format.csv:
         _print_records(records, format)
     else:
@@ -68,6 +79,9 @@ def show(
             print(f"  {entry.notes.strip()}")
         print()
         print_table(["field", "value", "unit", "kind", "source"], [field_row(record) for record in records])
+        if isinstance(entry, Machine):
+            print()
+            print_table(offer_titles(), [offer_row(offer) for offer in offers]) if offers else print(_NO_PRICE)
 
 
 @app.command()
@@ -97,7 +111,7 @@ def lint(
 
 @app.command()
 def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")]) -> None:
-    """Write a small overlay to start from: one price and one accelerator, each in a few lines."""
+    """Write a small overlay to start from: a price, an accelerator and the schemas that editors check files with."""
     from planner.export.catalog_starter import starter_files
     from planner.export.files import write_whole
 

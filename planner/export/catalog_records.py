@@ -12,6 +12,7 @@ from typing import Any
 from planner.catalog.catalog import LABELS, Catalog
 from planner.catalog.json_schema import unit_at
 from planner.catalog.loading import ABOUT, merge_layers
+from planner.catalog.offers import MachineOffer
 from planner.catalog.schema import (
     BY_FOLDER,
     ENTRY_TYPES,
@@ -56,7 +57,8 @@ def kind_of(word: str) -> type[Entry]:
     """
     words: dict[str, type[Entry]] = dict(BY_FOLDER)
     words |= {LABELS[folder]: kind for folder, kind in BY_FOLDER.items()}
-    words |= {kind.__name__.lower(): kind for kind in ENTRY_TYPES} | {"price": PriceBook, "llms": Llm}
+    others: dict[str, type[Entry]] = {"price": PriceBook, "llms": Llm}
+    words |= {kind.__name__.lower(): kind for kind in ENTRY_TYPES} | others
     found = words.get(word.lower().rstrip("/"))
     if found is None:
         raise UnknownNameError.of("kind", word, BY_FOLDER)
@@ -150,6 +152,22 @@ def field_row(record: dict[str, object]) -> list[str]:
     return [str(record["field"]), text, unit, str(record["kind"]), str(record["source"])]
 
 
+def offer_titles() -> list[str]:
+    """Return the titles of a table of the prices of one machine."""
+    return ["price plan", "USD", "USD/accelerator", "counts", "date", "price book", "provider", "kind", "why", "source"]
+
+
+def offer_row(offer: MachineOffer) -> list[str]:
+    """Return one price of a machine as the texts of a table."""
+    per = "" if offer.plan == "owned" else "/h"
+    amount = f"{offer.amount:,.2f} {offer.currency}{per}" if offer.usd is None else f"{offer.usd:,.2f}{per}"
+    each = "-" if offer.usd_per_accelerator is None else f"{offer.usd_per_accelerator:,.2f}{per}"
+    return [
+        offer.plan, amount, each, "yes" if offer.counts else "no", offer.date.isoformat(), offer.book, offer.provider,
+        offer.kind, offer.why, offer.source.strip(),
+    ]  # fmt: skip
+
+
 def _text(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
@@ -195,7 +213,10 @@ def _summary(entry: Entry, catalog: Catalog) -> Iterator[Column]:
         nic = entry.network.n_nics * entry.network.nic_bandwidth_bytes_per_s
         yield Column("network_bytes_per_s", nic, "network", format_bandwidth(nic))
         yield Column("rated_power_w", entry.rated_power_w, "rated power", format_power(entry.rated_power_w))
-        price = catalog.price_of(entry.name)
+        try:
+            price = catalog.price_of(entry.name)
+        except InputError:  # `lint` tells what is wrong with the book; it stops no listing
+            price = None
         usd_per_hour, book, date = (price.usd_per_hour, price.book, price.date) if price else (None, None, None)
         yield Column("usd_per_hour", usd_per_hour, "USD/h", f"{usd_per_hour:,.2f}" if usd_per_hour else "-")
         yield Column("price_book", book, "price book", book or "-")

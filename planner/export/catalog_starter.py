@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from planner.catalog.catalog import Catalog, MachinePrice
+from planner.catalog.entry import SourceKind
+from planner.catalog.json_schema import catalog_json_schemas, schema_line, schema_text
 from planner.catalog.lint import STARTER_SOURCE
 from planner.catalog.loading import merge_layers
 from planner.catalog.schema import Accelerator, Machine
@@ -20,7 +24,8 @@ entry (`planner catalog list`) changes only the fields it sets and says with `so
 from. Mappings are merged field by field; lists and single values are replaced. A file of a new name describes a
 new thing and must be complete: start from a copy of the file that `planner catalog show NAME` names at its top.
 
-`kind` is one of datasheet, measured, quote, estimate, derived. Quantities need their units.
+`kind` is one of {kinds}. Quantities need their units.
+The first line of each file names its JSON Schema in `schema/`: editors that know YAML schemas complete and check by it.
 `planner catalog lint DIR` checks everything.
 """
 
@@ -52,13 +57,14 @@ def starter_files(catalog: Catalog) -> dict[str, str]:
     accelerator = machine.accelerator
     written = merge_layers(catalog.layers_of(Accelerator, accelerator))["memory_bandwidth"]
     return {
-        "README.md": _README,
-        f"prices/{price.book}.yaml": _PRICE.format(
+        "README.md": _README.format(kinds=", ".join(get_args(SourceKind))),
+        f"prices/{price.book}.yaml": schema_line("prices")
+        + _PRICE.format(
             book=price.book, machine=machine.name, usd_per_hour=price.usd_per_hour, placeholder=STARTER_SOURCE
         ),
-        f"accelerators/{accelerator}.yaml": _ACCELERATOR.format(
-            accelerator=accelerator, memory_bandwidth=written, placeholder=STARTER_SOURCE
-        ),
+        f"accelerators/{accelerator}.yaml": schema_line("accelerators")
+        + _ACCELERATOR.format(accelerator=accelerator, memory_bandwidth=written, placeholder=STARTER_SOURCE),
+        **{f"schema/{folder}.schema.json": schema_text(schema) for folder, schema in catalog_json_schemas().items()},
     }
 
 

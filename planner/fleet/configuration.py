@@ -75,7 +75,16 @@ class Configuration:
 
     def can_send_to(self, other: Configuration) -> bool:
         """Whether KV caches can cross from this machine to the other: one site, one kind of network."""
-        return self.machine.site == other.machine.site and self.fabric.family == other.fabric.family
+        return not self.apart_from(other)
+
+    def apart_from(self, other: Configuration) -> str:
+        """Why KV caches cannot cross from this machine to the other; empty where they can."""
+        ours, theirs = self.machine, other.machine
+        if ours.site != theirs.site:
+            return f"{ours.name} stands at {ours.site}, {theirs.name} at {theirs.site}"
+        if self.fabric.family != other.fabric.family:
+            return f"{ours.name} is on {self.fabric.family}, {theirs.name} on {other.fabric.family}"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -93,13 +93,33 @@ def test_every_broken_file_is_found(write: Write, base: dict[str, Path]) -> None
         ("machines/box-one", "rated_power: 20 kW\n", "3: warning: rated_power 20 kW is over twice"),
         ("prices/shop-2025", "spot:\n  box-on: 3 USD/h\n", "4: error: spot.box-on: unknown machine 'box-on'; did you"),
         ("prices/shop-2025", "spot: {box-one: 39 USD/h}\n", "3: warning: spot.box-one costs more than on demand"),
-        ("prices/shop-2025", "on_demand: {box-one: 3800 USD/h}\n", "3: warning: on_demand.box-one: 475 USD/h an acc"),
+        ("prices/shop-2025", "on_demand: {box-one: 3800 USD/h}\n", "3: error: on_demand.box-one: 475 USD/h an acc"),
         ("prices/shop-2025", "date: 2024-08-01\n", "3: warning: these prices are 13 months old (2024-08-01)"),
         ("prices/shop-2025", "date: 2025-12-01\n", "3: warning: these prices are of a day to come"),
         ("accelerators/chip-one", "peak: {fp8: 500 TFLOP/s}\n", "3: error: peak.fp8 is below peak.bf16 (500 < 989"),
         ("accelerators/chip-one", "memory_bandwidth: 60 TB/s\n", "3: warning: memory_bandwidth: 60 TB/s is implausi"),
-        ("accelerators/chip-one", "memory: 80 MB\n", "3: warning: memory: 80 MB is implausible"),
-        ("accelerators/chip-one", "tdp: 700 kW\n", "3: warning: tdp: 700 kW is implausible"),
+        ("accelerators/chip-one", "memory: 80 MB\n", "3: error: memory: 80 MB is implausible"),
+        ("accelerators/chip-one", "memory: 8000 GB\n", "3: error: memory: 8 TB is implausible"),
+        (
+            "accelerators/chip-one",
+            "memory: 1900 GB\nmemory_bandwidth: 200 GB/s\n",
+            "3: error: memory: 9.50 s to read all",
+        ),
+        ("accelerators/chip-one", "tdp: 700 kW\n", "3: error: tdp: 700 kW is implausible"),
+        ("accelerators/chip-one", "peak: {bf16: 2 TFLOP/s}\n", "3: error: peak.bf16: 2 TFLOP/s is implausible"),
+        (
+            "accelerators/chip-one",
+            "peak: {bf16: 20 TFLOP/s}\n",
+            "3: warning: peak.bf16: 5.97 FLOPs a byte of memory band",
+        ),
+        ("accelerators/chip-one", "scale_up: {bandwidth: 4 TB/s}\n", "3: warning: scale_up.bandwidth: 4 TB/s exceeds"),
+        (
+            "machines/box-one",
+            "network: {nic_bandwidth: 400 GB/s}\n",
+            "3: error: network.nic_bandwidth: 400 GB/s is 3.2 Tbit/s, more than any port has; did you mean: 400 Gbit",
+        ),
+        ("machines/box-one", "network: {nic_bandwidth: 1 Mbit/s}\n", "3: error: network.nic_bandwidth: 1 Mbit/s is im"),
+        ("fabrics/cable", "latency: 5 s\n", "3: error: latency: 5.00 s is implausible"),
         (
             "accelerators/chip-one",
             "tdp: 600 W\nprovenance:\n  memory_bandwith: {source: abc, kind: quote}\n",
@@ -128,6 +148,52 @@ def test_a_runtime_for_unknown_chips(write: Write, base: dict[str, Path]) -> Non
     found = findings(write, base, {"runtimes/r.yaml": text})
     assert any("architectures.frist: no accelerator has it; did you mean: first?" in line for line in found)
     assert any("accelerators.chip-on: unknown accelerator 'chip-on'; did you mean: chip-one?" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "old", "new", "expected"),
+    [
+        ("accelerators", "chip-two", "architecture: first", "architecture: frist", "error: architecture: 'frist' is"),
+        ("accelerators", "chip-two", "architecture: first", "architecture: First", "error: architecture: 'First' is"),
+        (
+            "machines",
+            "box-two",
+            "rated_power:",
+            "site: Own\nrated_power:",
+            "error: site: 'Own' is another site than 'own'",
+        ),
+    ],
+)
+def test_words_that_group_entries_and_are_almost_those_of_others(
+    write: Write, base: dict[str, Path], kind: str, name: str, old: str, new: str, expected: str
+) -> None:
+    like = (base[kind] / f"{name.replace('two', 'one')}.yaml").read_text()
+    assert old in like
+    found = findings(write, base, {f"{kind}/{name}.yaml": like.replace(old, new)})
+    assert any(f"mycat/{kind}/{name}.yaml" in line and expected in line for line in found), found
+
+
+def test_generations_are_not_slips_of_each_other() -> None:
+    """The shipped catalog has cdna3 and cdna4, gaudi2 and gaudi3: other names, not misspelt ones."""
+    assert not [f for f in lint(Catalog()) if "did you mean" in f.message]
+
+
+def test_what_lies_where_nothing_is_read_is_found(write: Write, base: dict[str, Path]) -> None:
+    files = {
+        "fabrics/cable.yaml": HEAD + "latency: 2 us\n",
+        "stray.yaml": "a: 1",
+        "fabrics/old.yml": "a: 1",
+        "fabric/x.yaml": "",
+    }
+    found = findings(write, base, files)
+    assert [line.split(": ")[0] for line in found] == ["mycat/fabric", "mycat/stray.yaml", "mycat/fabrics/old.yml"]
+    assert all(": error: " in line for line in found)
+
+
+def test_a_list_that_others_keep_is_no_datasheet(write: Write, base: dict[str, Path]) -> None:
+    text = "source: somebody's gpu-specs.ts (commit 77ca49a)\nkind: datasheet\ntdp: 650 W\n"
+    found = findings(write, base, {"accelerators/chip-one.yaml": text})
+    assert len(found) == 1 and "datasheet, but 'commit 77ca49a' is not what the maker says" in found[0]
 
 
 @pytest.mark.parametrize("source", ["TODO", "n/a", "'???'", "'    '"])

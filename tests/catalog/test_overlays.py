@@ -173,13 +173,11 @@ def test_a_named_book_without_the_machine_leaves_the_defaults(write: Write, base
     ("files", "words", "suggestion"),
     [
         ({"accelerator/x.yaml": "a: 1"}, "unknown folder 'accelerator'", "accelerators"),
-        ({"accelerators/x.yaml": "a: 1", "stray.yaml": "a: 1"}, "outside the folders", None),
-        ({"accelerators/x.yml": "a: 1"}, "end in .yaml", None),
-        ({"accelerators/nvidia/x.yaml": "a: 1"}, "folders inside", None),
+        ({"stray.yaml": "a: 1"}, "outside the folders", None),
         ({"README.md": "hello"}, "only README.md", None),
     ],
 )
-def test_an_overlay_with_what_would_not_be_read(
+def test_an_overlay_of_which_nothing_would_be_read(
     write: Write, base: dict[str, Path], files: dict[str, str], words: str, suggestion: str | None
 ) -> None:
     with pytest.raises(CatalogError, match=words) as caught:
@@ -187,6 +185,40 @@ def test_an_overlay_with_what_would_not_be_read(
     assert caught.value.where
     assert caught.value.fix
     assert suggestion is None or suggestion in caught.value.suggestions
+
+
+@pytest.mark.parametrize(
+    ("stray", "words"),
+    [
+        ("box-two.yaml", "outside the folders"),
+        ("machines/box-two.yml", "end in .yaml"),
+        ("machines/new/box-two.yaml", "folders inside"),
+    ],
+)
+def test_a_stray_file_stops_only_a_look_for_its_name(
+    write: Write, base: dict[str, Path], stray: str, words: str
+) -> None:
+    """Whatever lies where it is not read is named, and all else is read as if it were not there."""
+    overlay = write({"machines/box-one.yaml": HEAD + "rated_power: 9 kW\n", stray: "a: 1\n"})
+    catalog = Catalog([overlay], builtin=base)
+    assert catalog.machine("box-one").rated_power_w == 9000
+    assert [words in s.what and str(s.where).startswith(str(overlay)) for s in catalog.strays] == [True]
+    with pytest.raises(UnknownNameError) as caught:
+        catalog.machine("box-two")
+    assert words in str(caught.value.rule) or "new" in stray
+
+
+def test_a_broken_price_book_stops_the_machines_that_it_names(write: Write, base: dict[str, Path]) -> None:
+    box = (base["machines"] / "box-one.yaml").read_text()
+    broken = f"{HEAD}provider: p\ndate: 2025-08-01\non_demand: {{box-two: 3 EUR/h}}\n"
+    catalog = Catalog([write({"machines/box-two.yaml": box, "prices/broken.yaml": broken})], builtin=base)
+    price = catalog.price_of("box-one")
+    assert price is not None and price.book == "shop-2025"
+    with pytest.raises(CatalogError, match="a price in EUR in a book of USD"):
+        catalog.price_of("box-two")
+    unreadable = Catalog([write({"prices/broken.yaml": "a: [1\n"}, "second")], builtin=base)
+    with pytest.raises(CatalogError, match="not YAML"):  # it may hold the price of anything
+        unreadable.price_of("box-one")
 
 
 def test_an_overlay_that_is_missing_empty_or_a_file(tmp_path: Path, base: dict[str, Path]) -> None:

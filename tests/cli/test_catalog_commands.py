@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,31 @@ def test_init_writes_an_overlay_that_changes_nothing_yet(tmp_path: Path) -> None
     for name in builtin.names(Accelerator):
         omit = {"provenance"}
         assert mine.accelerator(name).model_dump(exclude=omit) == builtin.accelerator(name).model_dump(exclude=omit)
+
+
+def test_every_file_of_init_names_a_schema_that_is_there(tmp_path: Path) -> None:
+    paths = [Path(line) for line in run("init", tmp_path / "cat").stdout.splitlines()]
+    entries = [path for path in paths if path.suffix == ".yaml"]
+    assert len(entries) >= 2
+    for path in entries:
+        match = re.match(r"# yaml-language-server: \$schema=(\S+)\n", path.read_text())
+        assert match, path
+        schema = json.loads((path.parent / match[1]).read_text())
+        assert schema["title"] == f"planner catalog: {path.parent.name}"
+
+
+def test_show_ends_with_every_price_of_a_machine(overlay: Path) -> None:
+    (overlay / "prices").mkdir(exist_ok=True)
+    book = "provider: p\ndate: 2026-11-20\non_demand: {coreweave-8x-h100: 40 USD/h}\n"
+    (overlay / "prices" / "mine.yaml").write_text(HEAD + book)
+    shown = json.loads(run("show", "coreweave-8x-h100", "--catalog", overlay, "--format", "json").stdout)["prices"]
+    mine = next(price for price in shown if price["book"] == "mine")
+    assert (mine["plan"], mine["usd"], mine["usd_per_accelerator"], mine["counts"]) == ("on_demand", 40.0, 5.0, True)
+    assert {price["plan"] for price in shown} >= {"on_demand", "spot"}
+    assert [p["book"] for p in shown if p["plan"] == "on_demand" and p["counts"]] == ["mine"]
+    lines = run("show", "coreweave-8x-h100", "--catalog", overlay).stdout.splitlines()
+    assert any(line.split()[:4] == ["on_demand", "40.00/h", "5.00/h", "yes"] for line in lines)
+    assert "No price book lists this machine" in run("show", "8x-t4").stdout
 
 
 def test_init_then_edit_changes_the_price(tmp_path: Path) -> None:
