@@ -14,7 +14,7 @@ import sys
 import time
 
 import planner
-from planner.exploration.parallel import available_cores
+from planner.studies.parallel import available_cores
 
 SCENARIOS = {
     "TTFT": ["--slo", "ttft=1s"],

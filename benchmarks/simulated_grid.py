@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.fleet.candidate import Requirement, stable_rate_of_one
-from planner.fleet.configuration import Configuration, configure, make_layout
-from planner.fleet.prediction import Member, Route
-from planner.problem import Problem, resolve
-from planner.scenario import Scenario
+from planner.pools.candidate import Requirement, stable_rate_of_one
+from planner.pools.configuration import Configuration, configure, make_layout
+from planner.pools.prediction import Member, Route
+from planner.scenario.resolve import Problem, resolve
+from planner.scenario.scenario import Scenario
 from planner.serving.decode import DecodeQueue
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from simulated_grid import METRICS, PERCENTILES, ROLES, Case, Cell, Grid, read
 
-from planner.fleet.prediction import ClusterModel
+from planner.pools.prediction import ClusterModel
 from planner.serving.margin import (
     ARRIVAL_CVS,
     COLUMNS,

@@ -16,11 +16,12 @@ import resource
 import sys
 import time
 
-from planner.evaluation import members_and_routes, read_cluster
-from planner.fleet.configuration import configure, make_layout
-from planner.fleet.prediction import Member, Route
-from planner.problem import Problem, resolve
-from planner.scenario import Scenario
+from planner.planning.evaluate import members_and_routes
+from planner.pools.configuration import configure, make_layout
+from planner.pools.prediction import Member, Route
+from planner.scenario.cluster import read_cluster
+from planner.scenario.resolve import Problem, resolve
+from planner.scenario.scenario import Scenario
 from planner.simulation.arrivals import draw_requests
 from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.energy import pool_power

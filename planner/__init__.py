@@ -14,17 +14,6 @@ from typing import TYPE_CHECKING, Any
 from planner._version import __version__
 
 if TYPE_CHECKING:
-    from planner.api import (
-        cost,
-        evaluate,
-        network_map,
-        optimize,
-        procure,
-        provisioning_map,
-        regime_map,
-        robustness,
-        simulate,
-    )
     from planner.catalog.catalog import Catalog
     from planner.errors import (
         CatalogError,
@@ -40,58 +29,62 @@ if TYPE_CHECKING:
         UnitError,
         UnknownNameError,
     )
-    from planner.estimation import Estimate, estimate
-    from planner.exploration.alternatives import alternatives
-    from planner.exploration.alternatives_result import Alternatives
-    from planner.exploration.comparison import compare
-    from planner.exploration.comparison_result import Comparison
-    from planner.exploration.cost_report import CostReport
-    from planner.exploration.frontier import frontier
-    from planner.exploration.frontier_result import Frontier
-    from planner.exploration.robustness_result import Robustness
-    from planner.exploration.sensitivity import sensitivity
-    from planner.exploration.sensitivity_report import Sensitivity
-    from planner.exploration.sweep import Sweep, sweep
-    from planner.export.workbook import export_workbook
-    from planner.fleet.plan import Cluster, Plan
-    from planner.fleet.plan_file import read_plan
+    from planner.export.workbook.workbook import export_workbook
     from planner.optimization.assignment import Assignment, assign
+    from planner.planning.plan import Plan
+    from planner.planning.plan_file import read_plan
     from planner.portfolio.fleet import Fleet
     from planner.portfolio.result import Procurement
-    from planner.scenario import Scenario
+    from planner.scenario.cluster import Cluster
+    from planner.scenario.scenario import Scenario
     from planner.simulation.report import SimulationReport
+    from planner.studies.alternatives import alternatives
+    from planner.studies.alternatives_result import Alternatives
+    from planner.studies.comparison import compare
+    from planner.studies.comparison_result import Comparison
+    from planner.studies.cost_report import CostReport
+    from planner.studies.estimate import Estimate, estimate
+    from planner.studies.frontier import frontier
+    from planner.studies.frontier_result import Frontier
+    from planner.studies.judgements import cost, robustness
+    from planner.studies.maps import network_map, provisioning_map, regime_map
+    from planner.studies.plans import evaluate, optimize, procure, simulate
+    from planner.studies.robustness_result import Robustness
+    from planner.studies.sensitivity import sensitivity
+    from planner.studies.sensitivity_report import Sensitivity
+    from planner.studies.sweep import Sweep, sweep
 
 _HOMES = {
-    "planner.api": (
-        "cost", "evaluate", "network_map", "optimize", "procure", "provisioning_map", "regime_map", "robustness",
-        "simulate",
-    ),
+    "planner.studies.judgements": ("cost", "robustness"),
+    "planner.studies.maps": ("network_map", "provisioning_map", "regime_map"),
+    "planner.studies.plans": ("evaluate", "optimize", "procure", "simulate"),
     "planner.catalog.catalog": ("Catalog",),
     "planner.errors": (
         "CatalogError", "DoesNotFitError", "InfeasibleError", "InputError", "NoPlanFoundError",
         "ObjectiveUnreachableError", "OutputError", "PlannerError", "ScenarioError", "TraceError", "UnitError",
         "UnknownNameError",
     ),
-    "planner.estimation": ("Estimate", "estimate"),
-    "planner.exploration.cost_report": ("CostReport",),
-    "planner.exploration.hardware": ("hardware_fit",),
-    "planner.export.workbook": ("export_workbook",),
-    "planner.exploration.sensitivity": ("sensitivity",),
-    "planner.exploration.sensitivity_report": ("Sensitivity",),
-    "planner.exploration.sweep": ("Sweep", "sweep"),
-    "planner.exploration.alternatives": ("alternatives",),
-    "planner.exploration.alternatives_result": ("Alternatives",),
-    "planner.exploration.comparison": ("compare",),
-    "planner.exploration.comparison_result": ("Comparison",),
-    "planner.exploration.frontier": ("frontier",),
-    "planner.exploration.frontier_result": ("Frontier",),
-    "planner.exploration.robustness_result": ("Robustness",),
-    "planner.fleet.plan": ("Cluster", "Plan"),
-    "planner.fleet.plan_file": ("read_plan",),
+    "planner.studies.estimate": ("Estimate", "estimate"),
+    "planner.studies.cost_report": ("CostReport",),
+    "planner.studies.hardware": ("hardware_fit",),
+    "planner.export.workbook.workbook": ("export_workbook",),
+    "planner.studies.sensitivity": ("sensitivity",),
+    "planner.studies.sensitivity_report": ("Sensitivity",),
+    "planner.studies.sweep": ("Sweep", "sweep"),
+    "planner.studies.alternatives": ("alternatives",),
+    "planner.studies.alternatives_result": ("Alternatives",),
+    "planner.studies.comparison": ("compare",),
+    "planner.studies.comparison_result": ("Comparison",),
+    "planner.studies.frontier": ("frontier",),
+    "planner.studies.frontier_result": ("Frontier",),
+    "planner.studies.robustness_result": ("Robustness",),
+    "planner.planning.plan": ("Plan",),
+    "planner.scenario.cluster": ("Cluster",),
+    "planner.planning.plan_file": ("read_plan",),
     "planner.optimization.assignment": ("Assignment", "assign"),
     "planner.portfolio.fleet": ("Fleet",),
     "planner.portfolio.result": ("Procurement",),
-    "planner.scenario": ("Scenario",),
+    "planner.scenario.scenario": ("Scenario",),
     "planner.simulation.report": ("SimulationReport",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

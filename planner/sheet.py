@@ -20,7 +20,7 @@ from planner.errors import InputError, PlannerError, UnknownNameError
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
-    from planner.fleet.plan import Plan
+    from planner.planning.plan import Plan
 
 Cell = str | float | int | None
 P = ParamSpec("P")
@@ -217,10 +217,10 @@ def _evaluated(
 
 @functools.lru_cache(maxsize=_KEPT)
 def _solved(fields: Fields, environment: str) -> Plan:
-    from planner.planning import solve_problem
-    from planner.problem import resolve
-    from planner.reporting import plan_of
-    from planner.scenario import load_scenario
+    from planner.planning.record import plan_of
+    from planner.planning.search import solve_problem
+    from planner.scenario.resolve import resolve
+    from planner.scenario.scenario import load_scenario
 
     given = dict(fields)
     problem = resolve(load_scenario(given), _catalog(given.get("catalog", ()), environment))
@@ -229,8 +229,8 @@ def _solved(fields: Fields, environment: str) -> Plan:
 
 @functools.lru_cache(maxsize=_KEPT)
 def _predicted(pools: str, fields: Fields, environment: str) -> Plan:
-    from planner.api import evaluate
-    from planner.fleet.pool_text import read_pool
+    from planner.scenario.pool_text import read_pool
+    from planner.studies.plans import evaluate
 
     given = dict(fields)
     cluster = [read_pool(text, where="pools") for text in _names(pools)]

@@ -97,9 +97,9 @@ def test_the_catalog_page_names_all_kinds() -> None:
 def test_the_nomenclature_has_every_unit_suffix_that_the_code_uses() -> None:
     """Suffixes of the fields of everything that users see, against the table."""
     from planner.catalog import schema
-    from planner.estimation import Estimate
-    from planner.fleet.plan import Plan, PoolPlan
-    from planner.scenario import Scenario
+    from planner.planning.plan import Plan, PoolPlan
+    from planner.scenario.scenario import Scenario
+    from planner.studies.estimate import Estimate
 
     models = [
         Plan,

@@ -31,7 +31,7 @@ from planner.cli.output import (
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.exploration.alternatives_result import Alternatives
+    from planner.studies.alternatives_result import Alternatives
 
 # Parameters of `planner.alternatives` whose options have other names.
 _OPTION_OF = {"within": "--within", "owned": "--owned", "most": "--most"}
@@ -82,7 +82,7 @@ def alternatives(
     check_output(output)
     wanted = given(context, scenario)
     stock = read_stock(owned, "--owned") if owned else None
-    from planner.exploration.alternatives import alternatives as run
+    from planner.studies.alternatives import alternatives as run
 
     with Progress(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
         found = run(scenario, within=within, owned=stock, most=most, progress=progress, **wanted.fields)
@@ -97,7 +97,7 @@ def alternatives(
 def _table(found: Alternatives, output: Path | None) -> str:
     import datetime
 
-    from planner.export.alternatives_table import WIDTH, alternatives_table
+    from planner.export.tables.alternatives import WIDTH, alternatives_table
 
     width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
     return alternatives_table(found, datetime.date.today(), width=width, table_width=tables)

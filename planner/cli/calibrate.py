@@ -191,7 +191,7 @@ def _write(target: Path, text: str) -> None:
 
 
 def _text(result: Calibration, format: Format, overlay: str | None) -> str:
-    from planner.export.calibration_table import calibration_record, calibration_table, parameter_records
+    from planner.export.tables.calibration import calibration_record, calibration_table, parameter_records
 
     if format is Format.json:
         from planner.export.records import json_text

@@ -137,7 +137,7 @@ def import_model(
     catalog: Annotated[Path | None, typer.Option("--catalog", metavar="DIR", help="Write into this overlay.")] = None,
 ) -> None:
     """Turn a Hugging Face config.json into a model of the catalog; printed unless told where to write."""
-    from planner.catalog.huggingface import import_hf_config, llm_to_yaml
+    from planner.catalog.imports.huggingface import import_hf_config, llm_to_yaml
     from planner.export.files import write_whole
 
     if output is not None and catalog is not None:

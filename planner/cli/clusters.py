@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from planner.errors import PlannerError, ScenarioError
-from planner.fleet.pool_text import POOL_FORM, read_pool
+from planner.scenario.pool_text import POOL_FORM, read_pool
 
 ClusterArgument = Annotated[
     Path | None,

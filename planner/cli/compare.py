@@ -23,7 +23,7 @@ from planner.cli.output import (
 from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.exploration.comparison_result import Comparison
+    from planner.studies.comparison_result import Comparison
 
 # Parameters of `planner.compare` whose options have other names.
 _OPTION_OF = {
@@ -119,13 +119,13 @@ def compare(
     """
     check_output(output)
     if plot is not None:
-        from planner.export.charts import check_plot
+        from planner.export.pictures.charts import check_plot
 
         check_plot(plot)
         check_output(plot)
     wanted = given(context, scenario)
     fields = {name: value for name, value in wanted.fields.items() if name not in _OWN}
-    from planner.exploration.comparison import compare as run
+    from planner.studies.comparison import compare as run
 
     with Progress(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
         comparison = run(
@@ -142,8 +142,8 @@ def compare(
             **fields,
         )
         if plot is not None:
-            from planner.export.comparison_chart import comparison_picture
             from planner.export.files import write_whole
+            from planner.export.pictures.comparison import comparison_picture
 
             progress("drawing")
             write_whole(plot, comparison_picture(comparison, plot.suffix.casefold()))
@@ -162,7 +162,7 @@ def compare(
 def _table(comparison: Comparison, output: Path | None) -> str:
     import datetime
 
-    from planner.export.comparison_table import WIDTH, comparison_table
+    from planner.export.tables.comparison import WIDTH, comparison_table
 
     width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
     return comparison_table(comparison, datetime.date.today(), width=width, table_width=tables)

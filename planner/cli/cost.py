@@ -54,7 +54,7 @@ def cost(
     check_output(output)
     source = cluster_of(cluster, pool)
     wanted = given(context, scenario)
-    from planner.api import cost as cost_of
+    from planner.studies.judgements import cost as cost_of
 
     with Progress(quiet=quiet) as progress, locating(context), wanted.locating(), locating_cluster(cluster):
         progress("costing")
@@ -79,7 +79,7 @@ def cost(
     else:
         import datetime
 
-        from planner.export.cost_table import WIDTH, cost_table
+        from planner.export.tables.cost import WIDTH, cost_table
 
         text = cost_table(report, datetime.date.today(), width=WIDTH if output is not None else text_width())
     emit(text, output, quiet=quiet)

@@ -29,7 +29,7 @@ from planner.cli.output import check_output, emit, format_of, note, table_width,
 from planner.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from planner.estimation import Estimate
+    from planner.studies.estimate import Estimate
 
 
 class Phase(enum.StrEnum):
@@ -94,12 +94,12 @@ def estimate(
         )
         return
     if plot is not None:
-        from planner.export.charts import check_plot
+        from planner.export.pictures.charts import check_plot
 
         check_plot(plot)
         check_output(plot)
     from planner.catalog.catalog import Catalog
-    from planner.estimation import estimate as estimate_step
+    from planner.studies.estimate import estimate as estimate_step
 
     options: dict[str, Any] = {
         "model": model, "runtime": runtime, "draft_tokens": draft_tokens,
@@ -123,7 +123,7 @@ def estimate(
         )
     if plot is not None:
         from planner.export.files import write_whole
-        from planner.export.roofline_plot import roofline_picture
+        from planner.export.pictures.roofline import roofline_picture
 
         write_whole(plot, roofline_picture(result, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
@@ -144,7 +144,7 @@ def _fit(
     """Which machines can serve the model, in the format asked for."""
     _refuse_step_options(context)
     from planner.catalog.catalog import Catalog
-    from planner.exploration.hardware import hardware_fit
+    from planner.studies.hardware import hardware_fit
 
     named = context.get_parameter_source("machine")
     asked = named is not None and named.name != "DEFAULT" and machine != "all"
@@ -163,7 +163,7 @@ def _fit(
         from planner.export.records import csv_text
 
         return csv_text(found.to_records())
-    from planner.export.hardware_table import WIDTH, hardware_table
+    from planner.export.tables.hardware import WIDTH, hardware_table
 
     width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
     return hardware_table(found, width=width, table_width=tables)
@@ -192,7 +192,7 @@ def _text(result: Estimate, format: Format, output: Path | None) -> str:
         from planner.export.records import csv_text
 
         return csv_text(result.to_records())
-    from planner.export.estimate_table import WIDTH, estimate_table
+    from planner.export.tables.estimate import WIDTH, estimate_table
 
     width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
     return estimate_table(result, width=width, table_width=tables)

@@ -32,7 +32,7 @@ def evaluate(
     check_output(output)
     source = cluster_of(cluster, pool)
     wanted = given(context, scenario)
-    from planner.api import evaluate as predict
+    from planner.studies.plans import evaluate as predict
 
     with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster):
         progress("predicting percentiles")

@@ -12,7 +12,7 @@ from planner.cli.output import check_output, note
 from planner.errors import EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.fleet.plan import Plan
+    from planner.planning.plan import Plan
 
 
 def export(
@@ -48,8 +48,8 @@ def export(
 
     from planner.export.files import write_whole
     from planner.export.plan_page import plan_page
-    from planner.export.workbook import check_workbook, workbook_bytes
-    from planner.fleet.plan_file import read_plan
+    from planner.export.workbook.workbook import check_workbook, workbook_bytes
+    from planner.planning.plan_file import read_plan
 
     if xlsx is not None:
         check_workbook(xlsx, where="--xlsx")
@@ -74,7 +74,7 @@ def _name(path: Path, others: list[Path]) -> str:
 def _warn_of_old_prices(plan: Plan, quiet: bool) -> None:
     import datetime
 
-    from planner.export.text import stale_prices
+    from planner.export.tables.text import stale_prices
 
     for line in stale_prices(plan.prices, datetime.date.today()):
         note(f"warning: {line}", quiet=quiet)

@@ -23,7 +23,7 @@ from planner.cli.output import (
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.exploration.frontier_result import Frontier
+    from planner.studies.frontier_result import Frontier
 
 # Parameters of `planner.frontier` whose options have other names.
 _OPTION_OF = {"y": "--y", "start": "--from", "stop": "--to", "tolerance": "--tolerance"}
@@ -104,12 +104,12 @@ def frontier(
         return show_network_map(context, scenario, axis, None, plot, format, output, quiet)
     check_output(output)
     if plot is not None:
-        from planner.export.charts import check_plot
+        from planner.export.pictures.charts import check_plot
 
         check_plot(plot)
         check_output(plot)
     wanted = given(context, scenario)
-    from planner.exploration.frontier import frontier as run
+    from planner.studies.frontier import frontier as run
 
     options = _OPTION_OF | {"x": "--x" if over is None else "--over"}
     with Progress(quiet=quiet) as progress, wanted.locating(), naming(options):
@@ -118,7 +118,7 @@ def frontier(
         )  # fmt: skip
         if plot is not None:
             from planner.export.files import write_whole
-            from planner.export.frontier_chart import frontier_picture
+            from planner.export.pictures.frontier import frontier_picture
 
             progress("drawing")
             write_whole(plot, frontier_picture(found, plot.suffix.casefold()))
@@ -135,7 +135,7 @@ def frontier(
 def _table(found: Frontier, output: Path | None) -> str:
     import datetime
 
-    from planner.export.frontier_table import WIDTH, frontier_table
+    from planner.export.tables.frontier import WIDTH, frontier_table
 
     width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
     return frontier_table(found, datetime.date.today(), width=width, table_width=tables)

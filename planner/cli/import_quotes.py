@@ -15,8 +15,8 @@ from planner.errors import InputError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
-    from planner.catalog.quote_books import Offer
-    from planner.catalog.quote_rows import Defaults, Quote
+    from planner.catalog.imports.quote_books import Offer
+    from planner.catalog.imports.quote_rows import Defaults, Quote
 
 
 def import_quotes(
@@ -73,9 +73,9 @@ def import_quotes(
     changes is shown. The bill of materials of `planner export --xlsx` can be read as it is.
     """
     from planner.catalog.catalog import Catalog
-    from planner.catalog.quote_books import book_text, books_of, compare
-    from planner.catalog.quote_columns import parse_mapping
-    from planner.catalog.quotes import read_quotes
+    from planner.catalog.imports.quote_books import book_text, books_of, compare
+    from planner.catalog.imports.quote_columns import parse_mapping
+    from planner.catalog.imports.quotes import read_quotes
     from planner.export.files import check_writable, write_whole
 
     layers = Catalog.default([catalog] if catalog.exists() and any(catalog.iterdir()) else [])
@@ -119,8 +119,8 @@ def _machine_names(texts: Sequence[str]) -> dict[str, str]:
 def _defaults(
     provider: str | None, date: str | None, currency: str | None, unit: str | None, plan: str, life: str | None
 ) -> Defaults:
+    from planner.catalog.imports.quote_rows import Defaults
     from planner.catalog.prices import PLAN_NAMES, PlanName
-    from planner.catalog.quote_rows import Defaults
 
     if plan not in PLAN_NAMES:
         raise UnknownNameError.of("price plan", plan, get_args(PlanName), where="--plan")
@@ -141,7 +141,7 @@ def _check_refresh(
     layers: Catalog, books: Mapping[str, Sequence[Quote]], files: Mapping[str, Path], *, replace: bool, quiet: bool
 ) -> None:
     """Refuse to change a book unless told to; say what changes."""
-    from planner.catalog.quote_books import differences
+    from planner.catalog.imports.quote_books import differences
     from planner.catalog.schema import PriceBook
 
     for name, members in books.items():
@@ -170,7 +170,7 @@ def _show(offers: Sequence[Offer], format: Format | None) -> None:
         records = [offer.to_record() for offer in offers]
         emit(json_text(records) if format is Format.json else csv_text(records), None)
         return
-    from planner.export.quotes_table import quotes_table
+    from planner.export.tables.quotes import quotes_table
 
     emit(quotes_table(offers), None)
 

@@ -31,7 +31,7 @@ from planner.cli.output import (
 from planner.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.exploration.network_map import NetworkMap
+    from planner.studies.network_map import NetworkMap
 
 DEFAULT_AXIS = "network=1Gbit/s..400Gbit/s:19"
 
@@ -86,18 +86,18 @@ def show_network_map(
     """Work out a network map and print it; also what `planner frontier --over network` does."""
     check_output(output)
     if plot is not None:
-        from planner.export.charts import check_plot
+        from planner.export.pictures.charts import check_plot
 
         check_plot(plot)
         check_output(plot)
     wanted = given(context, scenario)
-    from planner.api import network_map
+    from planner.studies.maps import network_map
 
     with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
         found = network_map(scenario, x=x, workers=workers, progress=progress, **wanted.fields)
     if plot is not None:
         from planner.export.files import write_whole
-        from planner.export.network_plot import network_picture
+        from planner.export.pictures.network import network_picture
 
         write_whole(plot, network_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
@@ -110,7 +110,7 @@ def show_network_map(
 def _table(found: NetworkMap, output: Path | None) -> str:
     import datetime
 
-    from planner.export.network_table import WIDTH, network_table
+    from planner.export.tables.network import WIDTH, network_table
 
     width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
     return network_table(found, datetime.date.today(), width=width, table_width=tables)

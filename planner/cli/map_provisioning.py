@@ -20,7 +20,7 @@ from planner.cli.output import Progress, check_output, emit, format_of, note, re
 from planner.errors import EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.exploration.provisioning_map import ProvisioningMap
+    from planner.studies.provisioning_map import ProvisioningMap
 
 
 @map_options
@@ -65,7 +65,7 @@ def provisioning(
     """
     check_output(output)
     if plot is not None:
-        from planner.export.charts import check_plot
+        from planner.export.pictures.charts import check_plot
 
         check_plot(plot)
         check_output(plot)
@@ -80,13 +80,13 @@ def provisioning(
         wanted.fields["design"] = read_pair(pair)
         wanted.where["design"] = "--pair"
         wanted.text["design"] = pair
-    from planner.api import provisioning_map
+    from planner.studies.maps import provisioning_map
 
     with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
         found = provisioning_map(scenario, progress=progress, **counts, **wanted.fields)
     if plot is not None:
         from planner.export.files import write_whole
-        from planner.export.provisioning_plot import provisioning_picture
+        from planner.export.pictures.provisioning import provisioning_picture
 
         write_whole(plot, provisioning_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
@@ -99,7 +99,7 @@ def provisioning(
 def _table(found: ProvisioningMap) -> str:
     import datetime
 
-    from planner.export.provisioning_table import provisioning_table
+    from planner.export.tables.provisioning import provisioning_table
 
     return provisioning_table(found, datetime.date.today(), width=text_width())
 

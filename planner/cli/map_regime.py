@@ -20,7 +20,7 @@ from planner.cli.output import Progress, check_output, emit, format_of, note, re
 from planner.errors import EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.exploration.regime_map import RegimeMap
+    from planner.studies.regime_map import RegimeMap
 
 EXIT_INTERRUPTED = 130
 AXES = "price-ratio, prompt-output-ratio, load, ttft, tbt or network"
@@ -71,7 +71,7 @@ def regime(
     """
     check_output(output)
     if plot is not None:
-        from planner.export.charts import check_plot
+        from planner.export.pictures.charts import check_plot
 
         check_plot(plot)
         check_output(plot)
@@ -85,7 +85,7 @@ def regime(
                 "not a pair of machines", where="--price-ratio-of", value=price_ratio_of, rule="NAME/NAME",
                 fix="write it like dgx-h100/dgx-a100",
             )  # fmt: skip
-    from planner.api import regime_map
+    from planner.studies.maps import regime_map
 
     with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
         found = regime_map(
@@ -93,7 +93,7 @@ def regime(
         )
     if plot is not None:
         from planner.export.files import write_whole
-        from planner.export.regime_plot import regime_picture
+        from planner.export.pictures.regime import regime_picture
 
         write_whole(plot, regime_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
@@ -106,6 +106,6 @@ def regime(
 def _table(found: RegimeMap) -> str:
     import datetime
 
-    from planner.export.regime_table import regime_table
+    from planner.export.tables.regime import regime_table
 
     return regime_table(found, datetime.date.today(), width=text_width())

@@ -41,8 +41,8 @@ def measure(
     """
     check_output(output)
     from planner import units
+    from planner.calibration.measure import kernels_for, measure_kernels, require_gpu, table_text
     from planner.catalog.catalog import Catalog
-    from planner.measurement import kernels_for, measure_kernels, require_gpu, table_text
 
     layers = Catalog.default(catalog or [])
     try:

@@ -28,7 +28,7 @@ from planner.cli.output import (
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.fleet.plan import Plan
+    from planner.planning.plan import Plan
 
 
 @plan_options
@@ -54,7 +54,7 @@ def optimize(
     """
     check_output(output)
     wanted = given(context, scenario)
-    from planner.api import optimize as find_plan
+    from planner.studies.plans import optimize as find_plan
 
     with Progress(quiet=quiet) as progress, wanted.locating():
         plan = find_plan(scenario, progress=progress, **wanted.fields)
@@ -74,7 +74,7 @@ def plan_text(plan: Plan, format: Format, output: Path | None) -> str:
         return csv_text(plan.to_records())
     import datetime
 
-    from planner.export.plan_table import WIDTH, plan_table
+    from planner.export.tables.plan import WIDTH, plan_table
 
     width = WIDTH if output is not None else text_width()
     return plan_table(plan, datetime.date.today(), width=width, colour=wants_colour(sys.stdout, output))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from planner.export.text import Dated
+    from planner.export.tables.text import Dated
 
 EXIT_INTERRUPTED = 130
 _WIDEST = 100  # columns; a table for a wide terminal is no easier to read
@@ -80,7 +80,7 @@ def warn_of_old_prices(prices: Iterable[Dated], format: Format, *, quiet: bool =
         return
     import datetime
 
-    from planner.export.text import stale_prices
+    from planner.export.tables.text import stale_prices
 
     for line in stale_prices(prices, datetime.date.today()):
         note(f"warning: {line}")

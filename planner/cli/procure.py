@@ -108,7 +108,7 @@ def procure(
         "solver": solver,
         "catalog": [str(path) for path in catalog] if catalog else None,
     }
-    from planner.api import procure as find_fleet
+    from planner.studies.plans import procure as find_fleet
 
     with Progress(quiet=quiet) as progress, _locating():
         result = find_fleet(fleet, progress=progress, **{k: v for k, v in fields.items() if v is not None})
@@ -153,7 +153,7 @@ def _text(result: Procurement, format: Format, rows: Rows, output: Path | None) 
         return csv_text(result.to_records(rows.value))
     import datetime
 
-    from planner.export.procurement_table import WIDTH, procurement_table
+    from planner.export.tables.procurement import WIDTH, procurement_table
 
     width = WIDTH if output is not None else text_width()
     return procurement_table(result, datetime.date.today(), width=width, colour=wants_colour(sys.stdout, output))

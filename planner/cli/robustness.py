@@ -32,7 +32,7 @@ from planner.cli.output import (
 from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.exploration.robustness_result import Robustness
+    from planner.studies.robustness_result import Robustness
 
 # Parameters of `planner.robustness` -> options.
 _OPTION_OF = {"mixes": "--mix", "growth": "--growth", "bursts": "--burst", "rack": "--rack", "only": "--only"}
@@ -105,7 +105,7 @@ def robustness(
     shares = [read_fraction(text, "--growth") for text in growth] if growth else None
     wanted = given(context, scenario)
     fields = {name: value for name, value in wanted.fields.items() if name != "verify"}
-    from planner.api import robustness as examine
+    from planner.studies.judgements import robustness as examine
 
     with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), naming(_OPTION_OF):
         found = examine(
@@ -133,7 +133,7 @@ def robustness(
 def _table(found: Robustness, output: Path | None) -> str:
     import datetime
 
-    from planner.export.robustness_table import WIDTH, robustness_table
+    from planner.export.tables.robustness import WIDTH, robustness_table
 
     width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
     return robustness_table(found, datetime.date.today(), width=width, table_width=tables)

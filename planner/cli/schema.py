@@ -59,16 +59,17 @@ def schema_of(name: str) -> dict[str, Any]:
     if name in NAMES:
         from pydantic import BaseModel
 
-        from planner.estimation import Estimate
-        from planner.exploration.alternatives_result import Alternatives
-        from planner.exploration.comparison_result import Comparison
-        from planner.exploration.frontier_result import Frontier
-        from planner.exploration.robustness_result import Robustness
-        from planner.fleet.plan import Cluster, Plan
+        from planner.planning.plan import Plan
         from planner.portfolio.fleet import Fleet
         from planner.portfolio.result import Procurement
-        from planner.scenario import Scenario
+        from planner.scenario.cluster import Cluster
+        from planner.scenario.scenario import Scenario
         from planner.simulation.report import SimulationReport
+        from planner.studies.alternatives_result import Alternatives
+        from planner.studies.comparison_result import Comparison
+        from planner.studies.estimate import Estimate
+        from planner.studies.frontier_result import Frontier
+        from planner.studies.robustness_result import Robustness
 
         models: dict[str, type[BaseModel]] = {
             "plan": Plan,

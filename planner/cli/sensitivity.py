@@ -20,7 +20,7 @@ from planner.cli.output import Progress, check_output, emit, format_of, note, re
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.exploration.sensitivity_report import Sensitivity
+    from planner.studies.sensitivity_report import Sensitivity
 
 _OPTIONS = {"error": "--error", "draws": "--draws", "workers": "--workers"}
 
@@ -71,13 +71,13 @@ def sensitivity(
     """
     check_output(output)
     if plot is not None:
-        from planner.export.charts import check_plot
+        from planner.export.pictures.charts import check_plot
 
         check_plot(plot)
         check_output(plot)
     wanted = given(context, scenario)
     errors = _read_errors(error or [])
-    from planner.exploration.sensitivity import sensitivity as analyse
+    from planner.studies.sensitivity import sensitivity as analyse
 
     try:
         with Progress(quiet=quiet) as progress, wanted.locating():
@@ -89,7 +89,7 @@ def sensitivity(
         raise
     if plot is not None:
         from planner.export.files import write_whole
-        from planner.export.sensitivity_plot import tornado_picture
+        from planner.export.pictures.sensitivity import tornado_picture
 
         write_whole(plot, tornado_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
@@ -118,6 +118,6 @@ def _read_errors(texts: list[str]) -> dict[str, float]:
 
 
 def _table(found: Sensitivity, output: Path | None) -> str:
-    from planner.export.sensitivity_table import WIDTH, sensitivity_table
+    from planner.export.tables.sensitivity import WIDTH, sensitivity_table
 
     return sensitivity_table(found, width=WIDTH if output is not None else text_width())

@@ -140,12 +140,12 @@ def simulate(
 
         check_request_file(requests_file, "--requests-file")
     if plot is not None:
-        from planner.export.charts import check_plot
+        from planner.export.pictures.charts import check_plot
 
         check_plot(plot)
     source = cluster_of(cluster, pool)
     wanted = given(context, scenario)
-    from planner.api import simulate as run
+    from planner.studies.plans import simulate as run
 
     with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), _locating():
         report = run(
@@ -162,7 +162,7 @@ def simulate(
             write_requests(requests_file, report.outcomes)
         if plot is not None:
             from planner.export.files import write_whole
-            from planner.export.simulation_plot import simulation_picture
+            from planner.export.pictures.simulation import simulation_picture
 
             progress("drawing")
             write_whole(plot, simulation_picture(report, plot.suffix.casefold()))
@@ -202,7 +202,7 @@ def _seeds(text: str | None) -> int | list[int] | None:
 
 
 def _table(report: SimulationReport, output: Path | None) -> str:
-    from planner.export.simulation_table import WIDTH, simulation_table
+    from planner.export.tables.simulation import WIDTH, simulation_table
 
     width = WIDTH if output is not None else text_width()
     return simulation_table(report, width=width, colour=wants_colour(sys.stdout, output))

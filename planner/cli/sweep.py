@@ -12,7 +12,7 @@ from planner.cli.output import EXIT_INTERRUPTED, Progress, check_output, emit, f
 from planner.errors import PlannerError, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.exploration.sweep import Sweep
+    from planner.studies.sweep import Sweep
 
 
 @plan_options
@@ -82,8 +82,8 @@ def sweep(
     if restart and results is None:
         raise ScenarioError("there are no results to delete", where="--restart", fix="name the file with --results")
     wanted = given(context, file)
-    from planner.exploration.grid import read_axis
-    from planner.exploration.sweep import sweep as find_plans
+    from planner.scenario.grid import read_axis
+    from planner.studies.sweep import sweep as find_plans
 
     axes = [read_axis(text) for text in vary or []]
     fields = {name: value for name, value in wanted.fields.items() if not _is_varied_in_environment(wanted, name, axes)}
@@ -101,7 +101,7 @@ def sweep(
     if found.oldest_price_date is not None and chosen is not Format.table:
         import datetime
 
-        from planner.export.text import stale
+        from planner.export.tables.text import stale
 
         for line in stale("the oldest price of this sweep is", found.oldest_price_date, datetime.date.today()):
             note(f"warning: {line}", quiet=quiet)
@@ -145,6 +145,6 @@ def _text(found: Sweep, format: Format, output: Path | None, timings: bool) -> s
         return csv_text(records if timings else [{k: v for k, v in r.items() if k != "seconds"} for r in records])
     import datetime
 
-    from planner.export.sweep_table import WIDTH, sweep_table
+    from planner.export.tables.sweep import WIDTH, sweep_table
 
     return sweep_table(found, datetime.date.today(), width=WIDTH if output is not None else text_width())

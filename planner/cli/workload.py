@@ -72,7 +72,7 @@ def describe(
 
         text = csv_text(summary.to_records())
     else:
-        from planner.export.workload_table import workload_table
+        from planner.export.tables.workload import workload_table
 
         text = workload_table(summary, width=text_width())
     emit(text, output, quiet=quiet)

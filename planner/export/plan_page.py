@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from planner.export.plan_table import NUMBERS, headline, objective_rows, pool_rows, remarks
-from planner.fleet.plan import Plan, PriceUsed
+from planner.export.tables.plan import NUMBERS, headline, objective_rows, pool_rows, remarks
+from planner.planning.plan import Plan, PriceUsed
 from planner.units import format_money, format_power
 
 # Blue and vermilion of Okabe and Ito, told apart in every colour vision.

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 
-from planner.export.spreadsheet_text import csv_cell
+from planner.export.workbook.spreadsheet_text import csv_cell
 
 
 def json_text(data: object) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits, Objective, price_usd_per_hour, unit_cost
+from planner.pools.candidate import Candidate
+from planner.pools.limits import Limits, Objective, price_usd_per_hour, unit_cost
 
 LIMIT_TOLERANCE = 1e-9  # relative, by which a budget may be exceeded: the rounding of its sums
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from planner.fleet.candidate import Candidate
 from planner.optimization.reduction import Pieces
+from planner.pools.candidate import Candidate
 
 Way = tuple[str, str | None]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits, Objective, price_usd_per_hour, unit_cost
 from planner.optimization.pool_rows import PoolRows, Way, ways_through
 from planner.optimization.reduction import Pieces
 from planner.optimization.solver import SolveOutcome, solve
+from planner.pools.candidate import Candidate
+from planner.pools.limits import Limits, Objective, price_usd_per_hour, unit_cost
 
 __all__ = ["TIE_BREAK", "Program", "Way", "ways_through"]
 

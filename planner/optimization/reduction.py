@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits, Objective, unit_cost
 from planner.optimization.enumeration import most_affordable
+from planner.pools.candidate import Candidate
+from planner.pools.limits import Limits, Objective, unit_cost
 
 KINK = 0.2  # of a machine: more than a curve rises above the line between two of its points; measured: up to 0.03
 OBJECTIVE_TOLERANCE = 1e-7  # relative: plans this close to the best known one count as as good

@@ -18,8 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import NoPlanFoundError, PlannerError
-from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits, Objective, unit_cost
 from planner.optimization.enumeration import (
     Pair,
     Simple,
@@ -41,6 +39,8 @@ from planner.optimization.reduction import (
     unknown_counts,
 )
 from planner.optimization.solver import solve
+from planner.pools.candidate import Candidate
+from planner.pools.limits import Limits, Objective, unit_cost
 
 __all__ = [
     "Pair", "Selection", "Simple", "Way", "balanced", "best_simple", "best_throughput", "choose", "enumerate_pairs",

@@ -42,7 +42,14 @@ from planner.catalog.quantities import (
 from planner.catalog.schema import Precision
 from planner.errors import ScenarioError, near_misses
 from planner.portfolio.batch import DAY_MINUTES, Batch
-from planner.scenario import DEFAULT_MACHINES, DEFAULT_OBJECTIVES, MAX_RATE_PER_S, Names, Scenario, is_trace_file
+from planner.scenario.scenario import (
+    DEFAULT_MACHINES,
+    DEFAULT_OBJECTIVES,
+    MAX_RATE_PER_S,
+    Names,
+    Scenario,
+    is_trace_file,
+)
 from planner.workload.day_shape import SHAPES
 from planner.workload.objectives import Objective, parse_objectives
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.errors import ScenarioError
-from planner.fleet.candidate import Requirement
-from planner.fleet.configuration import Serving
 from planner.latency.memory import kv_share_in_windows
+from planner.pools.candidate import Requirement
+from planner.pools.configuration import Serving
 from planner.portfolio.fleet import Fleet
-from planner.problem import SIZE_POINTS, Problem
+from planner.scenario.resolve import SIZE_POINTS, Problem
 from planner.serving.requests import Limit, Traffic, reference_latencies
 from planner.workload.sizes import RequestSizes
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from planner._version import __version__
 from planner.economics.finance import HOURS_PER_MONTH
-from planner.fleet.design import design_name
-from planner.fleet.prediction import ClusterModel
-from planner.optimization.portfolio_choice import at_once, changes_usd_per_hour
+from planner.optimization.search import at_once, changes_usd_per_hour
+from planner.pools.design import design_name
+from planner.pools.prediction import ClusterModel
 from planner.portfolio.calendar import clock
 from planner.portfolio.result import (
     DesignRate,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from planner.catalog.schema import SourceKind
-from planner.fleet.plan import Result
+from planner.planning.plan import Result
 
 PROCUREMENT_SCHEMA_VERSION = "1.0"
 

@@ -11,12 +11,7 @@ import numpy as np
 from planner.catalog.catalog import Catalog
 from planner.economics.options import OptionSource
 from planner.errors import InfeasibleError, PlannerError
-from planner.fleet.candidate import Candidate
-from planner.fleet.configuration import Rejection
-from planner.fleet.generation import generate
-from planner.fleet.prediction import ClusterModel, Member, Route
-from planner.optimization.portfolio_choice import Portfolio, choose_portfolio, least_excess
-from planner.optimization.portfolio_program import (
+from planner.optimization.model import (
     Block,
     FleetLimits,
     LotWork,
@@ -24,13 +19,18 @@ from planner.optimization.portfolio_program import (
     PortfolioProblem,
     Span,
 )
-from planner.planning import derated, quiet, unreachable
+from planner.optimization.search import Portfolio, choose_portfolio, least_excess
+from planner.planning.search import derated, quiet, unreachable
+from planner.pools.candidate import Candidate
+from planner.pools.configuration import Rejection
+from planner.pools.generation import generate
+from planner.pools.prediction import ClusterModel, Member, Route
 from planner.portfolio.batch import Lot
 from planner.portfolio.calendar import Period, Stage, days, periods_within, stages_of
 from planner.portfolio.fleet import DemandScenario, Fleet
 from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
 from planner.portfolio.supplies import deliveries, offers_of, refuse_unpriced, supplies_of
-from planner.problem import Problem, configurations, resolve
+from planner.scenario.resolve import Problem, configurations, resolve
 from planner.serving.capacity import CapacityCurve
 from planner.units import format_money, format_power
 from planner.workload.sizes import RequestSizes

@@ -16,7 +16,7 @@ from planner.economics.options import (
     purchase_options,
 )
 from planner.errors import ScenarioError
-from planner.optimization.portfolio_program import Supply
+from planner.optimization.model import Supply
 from planner.portfolio.calendar import Stage
 from planner.portfolio.fleet import Fleet
 

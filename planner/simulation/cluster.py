@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from planner.errors import ScenarioError
-from planner.fleet.candidate import Requirement
-from planner.fleet.prediction import Member, Route
 from planner.latency.transfer import synchronisation_scale
+from planner.pools.candidate import Requirement
+from planner.pools.prediction import Member, Route
 from planner.serving.requests import Lane
 from planner.simulation.arrivals import Requests, draw_requests
 from planner.simulation.energy import PoolPower

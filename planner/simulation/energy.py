@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from planner.catalog.schema import Llm, Runtime
-from planner.fleet.configuration import Configuration
-from planner.fleet.prediction import Member
 from planner.latency.batch import Batch, decode_batch, prefill_batch
 from planner.latency.power import accelerator_power_w, machine_power_w
 from planner.latency.roofline import RooflineLatency
 from planner.latency.shortcuts import as_measured
+from planner.pools.configuration import Configuration
+from planner.pools.prediction import Member
 from planner.simulation.outcome import Outcome
 
 PoolPower = Callable[[Member, Sequence[Outcome], int], float]

@@ -9,7 +9,7 @@ from math import inf
 
 from planner import units
 from planner.errors import ScenarioError, UnitError, UnknownNameError
-from planner.fleet.prediction import Member
+from planner.pools.prediction import Member
 from planner.simulation.specification import Failure
 
 FAILURE_FORM = "POOL:NUMBER@TIME[-TIME]"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from planner.errors import ScenarioError
-from planner.fleet.interval import IntervalReport, Number
+from planner.simulation.interval import IntervalReport, Number
 from planner.simulation.outcome import Outcome
 from planner.simulation.statistics import Interval
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.fleet.candidate import Requirement
-from planner.fleet.prediction import Member
+from planner.pools.candidate import Requirement
+from planner.pools.prediction import Member
 from planner.serving.requests import Lane, Limit, latencies_alone
 from planner.simulation.energy import PoolPower
 from planner.simulation.outcome import Outcome

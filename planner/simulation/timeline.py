@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.fleet.prediction import Member
+from planner.pools.prediction import Member
 from planner.simulation.outcome import Outcome
 from planner.simulation.report import DistributionReport, PoolTimeline, TimelineReport
 from planner.simulation.summary import LATENCIES, Simulated, pooled, values_of

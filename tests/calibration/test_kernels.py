@@ -8,10 +8,10 @@ import pytest
 
 from planner.calibration import calibrate, read_measurements
 from planner.calibration.kernels import SHAPES, kernel_time_s
+from planner.calibration.measure import Kernel, Timing, kernels_for, table_text
 from planner.catalog.catalog import Catalog
 from planner.errors import TraceError
 from planner.latency.rates import link_bytes_per_s
-from planner.measurement import Kernel, Timing, kernels_for, table_text
 
 
 def made_table(catalog: Catalog, factor: float = 1.0, unit: str = "latency_us") -> tuple[str, dict[str, float]]:

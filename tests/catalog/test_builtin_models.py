@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import planner.catalog
-from planner.catalog.llm_yaml import llm_to_yaml
+from planner.catalog.imports.llm_yaml import llm_to_yaml
 from planner.catalog.parameters import n_active_parameters, n_parameters
 from planner.catalog.schema import Llm
 

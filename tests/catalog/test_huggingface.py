@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from planner.catalog.huggingface import import_hf_config, llm_from_hf_config, llm_to_yaml
+from planner.catalog.imports.huggingface import import_hf_config, llm_from_hf_config, llm_to_yaml
 from planner.catalog.schema import LatentAttention, Llm, MultiHeadAttention, Provenance
 from planner.errors import CatalogError
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.quote_books import book_text, books_of, compare, differences
-from planner.catalog.quote_columns import parse_mapping, unit_of
-from planner.catalog.quote_rows import Defaults
-from planner.catalog.quotes import Quotes, read_quotes
+from planner.catalog.imports.quote_books import book_text, books_of, compare, differences
+from planner.catalog.imports.quote_columns import parse_mapping, unit_of
+from planner.catalog.imports.quote_rows import Defaults
+from planner.catalog.imports.quotes import Quotes, read_quotes
 from planner.errors import CatalogError, InputError, UnknownNameError
 
 TODAY = datetime.date(2026, 11, 26)

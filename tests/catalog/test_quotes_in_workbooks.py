@@ -13,9 +13,9 @@ import pytest
 
 import planner
 from planner.catalog.catalog import Catalog
-from planner.catalog.quote_books import book_text, books_of
-from planner.catalog.quote_table import read_tables
-from planner.catalog.quotes import Quotes, read_quotes
+from planner.catalog.imports.quote_books import book_text, books_of
+from planner.catalog.imports.quote_table import read_tables
+from planner.catalog.imports.quotes import Quotes, read_quotes
 from planner.errors import InputError, UnknownNameError
 
 openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not installed")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from planner.exploration import alternatives as module
-from planner.exploration.alternatives_result import Alternatives
+from planner.studies import alternatives as module
+from planner.studies.alternatives_result import Alternatives
 
 Planner = Callable[..., Any]
 SMALL = ("alternatives", "--rate", "20/s", "--within", "30 %", "--owned", "dgx-a100=2")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from planner.exploration import comparison as module
-from planner.exploration.comparison_result import Comparison
+from planner.studies import comparison as module
+from planner.studies.comparison_result import Comparison
 
 Planner = Callable[..., Any]
 SMALL = ("compare", "--slo", "ttft=1s", "--rate", "20/s", "--design", "Baseline-H100", "--design", "Splitwise-HA")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from planner.estimation import Estimate, estimate
-from planner.exploration.hardware import hardware_fit
-from planner.export.estimate_table import estimate_table
-from planner.export.hardware_table import hardware_table
+from planner.export.tables.estimate import estimate_table
+from planner.export.tables.hardware import hardware_table
+from planner.studies.estimate import Estimate, estimate
+from planner.studies.hardware import hardware_fit
 
 Planner = Callable[..., Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from planner.cli.clusters import read_pool
-from planner.fleet.plan import Plan
+from planner.planning.plan import Plan
 
 Planner = Callable[..., Any]
 POOLS = ["--pool", "prefill=dgx-h100:4", "--pool", "decode=dgx-h100:4:tp8"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from planner.exploration import frontier as module
-from planner.exploration.frontier_result import Frontier
+from planner.studies import frontier as module
+from planner.studies.frontier_result import Frontier
 
 Planner = Callable[..., Any]
 SMALL = ("frontier", "--rate", "20/s", "--x", "rate", "--y", "machines", "--from", "10/s", "--to", "30/s")

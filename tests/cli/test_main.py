@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import planner as package
-from planner import api
 from planner.cli import main
 from planner.errors import InfeasibleError, NoPlanFoundError, ScenarioError
+from planner.studies import plans
 
 Planner = Callable[..., Any]
 
@@ -125,14 +125,14 @@ def test_json_usage_errors_have_the_same_envelope(planner: Planner) -> None:
 def test_exit_code_of_each_error(
     planner: Planner, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
 ) -> None:
-    monkeypatch.setattr(api, "optimize", fail_with(error))
+    monkeypatch.setattr(plans, "optimize", fail_with(error))
     shown = planner("optimize", code=code)
     assert shown.out == ""
     assert shown.err == "" if isinstance(error, BrokenPipeError) else len(shown.err.splitlines()) < 5
 
 
 def test_a_fault_of_planner_says_so_and_how_to_see_more(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "optimize", fail_with(ZeroDivisionError("division by zero")))
+    monkeypatch.setattr(plans, "optimize", fail_with(ZeroDivisionError("division by zero")))
     shown = planner("optimize", code=1)
     assert "ZeroDivisionError: division by zero" in shown.err
     assert "PLANNER_DEBUG=1" in shown.err

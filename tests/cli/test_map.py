@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from planner import network_map
-from planner.export.network_table import network_table
+from planner.export.tables.network import network_table
 
 PROVISIONING = ("map", "provisioning", "--slo", "ttft=1s", "--pair", "prefill=dgx-h100,decode=dgx-a100")
 REGIME = ("map", "regime", "--slo", "ttft=1s", "--x", "price-ratio=1..3:3", "--y", "ttft=1s..2s:2", "--workers", "1")
@@ -45,7 +45,7 @@ def test_points_that_make_no_axis_name_where_they_come_from(planner: Any) -> Non
 
 
 def test_a_network_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planner.exploration.network_map.links", lambda _: ["ethernet-25g", "infiniband-ndr"])
+    monkeypatch.setattr("planner.studies.network_map.links", lambda _: ["ethernet-25g", "infiniband-ndr"])
     found = network_map(slo=["ttft=1s"], rate="5/s", x="network=10Gbit/s..100Gbit/s:2", workers=1)
     assert [price.book for price in found.prices] == ["splitwise-2023"] * 2
     for width in (80, 120):
@@ -56,7 +56,7 @@ def test_a_network_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_network_map_in_a_file(planner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planner.exploration.network_map.links", lambda _: ["ethernet-25g"])
+    monkeypatch.setattr("planner.studies.network_map.links", lambda _: ["ethernet-25g"])
     planner(*NETWORK, "--output", tmp_path / "map.json", "-q")
     data = json.loads((tmp_path / "map.json").read_text())
     assert [link["fabric"] for link in data["links"]] == ["ethernet-25g"]
@@ -97,7 +97,7 @@ def test_a_pair_and_a_design_are_one_too_many(planner: Any) -> None:
 
 
 def test_interrupted_maps_exit_with_130(planner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from planner.exploration import regime_map
+    from planner.studies import regime_map
 
     def interrupted(job: Any, sets: Any, **_: Any) -> Any:
         yield 0, job(sets[0])

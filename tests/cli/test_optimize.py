@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from planner import api
-from planner.fleet.plan import Plan
-from planner.scenario import Scenario, load_scenario
+from planner.planning.plan import Plan
+from planner.scenario.scenario import Scenario, load_scenario
+from planner.studies import plans
 
 Planner = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return api.optimize(slo="ttft=1s", verify=False)
+    return plans.optimize(slo="ttft=1s", verify=False)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> list[Scenario]:
         seen.append(load_scenario(scenario if scenario is not None else {}, **fields, **overlays))
         return plan
 
-    monkeypatch.setattr(api, "optimize", answer)
+    monkeypatch.setattr(plans, "optimize", answer)
     return seen
 
 
@@ -294,7 +294,7 @@ def test_a_plan_is_proven_by_simulation_unless_told_not_to(
 def test_a_plan_that_simulation_does_not_confirm_has_its_exit_code(
     planner: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("planner.certification.MOST_ROUNDS", 1)
+    monkeypatch.setattr("planner.planning.certify.MOST_ROUNDS", 1)
     arguments = ["--rate", "3/s", "--slo", "ttft=300ms", "--design", "Baseline-H100", "--verify-requests", "4000"]
     shown = planner("optimize", "--verify", *arguments, code=4)
     assert "Least cost found, not proven" in shown.out

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from planner.exploration.robustness_result import Robustness
-from planner.export.robustness_table import robustness_table
+from planner.export.tables.robustness import robustness_table
+from planner.studies.robustness_result import Robustness
 
 Planner = Callable[..., Any]
 POOL = ("--pool", "mixed=dgx-h100:2:tp4", "--rate", "28/s")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from planner import api
 from planner.cli.schema import NAMES
-from planner.fleet.plan import PLAN_SCHEMA_VERSION, Plan
+from planner.planning.plan import PLAN_SCHEMA_VERSION, Plan
 
 Planner = Callable[..., Any]
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -33,7 +32,7 @@ def test_each_schema_names_its_dialect_and_fields(planner: Planner, name: str) -
 
 def test_the_schema_of_a_plan_has_every_field_that_a_plan_prints(planner: Planner) -> None:
     schema = json.loads(planner("schema").out)
-    printed = json.loads(api.optimize(slo="ttft=1s", verify=False).model_dump_json())
+    printed = json.loads(planner.optimize(slo="ttft=1s", verify=False).model_dump_json())
     assert set(printed) == set(schema["properties"]) == set(schema["required"]) == set(Plan.model_fields)
     assert schema["properties"]["schema_version"]["default"] == printed["schema_version"] == PLAN_SCHEMA_VERSION
     for field, definition in (("pools", "PoolPlan"), ("predicted", "Prediction"), ("prices", "PriceUsed")):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from planner.exploration.sensitivity import Sensitivity
+from planner.studies.sensitivity import Sensitivity
 
 Planner = Callable[..., Any]
 QUICK = ("sensitivity", "--machine", "dgx-h100", "--design", "baseline", "--workers", "1", "--draws", "5")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from planner.exploration.sweep import Sweep
+from planner.studies.sweep import Sweep
 
 Planner = Callable[..., Any]
 QUICK = ("--machine", "dgx-h100", "--design", "baseline", "--workers", "1")

@@ -17,17 +17,17 @@ from planner.economics.energy import (
     rated_carbon_kg_per_hour,
 )
 from planner.errors import ScenarioError, UnknownNameError
-from planner.export.text import stale_prices
-from planner.fleet.plan import Plan, PriceUsed
+from planner.export.tables.text import stale_prices
+from planner.planning.plan import Plan, PriceUsed
 
 SMALL = {"model": "llama-3.1-8b", "rate": 3.0}
 
 
 def plan_of(**fields: object) -> Plan:
-    from planner.planning import solve_problem
-    from planner.problem import resolve
-    from planner.reporting import plan_of as report
-    from planner.scenario import load_scenario
+    from planner.planning.record import plan_of as report
+    from planner.planning.search import solve_problem
+    from planner.scenario.resolve import resolve
+    from planner.scenario.scenario import load_scenario
 
     problem = resolve(load_scenario(SMALL | fields))
     return report(problem, solve_problem(problem))

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from planner.exploration.comparison import compare
-from planner.exploration.comparison_result import Comparison
-from planner.export.comparison_chart import _figure, comparison_picture
-from planner.export.comparison_table import comparison_table
+from planner.export.pictures.comparison import _figure, comparison_picture
+from planner.export.tables.comparison import comparison_table
+from planner.studies.comparison import compare
+from planner.studies.comparison_result import Comparison
 
 TODAY = datetime.date(2026, 11, 26)
 

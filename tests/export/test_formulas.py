@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner.export.formulas import (
+from planner.export.workbook.formulas import (
     Formula,
     Range,
     address,

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from planner.exploration.frontier import frontier
-from planner.exploration.frontier_result import Frontier
-from planner.export.frontier_chart import _figure, frontier_picture
-from planner.export.frontier_table import frontier_table
+from planner.export.pictures.frontier import _figure, frontier_picture
+from planner.export.tables.frontier import frontier_table
+from planner.studies.frontier import frontier
+from planner.studies.frontier_result import Frontier
 
 TODAY = datetime.date(2026, 11, 26)
 

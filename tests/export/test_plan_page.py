@@ -11,7 +11,7 @@ import pytest
 
 import planner
 from planner.export.plan_page import plan_page
-from planner.fleet.plan import Plan
+from planner.planning.plan import Plan
 
 TODAY = datetime.date(2026, 11, 26)
 

@@ -9,8 +9,8 @@ import re
 import pytest
 
 import planner
-from planner.export.plan_table import plan_table
-from planner.fleet.plan import Plan, PriceUsed, RejectedMachine
+from planner.export.tables.plan import plan_table
+from planner.planning.plan import Plan, PriceUsed, RejectedMachine
 
 # What the formulas say; proof by simulation has tests of its own.
 optimize = functools.partial(planner.optimize, verify=False)

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from planner.errors import OutputError
-from planner.estimation import Estimate, estimate
-from planner.export.charts import check_plot
-from planner.export.roofline_plot import _LOOKS, _figure, _free, roofline_picture
+from planner.export.pictures.charts import check_plot
+from planner.export.pictures.roofline import _LOOKS, _figure, _free, roofline_picture
+from planner.studies.estimate import Estimate, estimate
 
 CASES: list[dict[str, Any]] = [
     {"batch": 32},

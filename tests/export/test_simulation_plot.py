@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 import planner
-from planner.export.simulation_plot import _figure, _ticks, simulation_picture
+from planner.export.pictures.simulation import _figure, _ticks, simulation_picture
 from planner.simulation.report import SimulationReport
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import planner
-from planner.export.simulation_table import simulation_table
+from planner.export.tables.simulation import simulation_table
 from planner.simulation.report import SimulationReport
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.export.records import csv_text
-from planner.export.spreadsheet_text import csv_cell, may_run
+from planner.export.workbook.spreadsheet_text import csv_cell, may_run
 
 ATTACKS = (
     "=cmd|' /C calc'!A0", "+1+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(1+1)*cmd|' /C calc'!A0",

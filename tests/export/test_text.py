@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.export.text import age, aligned, counted, fitted, in_words, labelled, number, percent, stacked, wrapped
+from planner.export.tables.text import (
+    age,
+    aligned,
+    counted,
+    fitted,
+    in_words,
+    labelled,
+    number,
+    percent,
+    stacked,
+    wrapped,
+)
 
 
 def test_columns_are_aligned() -> None:

@@ -15,12 +15,12 @@ import planner
 from planner.catalog.catalog import Catalog
 from planner.economics.options import Assumptions, energy_usd_per_hour, owned_fixed_per_hour
 from planner.errors import OutputError, ScenarioError
-from planner.fleet.plan import Plan
+from planner.planning.plan import Plan
 
 openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not installed")
 pytest.importorskip("xlsxwriter", reason="the extra xlsx is not installed")
 
-from planner.export.workbook import SHEETS, workbook_bytes  # noqa: E402
+from planner.export.workbook.workbook import SHEETS, workbook_bytes  # noqa: E402
 
 
 def opened(content: bytes, *, values: bool) -> Any:

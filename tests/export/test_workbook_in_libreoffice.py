@@ -16,8 +16,8 @@ import pytest
 
 import planner
 from planner.catalog.catalog import Catalog
-from planner.catalog.quotes import read_quotes
-from planner.fleet.plan import Plan
+from planner.catalog.imports.quotes import read_quotes
+from planner.planning.plan import Plan
 
 from .libreoffice import program, recalculated
 

@@ -8,7 +8,6 @@ import pytest
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Precision, ScaleUp
 from planner.errors import CatalogError, DoesNotFitError
-from planner.estimation import estimate
 from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.collectives import (
     all_reduce_time_s,
@@ -21,6 +20,7 @@ from planner.latency.memory import kv_bytes_per_token, kv_share_in_windows, memo
 from planner.latency.power import accelerator_power_w, machine_power_w
 from planner.latency.roofline import RooflineLatency
 from planner.latency.transfer import kv_transfer_exposed_s, synchronisation_scale
+from planner.studies.estimate import estimate
 
 CATALOG = Catalog.default()
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits
 from planner.optimization.selection import Selection
+from planner.pools.candidate import Candidate
+from planner.pools.limits import Limits
 from planner.serving.capacity import CapacityCurve
 
 TIGHT = 1e-6

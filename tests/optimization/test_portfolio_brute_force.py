@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from planner.fleet.candidate import Candidate
-from planner.optimization.portfolio_choice import Portfolio, choose_portfolio, least_excess
-from planner.optimization.portfolio_program import (
+from planner.optimization.model import (
     Block,
     FleetLimits,
     LotWork,
@@ -21,6 +19,8 @@ from planner.optimization.portfolio_program import (
     Span,
     Supply,
 )
+from planner.optimization.search import Portfolio, choose_portfolio, least_excess
+from planner.pools.candidate import Candidate
 
 from .pools import candidate, carried
 

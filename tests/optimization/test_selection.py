@@ -11,14 +11,14 @@ import pulp
 import pytest
 
 from planner.errors import NoPlanFoundError, PlannerError
-from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits
 from planner.optimization import program as program_module
 from planner.optimization import selection as selection_module
 from planner.optimization import solver as solver_module
 from planner.optimization.enumeration import Simple, best_simple, best_throughput, enumerate_pairs, within
 from planner.optimization.selection import Selection, choose
 from planner.optimization.solver import SolveOutcome
+from planner.pools.candidate import Candidate
+from planner.pools.limits import Limits
 
 from .pools import candidate, faults, pooled
 

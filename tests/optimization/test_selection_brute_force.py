@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from planner.errors import ScenarioError
-from planner.fleet.candidate import Candidate
-from planner.fleet.limits import Limits
 from planner.optimization.enumeration import Simple
 from planner.optimization.reduction import KINK, pieces_of, possible, resources, unknown_counts
 from planner.optimization.selection import Selection, best_simple, best_throughput, choose, enumerate_pairs
 from planner.optimization.solver import _cbc_path
+from planner.pools.candidate import Candidate
+from planner.pools.limits import Limits
 
 from .pools import Best, candidate, carried, exhaustion, faults, is_allowed, measured
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.fleet.prediction import ClusterModel
+from planner.pools.prediction import ClusterModel
 from planner.serving.margin import LANES, PERCENTILES, UTILISATIONS, Margin, percentile_margin, widest
 
 JUDGED = {"prefill": ("ttft", "e2e"), "decode": ("tbt", "e2e"), "mixed": ("ttft", "tbt", "e2e")}

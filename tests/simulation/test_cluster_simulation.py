@@ -10,10 +10,10 @@ import pytest
 
 from planner.catalog.catalog import Catalog
 from planner.errors import ScenarioError
-from planner.fleet.configuration import Configuration, configure, make_layout
-from planner.fleet.prediction import Member, Route
-from planner.problem import Problem, resolve
-from planner.scenario import Scenario
+from planner.pools.configuration import Configuration, configure, make_layout
+from planner.pools.prediction import Member, Route
+from planner.scenario.resolve import Problem, resolve
+from planner.scenario.scenario import Scenario
 from planner.simulation.arrivals import draw_requests, draw_requests_at_rates, replay, requests_of
 from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.energy import pool_power

@@ -1,0 +1,1 @@
+"""Files of others turned into catalog entries: model configs and vendors' quotes."""

@@ -1,0 +1,239 @@
+"""Import a language model from the `config.json` of a Hugging Face repository.
+
+Half of the configs in the wild nest the language model in `text_config`; experts go by four names, heads and
+layers by as many. What decides memory and time is read or refused, never guessed: an attention that the catalog
+cannot express (linear, state-space, sparse with an index, cross-attention, ...) is an error with the field's
+name and value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from planner.catalog.imports.huggingface_attention import read_attention, refuse_inexpressible
+from planner.catalog.imports.huggingface_feed_forward import read_feed_forward
+from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_precision import read_precisions
+from planner.catalog.imports.llm_yaml import llm_to_yaml
+from planner.catalog.parameters import n_parameters
+from planner.catalog.schema import Llm, Provenance
+from planner.errors import CatalogError
+
+__all__ = ["import_hf_config", "llm_from_hf_config", "llm_to_yaml"]
+
+N_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+HIDDEN_SIZE = ("hidden_size", "n_embd", "n_embed", "d_model")
+VOCABULARY_SIZE = ("vocab_size", "padded_vocab_size")
+MAX_CONTEXT = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_sequence_length", "n_ctx")
+QUANTIZATION_FILE = "hf_quant_config.json"
+# Beyond every published model; keeps a mistyped layer count from becoming a long loop.
+MOST_LAYERS = 10_000
+NEXT_TOKEN_LAYERS = ("num_nextn_predict_layers", "num_mtp_modules", "mtp_num_hidden_layers")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+def import_hf_config(path: str | Path, name: str | None = None) -> Llm:
+    """Read a `config.json` into a catalog entry.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the folder that holds it as `config.json`.
+    name : str, optional
+        Name of the entry; by default from the folder (or Hugging Face cache folder) or the file's own name.
+
+    Returns
+    -------
+    Llm
+        `n_parameters` is counted from the architecture and marked as derived.
+
+    Raises
+    ------
+    CatalogError
+        Not readable, empty, not UTF-8, not JSON (with the line), not an object, a missing or mistyped field, or an
+        architecture the catalog cannot express.
+
+    Notes
+    -----
+    ModelOpt keeps the quantisation in a second file; `hf_quant_config.json` beside the config is read as well.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "config.json"
+    config = _read_json(path)
+    beside = path.with_name(QUANTIZATION_FILE)
+    if isinstance(config, dict) and config.get("quantization_config") is None and beside.is_file():
+        config = {**config, "quantization_config": _modelopt_quantization(_read_json(beside), str(beside))}
+    return llm_from_hf_config(config, name=name or _name_from(path), where=str(path))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise CatalogError(
+            "cannot read the model config", where=str(path), value=error.strerror, fix="give the path of a config.json"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise CatalogError(
+            "not a text file", where=str(path), value=f"byte {error.start} is not UTF-8", fix="give a config.json"
+        ) from None
+    if not text.strip():
+        raise CatalogError("the file is empty", where=str(path), fix="give the config.json of a model repository")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CatalogError(
+            f"not JSON: {error.msg}",
+            where=f"{path}:{error.lineno}",
+            value=_line(text, error.lineno),
+            fix="download the file again, or mend it at this line",
+        ) from None
+    except (RecursionError, ValueError) as error:
+        raise CatalogError("not JSON that can be read", where=str(path), value=str(error)) from None
+
+
+def _modelopt_quantization(beside: object, where: str) -> dict[str, object]:
+    """Put the contents of a ModelOpt `hf_quant_config.json` into the form of a `quantization_config`."""
+    quantization = beside.get("quantization") if isinstance(beside, Mapping) else None
+    if not isinstance(quantization, Mapping):
+        raise CatalogError(
+            "quantization is missing", where=where, rule=f"{QUANTIZATION_FILE} says how the weights are quantised"
+        )
+    return {
+        "quant_method": "modelopt",
+        "quant_algo": quantization.get("quant_algo"),
+        "kv_cache_scheme": quantization.get("kv_cache_quant_algo"),
+        "ignore": quantization.get("exclude_modules"),
+    }
+
+
+def llm_from_hf_config(config: Mapping[str, object], *, name: str, where: str = "config.json") -> Llm:
+    """Turn a parsed `config.json` into a catalog entry.
+
+    Parameters
+    ----------
+    config : mapping
+        The parsed file.
+    name : str
+        Name of the entry: lower-case letters, digits, dot, dash and underscore.
+    where : str
+        The file, for messages and for the entry's source.
+
+    Returns
+    -------
+    Llm
+        The language model alone: vision towers and multi-token-prediction heads are left out. `provenance` marks
+        every value that is not in the file.
+
+    Raises
+    ------
+    CatalogError
+        Naming the field and its value.
+    """
+    if not _NAME.fullmatch(name):
+        raise CatalogError(
+            "not a name for a catalog entry",
+            where="--name",
+            value=repr(name),
+            rule="lower-case letters, digits, dot, dash and underscore",
+            fix="choose one like llama-3.1-70b",
+        )
+    fields = Fields(config, where)
+    refuse_inexpressible(fields)  # first: what is missing matters less than what cannot be planned
+    n_layers = fields.integer(*N_LAYERS)
+    if n_layers > MOST_LAYERS:
+        raise fields.error(fields.find(*N_LAYERS)[0], f"must not exceed {MOST_LAYERS}")
+    hidden_size = fields.integer(*HIDDEN_SIZE)
+    max_context_tokens = _max_context_tokens(fields)
+    attention = read_attention(
+        fields, n_layers=n_layers, hidden_size=hidden_size, max_context_tokens=max_context_tokens
+    )
+    mlp, experts = read_feed_forward(fields, n_layers=n_layers, hidden_size=hidden_size)
+    precisions = read_precisions(fields, n_layers=n_layers, has_experts=experts is not None)
+    tied = _tied_embeddings(fields)
+    counted = Provenance(source="counted from the architecture by planner", kind="derived")
+    try:
+        llm = Llm(
+            name=name,
+            title=name,
+            source=f"Hugging Face config, {where}",
+            kind="datasheet",
+            notes=_notes(fields),
+            n_layers=n_layers,
+            hidden_size=hidden_size,
+            vocabulary_size=fields.integer(*VOCABULARY_SIZE),
+            tied_embeddings=tied,
+            attention=attention,
+            mlp=mlp,
+            experts=experts,
+            weight_precision=precisions.weight,
+            expert_precision=precisions.expert,
+            kv_precision=precisions.kv,
+            max_context_tokens=max_context_tokens,
+            n_parameters=1.0,  # replaced below, once there is an architecture to count
+            provenance={**fields.assumed, "n_parameters": counted},
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CatalogError(
+            f"{'.'.join(str(part) for part in first['loc']) or 'the model'}: {first['msg']}", where=where
+        ) from None
+    return llm.model_copy(update={"n_parameters": n_parameters(llm)})
+
+
+def _max_context_tokens(fields: Fields) -> int:
+    # Several names may stand beside each other with different meanings (n_ctx, seq_length); the first one decides.
+    for name in MAX_CONTEXT:
+        found = fields.optional_integer(name, minimum=1)
+        if found is not None:
+            return found
+    raise fields.missing(*MAX_CONTEXT)
+
+
+def _tied_embeddings(fields: Fields) -> bool:
+    for config in (fields.text, fields.outer):
+        value = config.get("tie_word_embeddings")
+        if isinstance(value, bool):
+            return value
+        if value is not None:
+            raise fields.error("tie_word_embeddings", "must be true or false")
+    if fields.family:
+        source = f"transformers, {fields.model_type} configuration: default where left out"
+        fields.assume("tied_embeddings", source, family_default=True)
+        return fields.family.tied
+    fields.assume("tied_embeddings", "not in config.json; taken as stored twice, which needs more memory")
+    return False
+
+
+def _notes(fields: Fields) -> str | None:
+    notes = list(fields.remarks)
+    if fields.is_nested:
+        notes.append("The language model alone; encoders of other modalities are left out.")
+    if any(fields.optional_integer(name) for name in NEXT_TOKEN_LAYERS):
+        notes.append("Multi-token-prediction heads are left out.")
+    return " ".join(notes) or None
+
+
+def _name_from(path: Path) -> str:
+    """Derive a catalog name: from the file's stem, else its folder, else the Hugging Face cache folder."""
+    stem = re.sub(r"[_-]?config$", "", path.stem)
+    if not stem:
+        folder = path.absolute().parent
+        if re.fullmatch(r"[0-9a-f]{40}", folder.name):  # .../models--org--name/snapshots/<commit>/config.json
+            folder = folder.parent.parent
+        stem = folder.name
+    name = re.sub(r"[^a-z0-9._-]+", "-", stem.split("--")[-1].lower()).strip("._-")
+    return name or "model"
+
+
+def _line(text: str, number: int) -> str:
+    lines = text.splitlines()
+    line = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    return line if len(line) <= 80 else line[:77] + "..."

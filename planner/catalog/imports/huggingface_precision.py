@@ -1,0 +1,224 @@
+"""Weight and KV-cache precision of a Hugging Face config, with its `quantization_config`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.schema import Precision
+from planner.errors import CatalogError
+
+TORCH_DTYPES: dict[str, Precision] = {
+    "float32": "fp32",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float8_e4m3fn": "fp8",
+}
+_BY_BITS: dict[tuple[str, int], Precision] = {
+    ("float", 8): "fp8",
+    ("float", 4): "fp4",
+    ("int", 8): "int8",
+    ("int", 4): "int4",
+}
+_MODELOPT: dict[str, Precision] = {"FP8": "fp8", "NVFP4": "fp4", "INT4_AWQ": "int4", "W4A16_AWQ": "int4"}
+_ATTENTION = {
+    False: ("q_proj", "k_proj", "v_proj", "o_proj"),
+    True: ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"),
+}
+_EXPERTS = ("mlp.experts.0.down_proj", "block_sparse_moe.experts.0.w2")
+# A list of exceptions names the attention of most layers, or of a few sensitive ones; half divides them.
+_MOST = 0.5
+_ALL, _NONE = 0.95, 0.05
+
+
+class Precisions(NamedTuple):
+    """What the catalog says about precision."""
+
+    weight: Precision
+    expert: Precision | None
+    kv: Precision
+
+
+def read_precisions(fields: Fields, *, n_layers: int, has_experts: bool) -> Precisions:
+    """Return the precisions of weights, expert weights (None: the same) and KV cache.
+
+    Which modules stay unquantised is read from the lists of exceptions: where they name the attention of most
+    layers, only the experts are quantised. LM head and embeddings are taken to share the weights' precision.
+
+    Raises
+    ------
+    CatalogError
+        When the quantisation method, or the way it spares modules, is not expressible.
+    """
+    base, is_given = _base_precision(fields)
+    precisions = _precisions(fields, base, n_layers=n_layers, has_experts=has_experts)
+    if not is_given:
+        source = "config.json gives no dtype; bfloat16 assumed, as in current releases"
+        if precisions.weight == base:
+            fields.assume("weight_precision", source)
+        if precisions.expert == base:
+            fields.assume("expert_precision", source)
+    return precisions
+
+
+def _precisions(fields: Fields, base: Precision, *, n_layers: int, has_experts: bool) -> Precisions:
+    quantization = _quantization(fields)
+    if quantization is None:
+        return Precisions(base, None, _kv_precision(fields, None, base))
+    kv = _kv_precision(fields, quantization, base)
+    quantised = _quantised_precision(fields, quantization)
+    method = str(quantization.get("quant_method", "")).lower()
+    patterns = _spared_modules(quantization)
+    is_latent = bool(fields.optional_integer("kv_lora_rank"))
+    matrices = [f"self_attn.{matrix}" for matrix in _ATTENTION[is_latent]]
+    spared_fraction = _spared_fraction(patterns, matrices, n_layers)
+    attention_spared = spared_fraction > _MOST
+    if _NONE < spared_fraction < _ALL:
+        taken = "unquantised" if attention_spared else "quantised"
+        fields.assume("weight_precision", f"attention is quantised in part (quantization_config); taken as {taken}")
+    experts_spared = any(_spared_fraction(patterns, [name], n_layers) > _MOST for name in _EXPERTS)
+    if has_experts and (attention_spared or method == "mxfp4") and not experts_spared:
+        return Precisions(base, quantised, kv)
+    if has_experts and experts_spared and not attention_spared:
+        return Precisions(quantised, base, kv)
+    if attention_spared:
+        raise CatalogError(
+            "quantization_config leaves the attention unquantised",
+            where=fields.where,
+            value=f"quant_method = {method!r}",
+            rule="a dense model has one weight precision in the catalog",
+            fix="import the unquantised model's config.json and plan with --precision",
+        )
+    fields.remarks.append("LM head and embeddings, if left unquantised, are counted as quantised.")
+    return Precisions(quantised, None, kv)
+
+
+def _base_precision(fields: Fields) -> tuple[Precision, bool]:
+    """Return the unquantised precision, and whether the config gives it."""
+    for config in (fields.text, fields.outer):
+        for name in ("dtype", "torch_dtype"):
+            value = config.get(name)
+            if value is None or value == "auto":
+                continue
+            precision = TORCH_DTYPES.get(value.removeprefix("torch.")) if isinstance(value, str) else None
+            if precision is None:
+                raise fields.error(name, f"must be one of {', '.join(TORCH_DTYPES)}")
+            return precision, True
+    return "bf16", False
+
+
+def _quantization(fields: Fields) -> Mapping[str, object] | None:
+    for config in (fields.text, fields.outer):
+        value = config.get("quantization_config", config.get("compression_config"))
+        if value is None:
+            continue
+        if not isinstance(value, Mapping):
+            raise fields.error("quantization_config", "must be an object")
+        return value or None
+    return None
+
+
+def _quantised_precision(fields: Fields, quantization: Mapping[str, object]) -> Precision:
+    method = str(quantization.get("quant_method", "")).lower()
+    if method in ("fp8", "fbgemm_fp8"):
+        return "fp8"
+    if method == "mxfp4":
+        return "fp4"
+    if method in ("gptq", "awq", "auto-round", "autoround"):
+        return _by_bits(fields, "int", quantization.get("bits", quantization.get("w_bit")))
+    if method == "bitsandbytes":
+        if quantization.get("load_in_4bit") is True:
+            return "fp4" if quantization.get("bnb_4bit_quant_type") == "fp4" else "int4"
+        if quantization.get("load_in_8bit") is True:
+            return "int8"
+    algorithm = quantization.get("quant_algo")
+    if isinstance(algorithm, str) and algorithm in _MODELOPT:
+        return _MODELOPT[algorithm]
+    groups = quantization.get("config_groups")
+    if isinstance(groups, Mapping) and groups and algorithm != "MIXED_PRECISION":
+        found = {_group_precision(fields, group) for group in groups.values()}
+        if len(found) == 1:
+            return found.pop()
+        raise _unusable(fields, quantization, f"groups of several precisions: {', '.join(sorted(found))}")
+    raise _unusable(fields, quantization, "a method that is not known")
+
+
+def _group_precision(fields: Fields, group: object) -> Precision:
+    weights = group.get("weights") if isinstance(group, Mapping) else None
+    if not isinstance(weights, Mapping):
+        raise fields.error("quantization_config", "must give the weights of each of its config_groups")
+    return _by_bits(fields, str(weights.get("type", "int")), weights.get("num_bits"))
+
+
+def _by_bits(fields: Fields, kind: str, bits: object) -> Precision:
+    precision = _BY_BITS.get((kind, bits)) if isinstance(bits, int) else None
+    if precision is None:
+        raise fields.error("quantization_config", f"has {kind} weights of {bits!r} bits; known are 4 and 8")
+    return precision
+
+
+def _kv_precision(fields: Fields, quantization: Mapping[str, object] | None, base: Precision) -> Precision:
+    scheme = quantization.get("kv_cache_scheme") if quantization else None
+    if isinstance(scheme, Mapping):
+        return _by_bits(fields, str(scheme.get("type", "float")), scheme.get("num_bits"))
+    if isinstance(scheme, str) and scheme:
+        if scheme not in _MODELOPT:
+            raise fields.error("quantization_config", f"has kv_cache_scheme {scheme!r}; known is FP8")
+        return _MODELOPT[scheme]
+    fields.assume("kv_precision", "not in config.json; the 16-bit type that serving software uses by default")
+    return base if base in ("bf16", "fp16") else "bf16"
+
+
+def _spared_modules(quantization: Mapping[str, object]) -> list[str]:
+    patterns: list[str] = []
+    for name in ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers"):
+        value = quantization.get(name)
+        if isinstance(value, list):
+            patterns += [str(v) for v in value]
+    return patterns
+
+
+def _spared_fraction(patterns: list[str], modules: list[str], n_layers: int) -> float:
+    """Return the share of `modules`, over all layers, that some pattern names."""
+    if not patterns:
+        return 0.0
+    plain = {p for p in patterns if "*" not in p and not p.startswith("re:")}  # there may be tens of thousands
+    compiled = [re.compile(_as_regex(p)) for p in patterns if p not in plain]
+    prefixes = ("model.layers", "model.language_model.layers", "language_model.model.layers")
+    hits = 0
+    for layer in range(n_layers):
+        for module in modules:
+            names = [f"{prefix}.{layer}.{module}" for prefix in prefixes]
+            hits += any(not plain.isdisjoint(_with_parents(name)) for name in names) or any(
+                regex.search(name) for regex in compiled for name in names
+            )
+    return hits / (n_layers * len(modules))
+
+
+def _with_parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def _as_regex(pattern: str) -> str:
+    """Read `re:` patterns as they are, and globs as the start of a module name."""
+    if pattern.startswith("re:"):
+        try:
+            re.compile(pattern[3:])
+        except re.error:
+            return r"(?!)"
+        return pattern[3:]
+    return "^" + re.escape(pattern).replace(r"\*", ".*") + r"(\.|$)"
+
+
+def _unusable(fields: Fields, quantization: Mapping[str, object], why: str) -> CatalogError:
+    return CatalogError(
+        f"quantization_config: {why}",
+        where=fields.where,
+        value=f"quant_method = {quantization.get('quant_method')!r}, quant_algo = {quantization.get('quant_algo')!r}",
+        rule="known are fp8, mxfp4, gptq, awq, bitsandbytes, compressed-tensors and modelopt with one precision",
+        fix="import the unquantised model's config.json and plan with --precision",
+    )

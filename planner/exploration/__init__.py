@@ -1,1 +1,0 @@
-"""Many problems at once: sweeps, frontiers, maps, comparisons and sensitivities."""

@@ -1,0 +1,1 @@
+"""Plans as workbooks whose money and power are live formulas."""

@@ -1,0 +1,207 @@
+"""The plan: what a buyer signs, and what `--format json` prints.
+
+`PLAN_SCHEMA_VERSION` rises when a field changes its meaning or goes away; new fields may come without notice.
+Quantities are base-unit numbers with the unit in the field's name.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from planner.catalog.schema import SourceKind
+from planner.planning.certificate import Certificate, Result
+
+PLAN_SCHEMA_VERSION = "1.0"
+HOURS_PER_MONTH = 730.0
+
+
+class Prediction(Result):
+    """One objective against what the model predicts."""
+
+    objective: str = Field(description="Canonical text, such as ttft.p99=1s.")
+    metric: Literal["ttft", "tbt", "e2e"]
+    percentile: float
+    limit: float = Field(description="Limit in `unit`.")
+    predicted: float | None = Field(description="Predicted percentile in `unit`; null where the queue is unstable.")
+    unit: Literal["s", "x"] = Field(description="Seconds, or a slowdown against the reference machine.")
+    slack_fraction: float | None = Field(description="1 - predicted / limit; negative where the objective is missed.")
+    met: bool = Field(description="As predicted; whether it holds in simulation is in `certificate`.")
+    margin_low: float | None = Field(
+        default=None,
+        description="Before simulation, the simulated percentile is expected from 1 + margin_low to 1 + margin_high "
+        "times the predicted one: the worst errors over simulated clusters like this one. Null where none is like it.",
+    )
+    margin_high: float | None = Field(default=None, description="See margin_low.")
+
+
+class Percentiles(Result):
+    """Predicted percentiles of one metric over all requests [s]."""
+
+    metric: Literal["ttft", "tbt", "e2e"]
+    p50_s: float | None
+    p90_s: float | None
+    p99_s: float | None
+
+
+class PoolPlan(Result):
+    """One pool of like machines in one role."""
+
+    role: Literal["prefill", "decode", "mixed"]
+    machine: str
+    count: int = Field(description="Machines that carry the load.")
+    spares: int = Field(description="Machines beside them that may fail.")
+    layout: str = Field(description="Replicas a machine and parallel degrees: 1 x TP8.")
+    tensor_parallel: int
+    pipeline_parallel: int
+    expert_parallel: int
+    replicas_per_machine: int
+    precision: str
+    takes_from: str | None = Field(description="Of a decode pool: the prefill machine it serves.")
+    rate_per_s: float = Field(description="Requests it carries [requests/s].")
+    capacity_per_s: float = Field(description="Requests it could carry within every objective [requests/s].")
+    utilisation: float = Field(description="Share of the rate at which it would be busy all the time.")
+    binding: str = Field(description="What limits its capacity.")
+    cost_usd_per_hour: float | None = Field(description="Spares included; null without a price.")
+    power_w: float = Field(description="Rated, spares included [W].")
+    expected_power_w: float = Field(description="Mean draw at this load, from the power model [W].")
+    power_scope: Literal["machine", "facility"] = Field(
+        description="facility: these figures contain the facility's share, so PUE does not apply to them."
+    )
+    prompt_time_fraction: float | None = Field(
+        default=None, description="Share of its busy time that computes prompts: 1 of prefill, 0 of decode."
+    )
+
+
+class PriceUsed(Result):
+    """A price the plan rests on."""
+
+    machine: str
+    usd_per_hour: float
+    book: str
+    provider: str
+    date: datetime.date
+    kind: SourceKind
+    source: str
+    currency: str = Field(default="USD", description="Of the price book.")
+    usd_per_unit: float = Field(default=1.0, description="Exchange rate: US dollars for one unit of that currency.")
+    exchange_date: datetime.date | None = Field(default=None, description="Of the rate; null where the book is in USD.")
+
+
+class SiteElectricity(Result):
+    """Where the electricity of a site comes from."""
+
+    site: str
+    region: str
+    carbon_g_per_kwh: float
+    carbon_date: datetime.date
+    usd_per_kwh: float
+    pue: float = Field(description="Facility over machines; not applied to machines whose figures are of the facility.")
+    kind: SourceKind = Field(description="Of the carbon intensity.")
+    source: str
+
+
+class EnergyUse(Result):
+    """Electricity of a plan at its expected draw, the facility's share included."""
+
+    facility_power_w: float = Field(description="Mean draw of the facility at this load [W].")
+    energy_kwh_per_hour: float
+    cost_usd_per_hour: float = Field(description="Of electricity. A rent contains it; who owns pays it.")
+    carbon_kg_per_hour: float = Field(description="CO2-equivalent, location-based, at the expected draw [kg/h].")
+    rated_carbon_kg_per_hour: float = Field(description="The same at rated power: the objective `carbon` [kg/h].")
+    sites: list[SiteElectricity]
+
+
+class SolverReport(Result):
+    """How the answer was found and proven."""
+
+    status: Literal["optimal", "limit", "evaluated"]
+    solver: str
+    objective: str
+    value: float
+    bound: float
+    gap: float
+    rounds: int = Field(description="Solves until every chosen count was exact.")
+    candidates: int = Field(description="Pools considered.")
+    enumeration: float | None = Field(description="Best value of plans with one or two pools, found by enumeration.")
+    rows_checked: bool = Field(description="Whether every row was recomputed independently of the solver.")
+
+
+class Alternative(Result):
+    """The best plan of another design."""
+
+    design: str
+    pools: str
+    value: float = Field(description="Of the plan's objective.")
+    cost_usd_per_hour: float | None
+    power_w: float
+    machines: int
+    counts: dict[str, int] = Field(description="Machines of each type, spares included.")
+    relative: float = Field(description="Its objective over the plan's, less 1.")
+
+
+class RejectedMachine(Result):
+    """A machine that cannot serve, and why."""
+
+    machine: str
+    reason: str
+
+
+class Plan(Result):
+    """A cluster with its predictions, costs and proof."""
+
+    schema_version: str = PLAN_SCHEMA_VERSION
+    planner_version: str
+    catalog_digest: str
+    design: str = Field(description="Baseline-H100, Splitwise-HA, ...; `mixed fleet` where several types share a role.")
+    model: str
+    runtime: str
+    precision: str
+    workload: str
+    demand_rate_per_s: float
+    rate_per_s: float = Field(description="Carried: the demand, or the largest throughput.")
+    mean_prompt_tokens: float = Field(description="Of a request.")
+    mean_output_tokens: float = Field(description="Of a request.")
+    meets_objectives: bool = Field(description="As simulated where it was, else as predicted.")
+    pools: list[PoolPlan]
+    machines: int
+    cost_usd_per_hour: float | None
+    cost_usd_per_month: float | None = Field(description="730 hours.")
+    cost_usd_per_million_tokens: float | None = Field(description="Prompt and output tokens together.")
+    prompt_tokens_per_hour: float | None = Field(default=None, description="Served at this load.")
+    output_tokens_per_hour: float | None = None
+    power_w: float = Field(description="Rated [W].")
+    expected_power_w: float = Field(description="Mean draw at this load [W].")
+    rack_units: int | None
+    energy: EnergyUse | None = Field(default=None, description="Null in plans of versions that did not know it.")
+    predicted: list[Prediction]
+    percentiles: list[Percentiles]
+    too_large_fraction: float = Field(
+        default=0.0,
+        description="Share of requests that the machines on their way can never hold; they miss every objective.",
+    )
+    headroom: float = Field(description="Load multiple at which the first objective breaks.")
+    verified: str = Field(description="`not simulated`, or how the plan was simulated.")
+    certificate: Certificate | None = Field(description="What simulation says; null where it was not asked.")
+    solver: SolverReport
+    alternatives: list[Alternative]
+    rejected: list[RejectedMachine]
+    prices: list[PriceUsed]
+    alternative_prices: list[PriceUsed] = Field(description="Of machines that only the alternatives use.")
+    step_time_error: float = Field(description="Largest stated error of the step times used, as a fraction.")
+    notes: list[str]
+    scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat dict a pool, with the plan's totals repeated: rows for a spreadsheet."""
+        totals = {
+            "design": self.design,
+            "model": self.model,
+            "workload": self.workload,
+            "demand_rate_per_s": self.demand_rate_per_s,
+            "plan_cost_usd_per_hour": self.cost_usd_per_hour,
+            "plan_power_w": self.power_w,
+        }
+        return [totals | pool.model_dump() for pool in self.pools]

@@ -1,0 +1,338 @@
+"""From a resolved problem to a plan: generate candidates, enumerate, choose, check, report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from planner.errors import (
+    InfeasibleError,
+    PlannerError,
+    ScenarioError,
+)
+from planner.optimization.selection import (
+    Selection,
+    Simple,
+    choose,
+)
+from planner.planning.certificate import Certificate
+from planner.planning.correction import NOTHING_LEARNT, Cluster, Corrections
+from planner.planning.designs import best_of, enumerate_designs
+from planner.planning.infeasible import explain_infeasible, unreachable
+from planner.pools.candidate import Candidate, needs_end_to_end, stable_rate_of_one
+from planner.pools.configuration import Configuration, Rejection
+from planner.pools.design import Design
+from planner.pools.generation import generate
+from planner.pools.prediction import ClusterModel, Member, Route
+from planner.scenario.resolve import Problem, configurations
+from planner.serving.capacity import CapacityCurve
+from planner.serving.decode import DecodeQueue
+from planner.serving.mixed import MixedQueue
+from planner.serving.prefill import PrefillQueue
+
+Progress = Callable[[str], None]
+_RATES_TRIED = 3  # for throughput within end-to-end limits
+_TIGHTENINGS = 12  # rounds of lowering a capacity that the whole-cluster model does not confirm
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Chosen pools with everything that led to them.
+
+    Attributes
+    ----------
+    members, routes : lists
+        The cluster, as `ClusterModel` takes it.
+    keys : list of str
+        Key of the candidate of each member.
+    capacities : list of float
+        Rate each member could carry within the objectives [requests/s].
+    selection : Selection
+    simples : dict
+        Best plan of each design that enumeration found, by name.
+    rejected : list of Rejection
+    n_candidates : int
+    rate_per_s : float
+        Carried [requests/s].
+    certificate : Certificate or None
+        What simulation says of it, where it was asked.
+    """
+
+    members: list[Member]
+    keys: list[str]
+    routes: list[Route]
+    capacities: list[float]
+    selection: Selection
+    simples: dict[str, Simple]
+    rejected: list[Rejection]
+    n_candidates: int
+    rate_per_s: float
+    certificate: Certificate | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The candidates with their machines."""
+        return frozenset((key, member.count) for key, member in zip(self.keys, self.members, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A problem with its candidate pools, ready to be solved, again and again if capacities are corrected.
+
+    Attributes
+    ----------
+    posed : list of (Problem, list of Candidate)
+        The problem; for throughput within end-to-end limits, at several rates.
+    rejected : list of Rejection
+    homogeneous : dict
+        Best plans of one mixed pool, for comparison, where the design asked for does not include them.
+    """
+
+    posed: list[tuple[Problem, list[Candidate]]]
+    rejected: list[Rejection]
+    homogeneous: dict[str, Simple]
+
+
+def quiet(_: str) -> None:
+    """Report no progress."""
+
+
+def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
+    """Find the best cluster.
+
+    Raises
+    ------
+    InfeasibleError
+        No cluster can meet the objectives within the limits; says which collide and the nearest that works.
+    NoPlanFoundError
+        A time limit passed before any plan was found.
+    """
+    return solve_search(prepare_search(problem, progress), progress=progress)
+
+
+def prepare_search(problem: Problem, progress: Progress = quiet) -> Search:
+    """Generate the candidate pools of a problem.
+
+    Raises
+    ------
+    InfeasibleError
+        No machine can hold the model, or none reaches an objective even unloaded.
+    """
+    found, rejected = configurations(problem)
+    top = _largest_rate(problem, found)
+    posed = list(_posed(problem, found, top, progress))
+    return Search(posed, rejected, _homogeneous(problem, found, top))
+
+
+def solve_search(search: Search, corrections: Corrections = NOTHING_LEARNT, progress: Progress = quiet) -> Solution:
+    """Choose among prepared candidates, capacities corrected by what simulation taught; raises as `solve_problem`."""
+    best: Solution | None = None
+    refused: InfeasibleError | None = None
+    for posed, candidates in search.posed:
+        corrected = [corrections.applied_to(c) for c in candidates]
+        try:
+            solution = _solve(posed, corrected, search.rejected, corrections, progress)
+        except InfeasibleError as error:
+            refused = refused or error
+            continue
+        if best is None or (solution is not None and solution.rate_per_s > best.rate_per_s):
+            best = solution
+    if best is None:
+        raise refused or PlannerError(
+            "the chosen pools do not meet the objectives together", rule="report this scenario as a bug"
+        )
+    return replace(best, simples=search.homogeneous | best.simples)
+
+
+def _posed(
+    problem: Problem, found: Sequence[Configuration], top: float, progress: Progress
+) -> Iterator[tuple[Problem, list[Candidate]]]:
+    """The problem with its candidates; for throughput within end-to-end limits, for several rates that it may have.
+
+    What a decode pool may take of an end-to-end limit depends on how long prompts wait in a pool that carries the
+    demand, and for throughput the demand is the answer. So rates are tried, each the best plan of two pools at the
+    one before, from the largest conceivable downwards; whatever is then chosen is confirmed at its own rate.
+    """
+    if problem.scenario.objective != "throughput" or not needs_end_to_end(problem.need):
+        yield problem, _candidates(problem, found, top, progress)
+        return
+    tried: list[float] = []
+    rate = top
+    while len(tried) < _RATES_TRIED and not any(math.isclose(rate, other, rel_tol=0.01) for other in tried):
+        tried.append(rate)
+        posed = replace(problem, need=replace(problem.need, rate_per_s=rate))
+        candidates = _candidates(posed, found, top, progress)
+        yield posed, candidates
+        best = best_of(enumerate_designs(candidates, posed, posed.limits).values(), posed)
+        rate = best.rate_per_s if best is not None else rate
+
+
+def pools_of(
+    problem: Problem, progress: Progress = quiet
+) -> tuple[list[Configuration], list[Rejection], list[Candidate]]:
+    """Configurations of a problem, those that cannot serve, and its candidate pools; none where nothing is reachable.
+
+    For who solves a problem many times: with other budgets or objectives of the optimisation, or with some of the
+    candidates. Those of throughput within end-to-end limits belong to one answer and cannot be used again.
+
+    Raises
+    ------
+    InfeasibleError
+        The model fits no machine.
+    """
+    found, rejected = configurations(problem)
+    return found, rejected, generate(found, problem.need, problem.design, _largest_rate(problem, found), progress)
+
+
+def best_among(
+    problem: Problem, candidates: list[Candidate], rejected: list[Rejection], progress: Progress = quiet
+) -> Solution | None:
+    """Best cluster made of these candidates; None where there is none.
+
+    Like `solve_problem` without the parts that cost time and tell why, or what else there is.
+
+    Raises
+    ------
+    NoPlanFoundError
+        A time limit passed before any plan was found.
+    """
+    try:
+        return _solve(problem, candidates, rejected, NOTHING_LEARNT, progress, explain=False) if candidates else None
+    except InfeasibleError:
+        return None
+
+
+def _solve(
+    problem: Problem,
+    candidates: list[Candidate],
+    rejected: list[Rejection],
+    corrections: Corrections,
+    progress: Progress,
+    explain: bool = True,
+) -> Solution | None:
+    """Choose among the candidates until the whole cluster meets the objectives; None if it never does.
+
+    Pools that simulation has corrected are left to its judgement.
+    """
+    scenario, limits = problem.scenario, problem.limits
+    first: Selection | None = None
+    for tightening in range(_TIGHTENINGS):
+        progress(f"choosing among {len(candidates)} pools")
+        simples = enumerate_designs(candidates, problem, limits)
+        incumbent = best_of(simples.values(), problem)
+        selection = choose(
+            candidates,
+            problem.need.rate_per_s,
+            scenario.objective,
+            limits,
+            incumbent=incumbent,
+            solver=scenario.solver,
+            time_limit_s=scenario.time_limit_s,
+            seed=scenario.seed,
+        )
+        if selection is None:
+            raise explain_infeasible(problem, candidates) if explain else InfeasibleError("no plan")
+        by_key = {c.key: c for c in candidates}
+        keys, members, routes, capacities = assemble(selection, by_key)
+        first = first or selection
+        model = ClusterModel(members, routes, problem.need)
+        if corrections.concern(keys) or all(model.meets(limit) for limit in problem.need.limits):
+            selection = _against(first, selection)
+            total = sum(r.rate_per_s for r in routes)
+            return Solution(members, keys, routes, capacities, selection, simples, rejected, len(candidates), total)
+        # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
+        factor = 1.0 - min(0.01 * 2**tightening, 0.1)
+        candidates = [derated(c, factor) if c.key in selection.counts else c for c in candidates]
+    return None
+
+
+def _homogeneous(problem: Problem, found: Sequence[Configuration], top: float) -> dict[str, Simple]:
+    """Best plans of one mixed pool, for comparison, where the design asked for does not include them."""
+    if problem.design.mixed:
+        return {}
+    baseline = Design("baseline", mixed=True, split=False)
+    return enumerate_designs(generate(found, problem.need, baseline, top), problem, problem.limits)
+
+
+def _against(first: Selection, last: Selection) -> Selection:
+    """The last selection, its bound that of the first: lowering capacities proves nothing about higher ones."""
+    if last is first:
+        return last
+    gap = abs(last.objective - first.bound) / max(abs(last.objective), 1e-12)
+    return replace(last, bound=first.bound, gap=gap, status="optimal" if gap <= 1e-6 else "limit")
+
+
+def derated(candidate: Candidate, factor: float) -> Candidate:
+    def compute(n: np.ndarray, inner: Callable[[np.ndarray], CapacityCurve] = candidate.compute) -> CapacityCurve:
+        curve = inner(n)
+        return CapacityCurve(curve.n_machines, curve.rate_per_s * factor)
+
+    curve = CapacityCurve(candidate.curve.n_machines, candidate.curve.rate_per_s * factor)
+    return replace(candidate, curve=curve, compute=compute)
+
+
+def _largest_rate(problem: Problem, found: Sequence[Configuration]) -> float:
+    """Largest rate that one pool could be asked for: the demand, or for throughput what the limits could buy.
+
+    Each phase is served by machines at their best; a budget spent on the best type bounds what it buys, and so does
+    the stock of all types together. No cluster carries more than either phase.
+
+    Raises
+    ------
+    ScenarioError
+        Nothing bounds the throughput.
+    """
+    if problem.scenario.objective != "throughput":
+        return problem.need.rate_per_s
+    traffic, limits = problem.need.traffic, problem.limits
+    best: dict[str, list[float]] = {"prefill": [], "decode": []}
+    for role, rates in best.items():
+        by_machine: dict[str, float] = {}
+        for c in found:
+            mixed = stable_rate_of_one(c, MixedQueue(c.lane, traffic)) if problem.design.mixed else 0.0
+            alone = PrefillQueue(c.lane, traffic) if role == "prefill" else DecodeQueue(c.lane, traffic)
+            rate = max(mixed, stable_rate_of_one(c, alone) if problem.design.split else 0.0)
+            by_machine[c.machine.name] = max(by_machine.get(c.machine.name, 0.0), rate)
+        each = [(c, by_machine[c.machine.name]) for c in {c.machine.name: c for c in found}.values()]
+        if limits.max_cost_usd_per_hour is not None:
+            rates.append(max(limits.max_cost_usd_per_hour / c.price.usd_per_hour * r for c, r in each if c.price))
+        if limits.max_power_w is not None:
+            rates.append(max(limits.max_power_w / c.machine.rated_power_w * r for c, r in each))
+        if limits.max_total_machines is not None:
+            rates.append(limits.max_total_machines * max(r for _, r in each))
+        if all(c.machine.name in limits.max_machines for c, _ in each):
+            rates.append(sum(limits.max_machines[c.machine.name] * r for c, r in each))
+        if not rates:
+            unlimited = sorted(c.machine.name for c, _ in each if c.machine.name not in limits.max_machines)
+            raise ScenarioError(
+                f"nothing bounds the throughput: {', '.join(unlimited)} can be bought without end",
+                where="objective",
+                rule="the largest throughput is that of a given budget or stock",
+                fix="add --max-cost, --max-power or --max-total-machines, or --max-machines for each machine",
+            )
+    return max(min(min(rates) for rates in best.values()), 1e-9)
+
+
+def _candidates(problem: Problem, found: Sequence[Configuration], top: float, progress: Progress) -> list[Candidate]:
+    candidates = generate(found, problem.need, problem.design, top, progress)
+    if not candidates:
+        raise unreachable(problem, found)
+    return candidates
+
+
+def assemble(
+    selection: Selection, by_key: dict[str, Candidate]
+) -> tuple[list[str], list[Member], list[Route], list[float]]:
+    """Turn chosen candidates into a cluster: their keys, members, routes, and what each member could carry."""
+    exact = {key: by_key[key].with_counts([n]) for key, n in selection.counts.items()}
+    order = {"prefill": 0, "decode": 1, "mixed": 2}
+    keys = sorted(exact, key=lambda k: (order[exact[k].role], k))
+    index: dict[str | None, int | None] = {None: None, **{k: i for i, k in enumerate(keys)}}
+    flows = sorted(selection.flows_per_s.items(), key=str)
+    routes = [Route(keys.index(first), index[second], rate) for (first, second), rate in flows]
+    rate = {k: sum(r for way, r in flows if k in way) for k in keys}
+    members = [Member(exact[k].role, exact[k].configuration, selection.counts[k], rate[k]) for k in keys]
+    return keys, members, routes, [exact[k].curve.at(selection.counts[k]) for k in keys]

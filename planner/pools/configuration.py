@@ -1,0 +1,306 @@
+"""A machine type with a model laid out on it: the thing that pools are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from planner.catalog.catalog import Catalog, MachinePrice
+from planner.catalog.schema import Accelerator, Fabric, Llm, Machine, Precision, Runtime
+from planner.economics.energy import ElectricitySupply, rated_carbon_kg_per_hour
+from planner.errors import CatalogError, DoesNotFitError, PlannerError, ScenarioError
+from planner.latency import StepTimes
+from planner.latency.layout import Layout
+from planner.latency.memory import kv_bytes_per_token, memory_fit, require_fit
+from planner.latency.profile import ProfileKey, ProfileLatency
+from planner.latency.roofline import RooflineLatency
+from planner.latency.scaled import scaled
+from planner.latency.shortcuts import Shortcuts, shortened
+from planner.pools.network import NetworkOverride
+from planner.serving.requests import Lane
+
+Profile = Mapping[ProfileKey, ProfileLatency]
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """One machine type with one layout of the model.
+
+    Attributes
+    ----------
+    machine, accelerator, fabric : catalog entries
+    layout : Layout
+    lane : Lane
+        What queues see; the machine has `layout.lanes_per_machine` of them.
+    price : MachinePrice or None
+        None where no price book lists the machine.
+    kv_bytes_per_token : float
+        KV cache of a token, over all layers [bytes].
+    network_bytes_per_s : float
+        What the machine's NICs achieve together, each way, with every machine sending at once [bytes/s].
+    step_time_error : float
+        Stated relative error of the step times.
+    rated_carbon_kg_per_hour : float
+        What the electricity of one machine at its rated power emits [kg/h]; NaN where no region is known.
+    """
+
+    machine: Machine
+    accelerator: Accelerator
+    fabric: Fabric
+    layout: Layout
+    lane: Lane
+    price: MachinePrice | None
+    kv_bytes_per_token: float
+    network_bytes_per_s: float
+    step_time_error: float
+    rated_carbon_kg_per_hour: float = float("nan")
+
+    @property
+    def label(self) -> str:
+        """`dgx-h100 1 x TP8`."""
+        return f"{self.machine.name} {self.layout.label}"
+
+    def holds(self, role: str, longest_prompt_tokens: float, longest_request_tokens: float) -> bool:
+        """Whether the KV memory of a lane is large enough for the longest request in this role.
+
+        A prefill lane needs room for two prompts: one is computed while the one before it is sent away.
+        """
+        needed = 2.0 * longest_prompt_tokens if role == "prefill" else longest_request_tokens
+        return self.lane.kv_tokens >= needed
+
+    @property
+    def replica_network_bytes_per_s(self) -> float:
+        """Share of the NICs that belongs to one replica [bytes/s]."""
+        return self.network_bytes_per_s * self.layout.accelerators_per_replica / self.machine.n_accelerators
+
+    def can_send_to(self, other: Configuration) -> bool:
+        """Whether KV caches can cross from this machine to the other: one site, one kind of network."""
+        return not self.apart_from(other)
+
+    def apart_from(self, other: Configuration) -> str:
+        """Why KV caches cannot cross from this machine to the other; empty where they can."""
+        ours, theirs = self.machine, other.machine
+        if ours.site != theirs.site:
+            return f"{ours.name} stands at {ours.site}, {theirs.name} at {theirs.site}"
+        if self.fabric.family != other.fabric.family:
+            return f"{ours.name} is on {self.fabric.family}, {theirs.name} on {other.fabric.family}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A machine, or one layout on it, that cannot serve, and why."""
+
+    machine: str
+    layout: str | None
+    error: PlannerError
+
+
+@dataclass(frozen=True, eq=False)
+class Serving:
+    """The model, software and network, the same for every machine.
+
+    Attributes
+    ----------
+    llm, runtime : catalog entries
+    precision, kv_precision : str or None
+        None: as the model's file says.
+    profile : mapping or None
+        Measured step times to use in place of the roofline.
+    shortcuts : Shortcuts
+        Work that requests are spared.
+    kv_share : float
+        KV cache that a request holds, over what it would hold if no layer had a sliding window.
+    network : NetworkOverride or None
+        None: each machine has its own.
+    electricity : ElectricitySupply or None
+        None: nothing is known of what it emits.
+    step_time_factors : mapping of str to float
+        Accelerator -> what its step times are multiplied by, to see what an error of theirs does.
+    """
+
+    llm: Llm
+    runtime: Runtime
+    precision: Precision | None = None
+    kv_precision: Precision | None = None
+    profile: Profile | None = None
+    shortcuts: Shortcuts = Shortcuts()  # noqa: RUF009 - frozen
+    kv_share: float = 1.0
+    network: NetworkOverride | None = None
+    electricity: ElectricitySupply | None = None
+    step_time_factors: Mapping[str, float] = field(default_factory=dict)
+
+
+def configure(
+    catalog: Catalog, machine: Machine, serving: Serving, layout: Layout, books: Sequence[str] = ()
+) -> Configuration:
+    """Lay the model out on a machine.
+
+    Raises
+    ------
+    DoesNotFitError
+        Weights and activations leave no room for a single token, with both byte counts.
+    CatalogError
+        The accelerator cannot compute in the precision, or has no link for the parallel degree.
+    ScenarioError
+        The layout needs more accelerators than the machine has.
+    """
+    llm, runtime = serving.llm, serving.runtime
+    accelerator, fabric = catalog.accelerator_of(machine), catalog.fabric_of(machine)
+    if serving.network is not None:
+        machine, fabric = serving.network.applied(machine, fabric)
+    if layout.accelerators_per_replica * layout.replicas > machine.n_accelerators:
+        raise ScenarioError(
+            f"{layout.label} needs {layout.accelerators_per_replica * layout.replicas} accelerators",
+            where=machine.name,
+            rule=f"the machine has {machine.n_accelerators}",
+        )
+    fit = require_fit(llm, accelerator, runtime, layout)
+    step = scaled(
+        _step_times(machine, accelerator, serving, layout), serving.step_time_factors.get(accelerator.name, 1.0)
+    )
+    line_rate = machine.network.n_nics * machine.network.nic_bandwidth_bytes_per_s
+    return Configuration(
+        machine=machine,
+        accelerator=accelerator,
+        fabric=fabric,
+        layout=layout,
+        lane=Lane(
+            step=step,
+            kv_tokens=fit.resident_tokens / layout.pipeline_parallel / serving.kv_share,
+            max_batch=runtime.max_batch,
+            token_budget=serving.shortcuts.prompt_token_budget(runtime.prefill_token_budget),
+        ),
+        price=catalog.price_of(machine.name, books),
+        kv_bytes_per_token=kv_bytes_per_token(llm, layout),
+        network_bytes_per_s=line_rate * fabric.efficiency / fabric.oversubscription,
+        step_time_error=runtime.efficiency(accelerator, machine).step_time_error,
+        rated_carbon_kg_per_hour=float("nan")
+        if serving.electricity is None
+        else rated_carbon_kg_per_hour(machine, serving.electricity.at(machine.site)),
+    )
+
+
+def layouts(machine: Machine, accelerator: Accelerator, serving: Serving) -> list[Layout]:
+    """Layouts worth considering: every tensor degree that is a power of two, as many replicas as there is room.
+
+    Pipeline stages are added where the link between accelerators is slow or the model does not fit otherwise;
+    a mixture of experts may lie expert-parallel. Layouts that do not fit are left out.
+    """
+    llm = serving.llm
+    link = machine.scale_up or accelerator.scale_up
+    slow_link = link is None or link.topology in ("pcie", "bridge_pairs", "none")
+    n = machine.n_accelerators
+
+    def fitting(pipelines: bool) -> list[Layout]:
+        return [
+            layout
+            for tp in _degrees(n)
+            if llm.attention.n_heads % tp == 0
+            for pp in _degrees(n // tp)
+            if (pp > 1) == pipelines
+            for ep in ((1, tp) if llm.experts and tp > 1 else (1,))
+            if memory_fit(
+                llm, accelerator, serving.runtime, layout := make_layout(machine, serving, tp, pp, ep)
+            ).resident_tokens
+            >= 1
+        ]
+
+    found = fitting(pipelines=False)
+    return found + fitting(pipelines=True) if slow_link or not found else found
+
+
+def make_layout(machine: Machine, serving: Serving, tp: int, pp: int = 1, ep: int = 1) -> Layout:
+    """Layout of given degrees that fills the machine with replicas."""
+    return Layout(
+        tensor_parallel=tp,
+        pipeline_parallel=pp,
+        expert_parallel=ep,
+        replicas=max(1, machine.n_accelerators // (tp * pp)),
+        precision=serving.precision or serving.llm.weight_precision,
+        kv_precision=serving.kv_precision or serving.llm.kv_precision,
+    )
+
+
+def check_degrees(llm: Llm, layout: Layout) -> None:
+    """Refuse parallel degrees that a model cannot be split by.
+
+    Raises
+    ------
+    ScenarioError
+        `where` is the degree: tensor_parallel or expert_parallel.
+    """
+    tp, ep, heads = layout.tensor_parallel, layout.expert_parallel, llm.attention.n_heads
+    if heads % tp:
+        raise ScenarioError(
+            f"{heads} attention heads of {llm.name} cannot be split {tp} ways",
+            where="tensor_parallel",
+            value=tp,
+            rule="the tensor degree divides the number of attention heads",
+        )
+    if ep > 1 and llm.experts is None:
+        raise ScenarioError(f"{llm.name} has no experts", where="expert_parallel", value=ep, fix="leave it at 1")
+    if tp % ep:
+        raise ScenarioError(
+            "experts are spread over the ranks of the tensor degree",
+            where="expert_parallel",
+            value=ep,
+            rule=f"the expert degree divides the tensor degree, {tp}",
+        )
+
+
+def configurations_of(
+    catalog: Catalog, machine: Machine, serving: Serving, books: Sequence[str] = ()
+) -> tuple[list[Configuration], list[Rejection]]:
+    """Every layout of the model on a machine, and why there is none if there is none."""
+    accelerator = catalog.accelerator_of(machine)
+    found: list[Configuration] = []
+    rejected: list[Rejection] = []
+    for layout in layouts(machine, accelerator, serving):
+        try:
+            found.append(configure(catalog, machine, serving, layout, books))
+        except CatalogError as error:
+            rejected.append(Rejection(machine.name, layout.label, error))
+    if not found and not rejected:
+        largest = max(_degrees(machine.n_accelerators))
+        try:
+            configure(catalog, machine, serving, make_layout(machine, serving, largest), books)
+        except (DoesNotFitError, CatalogError) as error:
+            rejected.append(Rejection(machine.name, None, error))
+    return found, rejected
+
+
+def _degrees(n: int) -> list[int]:
+    return [2**i for i in range(n.bit_length()) if 2**i <= n]
+
+
+def _step_times(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> StepTimes:
+    if serving.profile is None:
+        drafts = serving.shortcuts.draft_tokens
+        roofline = RooflineLatency(serving.llm, machine, accelerator, serving.runtime, layout, drafts)
+        return shortened(roofline, serving.shortcuts, serving.llm)
+    models = _model_aliases(serving.llm.name)
+    hardware = _hardware_aliases(machine, accelerator)
+    for key, latency in serving.profile.items():
+        same = key.model.casefold().replace("-", "") in models and key.hardware.casefold() in hardware
+        if same and key.tensor_parallel == layout.tensor_parallel and layout.pipeline_parallel == 1:
+            return shortened(latency, serving.shortcuts, serving.llm, rows=serving.shortcuts.rows)
+    known = sorted({f"{k.model} on {k.hardware} TP{k.tensor_parallel}" for k in serving.profile})
+    raise CatalogError(
+        f"the step-time profile has no rows for {serving.llm.name} on {machine.name} at TP{layout.tensor_parallel}",
+        value=f"looked for model {sorted(models)}, hardware {sorted(hardware)}",
+        fix=f"the profile holds: {', '.join(known)}",
+    )
+
+
+def _model_aliases(name: str) -> set[str]:
+    return {name.casefold().replace("-", "")}
+
+
+def _hardware_aliases(machine: Machine, accelerator: Accelerator) -> set[str]:
+    """Names a profile may give the hardware: the machine's, the accelerator's, or `h100-80gb`, `-pcap` if capped."""
+    chip = accelerator.name.split("-")[0]
+    short = f"{chip}-{accelerator.memory_bytes / 1e9:.0f}gb"
+    if machine.power_cap:
+        return {machine.name, f"{accelerator.name}-pcap", f"{short}-pcap"}
+    return {machine.name, accelerator.name, short}

@@ -1,0 +1,375 @@
+"""A scenario with its names resolved: catalog entries, traffic, limits and machines, ready to plan with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from planner.catalog.catalog import Catalog
+from planner.catalog.schema import Llm, Machine, Runtime, Workload
+from planner.economics.energy import ElectricitySupply, electricity_supply
+from planner.errors import (
+    DoesNotFitError,
+    InfeasibleError,
+    PlannerError,
+    ScenarioError,
+    UnknownNameError,
+)
+from planner.latency.memory import kv_share_in_windows
+from planner.latency.profile import read_profile
+from planner.latency.shortcuts import Shortcuts
+from planner.pools.candidate import Requirement
+from planner.pools.configuration import (
+    Configuration,
+    Rejection,
+    Serving,
+    configurations_of,
+    configure,
+    make_layout,
+)
+from planner.pools.design import Design, parse_design
+from planner.pools.limits import Limits
+from planner.pools.network import parse_network
+from planner.scenario.scenario import Scenario, is_trace_file
+from planner.serving.requests import Lane, Limit, Traffic, reference_latencies
+from planner.workload.library import sizes_of
+from planner.workload.sizes import RequestSizes
+from planner.workload.traces import Trace, read_trace
+
+SIZE_POINTS = 512  # points of the joint size distribution that queues are computed over
+ALL_MACHINES = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything a plan is computed from.
+
+    Attributes
+    ----------
+    scenario, catalog, llm, runtime, serving, design, limits, need
+        What was asked for, resolved.
+    machines : tuple of Machine
+        Machines considered, in name order.
+    unpriced : tuple of str
+        Machines left out because no price book lists them and the objective or a budget needs a price.
+    sizes : RequestSizes
+        Of the workload, uncompressed.
+    reference : Lane or None
+        What slowdowns are measured against; None where no objective is one.
+    notes : tuple of str
+        What a reader must know about the inputs.
+    """
+
+    scenario: Scenario
+    catalog: Catalog
+    llm: Llm
+    runtime: Runtime
+    serving: Serving
+    design: Design
+    limits: Limits
+    need: Requirement
+    machines: tuple[Machine, ...]
+    unpriced: tuple[str, ...]
+    sizes: RequestSizes
+    reference: Lane | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelErrors:
+    """What the inputs of the model are multiplied by, to see what errors of theirs do; no field of a scenario.
+
+    Attributes
+    ----------
+    prompt_tokens, output_tokens, arrival_cv2 : float
+        Factors of every prompt, every output, and of the squared coefficient of variation of arrivals.
+    step_times : mapping of str to float
+        Accelerator -> factor of its step times.
+    """
+
+    prompt_tokens: float = 1.0
+    output_tokens: float = 1.0
+    arrival_cv2: float = 1.0
+    step_times: Mapping[str, float] = field(default_factory=dict)
+
+
+NO_ERRORS = ModelErrors()
+
+
+def resolve(
+    scenario: Scenario,
+    catalog: Catalog | None = None,
+    trace: Trace | None = None,
+    sizes: RequestSizes | None = None,
+    errors: ModelErrors = NO_ERRORS,
+) -> Problem:
+    """Look up every name of a scenario and apply its objectives to its traffic.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    catalog : Catalog, optional
+        Left out: the built-in one under the scenario's overlays.
+    trace : Trace, optional
+        The scenario's workload, where it is a file that was read before.
+    sizes : RequestSizes, optional
+        Requests to take in place of those of the scenario's workload.
+    errors : ModelErrors, optional
+
+    Raises
+    ------
+    InputError
+        An unknown name, an unusable trace or profile, contradictory limits.
+    InfeasibleError
+        The reference machine of a slowdown cannot hold the model.
+    """
+    catalog = (catalog or Catalog.default(scenario.catalog)).choosing(scenario.quotes)
+    llm = catalog.llm(scenario.model, where="model")
+    runtime = catalog.runtime(scenario.runtime, where="runtime")
+    if sizes is None:
+        sizes, arrival_cv2, cached, workload_notes = _traffic(scenario, catalog, trace)
+    else:
+        arrival_cv2, cached, workload_notes = scenario.arrival_cv2 or 1.0, 0.0, []
+    notes = list(workload_notes)
+    if scenario.prompt_output_ratio is not None:
+        sizes = sizes.at_ratio(scenario.prompt_output_ratio)
+        notes.append(
+            f"sizes scaled to {scenario.prompt_output_ratio:.4g} prompt tokens an output token: "
+            f"{sizes.mean_prompt_tokens:,.0f} and {sizes.mean_output_tokens:,.0f} on average"
+        )
+    if (errors.prompt_tokens, errors.output_tokens) != (1.0, 1.0):
+        sizes = sizes.scaled(errors.prompt_tokens, errors.output_tokens)
+    arrival_cv2 *= errors.arrival_cv2
+    profile = read_profile(scenario.profile) if scenario.profile else None
+    shortcuts = _shortcuts(scenario, runtime, cached)
+    notes += _shortcut_notes(shortcuts)
+    traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
+    kv_share = kv_share_in_windows(llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
+    network = parse_network(scenario.network, scenario.oversubscription, catalog)
+    if network is not None:
+        notes.append(f"network: {network.describe()}")
+    notes += [f"not read: {stray.where}: {stray.what}" for stray in catalog.strays]
+    electricity = electricity_supply(catalog, scenario.region, scenario.electricity_usd_per_kwh, scenario.pue)
+    serving = Serving(
+        llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share, network, electricity,
+        errors.step_times,
+    )  # fmt: skip
+    names = catalog.names(Machine)
+    design = parse_design(scenario.design, names, where="design")
+    limits = _limits(scenario, names)
+    for book in scenario.prices:
+        catalog.price_book(book, where="prices")
+    machines, unpriced = _machines(scenario, catalog, design, limits, serving)
+    if scenario.objective == "carbon":
+        _refuse_carbon_free(machines, electricity)
+    considered = {m.name for m in machines} | set(unpriced)
+    idle = sorted(name for name, most in limits.max_machines.items() if most > 0 and name not in considered)
+    if scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None:
+        for machine in machines:
+            notes += catalog.unused_quotes(machine.name, "on_demand", scenario.prices)
+    if idle:
+        notes.append(f"a stock is given for machines that are not considered: {', '.join(idle)}")
+    reference = _reference(scenario, catalog, serving) if any(o.slowdown is not None for o in scenario.slo) else None
+    alone = reference_latencies(reference, traffic) if reference else {}
+    ones = np.ones_like(traffic.weight)
+    need = Requirement(
+        rate_per_s=scenario.rate_per_s,
+        traffic=traffic,
+        limits=tuple(Limit(o, alone[o.metric] if o.slowdown is not None else ones) for o in scenario.slo),
+        most_busy=scenario.max_utilisation,
+        kv_transfer=runtime.kv_transfer,
+        n_layers=llm.n_layers,
+        longest_prompt_tokens=float(sizes.prompt_tokens.max()),
+        longest_request_tokens=float((sizes.prompt_tokens + sizes.output_tokens).max()),
+        all_sizes=sizes,
+    )
+    longest = need.longest_request_tokens
+    if longest > llm.max_context_tokens:
+        notes.append(
+            f"the longest requests ({longest:,.0f} tokens) exceed the context {llm.name} was made for "
+            f"({llm.max_context_tokens:,} tokens)"
+        )
+    return Problem(
+        scenario, catalog, llm, runtime, serving, design, limits, need, machines, unpriced, sizes, reference,
+        tuple(notes),
+    )  # fmt: skip
+
+
+def configurations(problem: Problem) -> tuple[list[Configuration], list[Rejection]]:
+    """Every layout of the model on every machine considered; raises if there is none at all.
+
+    Raises
+    ------
+    DoesNotFitError
+        The model fits no machine, with the byte counts of each.
+    """
+    found: list[Configuration] = []
+    rejected: list[Rejection] = []
+    for machine in problem.machines:
+        some, none = configurations_of(problem.catalog, machine, problem.serving, problem.scenario.prices)
+        found += some
+        rejected += none if not some else []
+    if not found:
+        raise _nothing_fits(problem, rejected)
+    return found, rejected
+
+
+def _nothing_fits(problem: Problem, rejected: Sequence[Rejection]) -> PlannerError:
+    if len(rejected) == 1:
+        return rejected[0].error
+    lines = "\n         ".join(f"{r.machine}: {r.error.what}: {r.error.value}" for r in rejected)
+    kind = DoesNotFitError if all(isinstance(r.error, DoesNotFitError) for r in rejected) else InfeasibleError
+    return kind(
+        f"{problem.llm.name} can be served on none of the {len(rejected)} machines considered",
+        where="machines",
+        value=lines,
+        fix="add larger machines with --machine, or lower --precision",
+    )
+
+
+def _shortcuts(scenario: Scenario, runtime: Runtime, cached: float) -> Shortcuts:
+    def chosen(wanted: float | None, otherwise: float) -> float:
+        return otherwise if wanted is None else wanted
+
+    return Shortcuts(
+        chosen(scenario.prefix_cached, cached),
+        chosen(scenario.tokens_per_step, runtime.tokens_per_step),
+        int(chosen(scenario.draft_tokens, runtime.draft_tokens)),
+    )
+
+
+def _shortcut_notes(shortcuts: Shortcuts) -> list[str]:
+    notes = []
+    if shortcuts.prefix_cached:
+        notes.append(f"{100 * shortcuts.prefix_cached:.3g} % of the tokens of every prompt are taken as cached")
+    if shortcuts.draft_tokens:
+        notes.append(
+            f"each sequence is taken to get {shortcuts.tokens_per_step:.3g} of the {shortcuts.rows} tokens that a "
+            "decode step computes for it"
+        )
+    return notes
+
+
+def _traffic(scenario: Scenario, catalog: Catalog, trace: Trace | None) -> tuple[RequestSizes, float, float, list[str]]:
+    """Sizes, variability of arrivals, share of prompt tokens cached, and notes."""
+    name = scenario.workload
+    if trace is None and is_catalog_workload(name, catalog):
+        if scenario.workload_columns:
+            raise ScenarioError(
+                "columns are named of a trace file", where="workload_columns",
+                value=f"{name} is a workload of the catalog", fix="leave them out, or give a file as the workload",
+            )  # fmt: skip
+        workload = catalog.workload(name)
+        return sizes_of(workload), scenario.arrival_cv2 or workload.arrival_cv2, workload.prefix_cached, []
+    trace = trace or trace_of(scenario, catalog)
+    notes = []
+    if scenario.arrival_cv2 is None:
+        notes.append(
+            "sizes are drawn from the trace; its arrivals are replaced by Poisson arrivals at the rate asked for "
+            "(--arrival-cv2 makes them burstier)"
+        )
+    return trace.sizes(), scenario.arrival_cv2 or 1.0, 0.0, notes
+
+
+def is_catalog_workload(name: str, catalog: Catalog) -> bool:
+    """Whether a workload is one of the catalog; a file of that name goes first."""
+    return name in catalog.names(Workload) and not Path(name).is_file()
+
+
+def trace_of(scenario: Scenario, catalog: Catalog) -> Trace:
+    """Read the trace that is a scenario's workload.
+
+    Raises
+    ------
+    UnknownNameError
+        The workload is neither of the catalog nor a file, with near misses.
+    TraceError
+        The file cannot be used.
+    """
+    name = scenario.workload
+    if not is_trace_file(name) and not Path(name).is_file():
+        raise UnknownNameError.of("workload", name, catalog.names(Workload), where="workload")
+    return read_trace(name, columns=scenario.workload_columns)
+
+
+def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
+    for machine in scenario.max_machines:
+        if machine not in names:
+            raise UnknownNameError.of("machine", machine, names, where="max_machines")
+    limits = Limits(
+        max_cost_usd_per_hour=scenario.max_cost_usd_per_hour,
+        max_power_w=scenario.max_power_w,
+        max_machines=dict(scenario.max_machines),
+        max_total_machines=scenario.max_total_machines,
+        max_pools=scenario.max_pools,
+        spares=scenario.spares,
+    )
+    if scenario.objective == "throughput" and not limits.any_budget:
+        raise ScenarioError(
+            "throughput needs something that bounds it",
+            where="objective",
+            rule="the largest throughput is that of a given budget or stock",
+            fix="add --max-cost, --max-power, --max-total-machines or --max-machines",
+        )
+    return limits
+
+
+def _machines(
+    scenario: Scenario, catalog: Catalog, design: Design, limits: Limits, serving: Serving
+) -> tuple[tuple[Machine, ...], tuple[str, ...]]:
+    if ALL_MACHINES in scenario.machines:
+        names = list(catalog.names(Machine))
+    else:
+        names = list(dict.fromkeys([*scenario.machines, *design.machines]))
+    if design.machines:
+        names = [n for n in names if n in design.machines]
+        names += [n for n in design.machines if n not in names]
+    machines = [catalog.machine(name, where="machines") for name in sorted(names)]
+    machines = [m for m in machines if limits.max_machines.get(m.name, 1) > 0]
+    if not machines:
+        raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
+    needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
+    unpriced = [m for m in machines if needs_price and catalog.price_of(m.name, scenario.prices) is None]
+    asked_for = ALL_MACHINES not in scenario.machines
+    if unpriced and (asked_for or len(unpriced) == len(machines)):
+        # A machine asked for by name must not disappear silently. If it cannot hold the model, that is what matters.
+        unpriced = [m for m in unpriced if configurations_of(catalog, m, serving)[0]]
+        if unpriced:
+            alone = len(unpriced) == len(machines)
+            raise ScenarioError(
+                f"no price book lists {', '.join(m.name for m in unpriced)}",
+                where="machines",
+                rule=f"{'the objective cost' if scenario.objective == 'cost' else 'a cost budget'} needs prices",
+                fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or "
+                + ("use --objective power" if alone else "leave it out"),
+            )
+    return tuple(m for m in machines if m not in unpriced), tuple(m.name for m in unpriced)
+
+
+def _refuse_carbon_free(machines: Sequence[Machine], electricity: ElectricitySupply) -> None:
+    free = sorted({m.site for m in machines if electricity.at(m.site).carbon_g_per_kwh <= 0})
+    if free:
+        raise ScenarioError(
+            f"the electricity of site {', '.join(free)} emits nothing, so carbon does not tell plans apart",
+            where="region",
+            rule="the objective carbon needs electricity that emits something at every site considered",
+            fix="use --objective power, or --objective cost",
+        )
+
+
+def _reference(scenario: Scenario, catalog: Catalog, serving: Serving) -> Lane:
+    """A lane of the reference machine, all its accelerators on one replica."""
+    machine = catalog.machine(scenario.reference_machine, where="reference_machine")
+    degree = 2 ** (machine.n_accelerators.bit_length() - 1)
+    while degree > 1 and serving.llm.attention.n_heads % degree:
+        degree //= 2
+    try:
+        configuration = configure(catalog, machine, serving, make_layout(machine, serving, degree))
+    except PlannerError as error:
+        error.what = f"slowdowns cannot be measured against {machine.name}: {error.what}"
+        error.fix = "choose a larger --reference-machine, or give absolute limits such as ttft=1s"
+        raise
+    return configuration.lane

@@ -1,0 +1,1 @@
+"""One question a module: the public function, its result and its records."""

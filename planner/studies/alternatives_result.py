@@ -1,0 +1,74 @@
+"""What `planner alternatives` finds: plans nearly as good as the best, for reasons that prices do not know.
+
+`ALTERNATIVES_SCHEMA_VERSION` rises when a field changes its meaning or goes away; new fields may come without notice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from planner.planning.plan import Plan, PriceUsed, Result
+
+ALTERNATIVES_SCHEMA_VERSION = "1.0"
+
+
+class AlternativePlan(Result):
+    """One plan near the best."""
+
+    reasons: list[str] = Field(description="What it is listed for: best, another mix, fewest machine types, ...")
+    value: float = Field(description="Of the objective: USD/h, W or machines.")
+    relative: float = Field(description="value / best - 1.")
+    status: Literal["optimal", "limit"] = Field(description="Whether it is proven best of its mix.")
+    design: str
+    pools: str = Field(description="Machines by role, spares included.")
+    n_pools: int
+    n_machine_types: int
+    machines: int
+    cost_usd_per_hour: float | None = Field(description="Of all machines, those owned at their price too.")
+    power_w: float = Field(description="Rated [W].")
+    rack_units: int | None
+    bought: str = Field(description="Machines beyond those owned, such as `3 x dgx-h100`; empty for none.")
+    n_bought: int
+    cost_of_bought_usd_per_hour: float | None = Field(description="Of the machines beyond those owned.")
+    idle: str = Field(description="Owned machines that the plan does not use; empty for none.")
+    n_idle: int
+    ttft_p99_s: float | None
+    tbt_p99_s: float | None
+    e2e_p99_s: float | None
+    plan: Plan = Field(description="The plan whole.")
+
+
+class Alternatives(Result):
+    """The best plan and others nearly as good."""
+
+    schema_version: str = ALTERNATIVES_SCHEMA_VERSION
+    planner_version: str
+    catalog_digest: str
+    model: str
+    runtime: str
+    precision: str
+    workload: str
+    objective: Literal["cost", "power", "machines"]
+    within_fraction: float = Field(description="How much above the best a plan may be.")
+    owned: dict[str, int]
+    all_mixes: bool = Field(
+        description="True: a mix that is not listed is beyond the range, or a listed one with further pools."
+    )
+    complete: bool = Field(description="False where it was interrupted or a time limit passed: plans may be missing.")
+    ends: str = Field(description="Why there are no further plans.")
+    solves: int = Field(description="Optimisations that it took.")
+    plans: list[AlternativePlan] = Field(description="The best first, then by value.")
+    prices: list[PriceUsed]
+    step_time_error: float = Field(description="Largest stated error of the step times, as a fraction.")
+    notes: list[str]
+    scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat dict a plan, without the plan itself: rows for a spreadsheet."""
+        common = {"model": self.model, "workload": self.workload, "objective": self.objective}
+        return [
+            common | plan.model_dump(exclude={"plan", "reasons"}) | {"reasons": "; ".join(plan.reasons)}
+            for plan in self.plans
+        ]

@@ -1,0 +1,313 @@
+"""The network map: what splitting costs over the bandwidth of links, and where it stops paying."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from planner._version import __version__
+from planner.catalog.catalog import Catalog
+from planner.errors import InfeasibleError, ScenarioError
+from planner.planning.plan import PriceUsed
+from planner.planning.search import Progress, quiet
+from planner.pools.candidate import needs_end_to_end, transfer_s
+from planner.pools.design import Design
+from planner.pools.network import NetworkOverride
+from planner.scenario.resolve import Problem, configurations, resolve
+from planner.scenario.scenario import Scenario
+from planner.studies.axes import Axis
+from planner.studies.links import (
+    UNLIMITED_BYTES_PER_S,
+    bytes_per_request,
+    cheapest,
+    links,
+    on_fabric,
+    on_nics,
+    prices_of,
+    prices_used,
+)
+from planner.studies.parallel import run_in_order
+from planner.studies.sizing import MAPPED_OBJECTIVES, Sizing, sizings
+
+TOLERANCE = 0.005  # relative, to which a break-even bandwidth is found
+MIXED = Design("baseline", mixed=True, split=False)
+_SLOWER = 10.0
+
+Way = Literal["overlapped", "serialised"]
+WAYS: tuple[Way, ...] = ("overlapped", "serialised")
+
+
+class SplitPlan(BaseModel):
+    """The best plan that splits, on some network."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float = Field(description="Of the objective: USD/h, W or machines, spares included.")
+    design: str
+    pools: str
+
+
+class NetworkPoint(BaseModel):
+    """What splitting costs with every NIC at one line rate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    nic_bandwidth_bytes_per_s: float
+    overlapped: SplitPlan | None = Field(description="KV caches sent layer by layer where that is quicker; null: none.")
+    serialised: SplitPlan | None = Field(description="KV caches sent after the prompt computation; null: none.")
+
+
+class LinkRow(BaseModel):
+    """One link of the catalog under every NIC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fabric: str
+    line_rate_bytes_per_s: float
+    achieved_bytes_per_s: float = Field(description="Of one NIC, oversubscription counted.")
+    serialised_s: float = Field(description="Exposed by the transfer of a mean prompt between machines of one kind.")
+    overlapped_s: float
+    overlapped: SplitPlan | None
+    serialised: SplitPlan | None
+
+
+class BreakEven(BaseModel):
+    """Where splitting begins to pay."""
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: Literal["never", "always", "above"] = Field(
+        description="never: not even with unlimited links; always: down to the slowest link mapped; above: a bandwidth."
+    )
+    pays_at_bytes_per_s: float | None = Field(description="Least line rate of each NIC at which it pays; above only.")
+    not_at_bytes_per_s: float | None = Field(description="Greatest at which it does not; 0.5 % or less below.")
+
+
+class NetworkMap(BaseModel):
+    """Splitting against mixed pools over the bandwidth of the network."""
+
+    model_config = ConfigDict(frozen=True)
+
+    planner_version: str
+    catalog_digest: str
+    model: str
+    runtime: str
+    precision: str
+    workload: str
+    rate_per_s: float
+    objective: str
+    kv_bytes_per_request: float = Field(description="KV cache of a mean prompt, all of which crosses the network.")
+    mixed: SplitPlan | None = Field(description="The best design of one mixed pool, which needs no network.")
+    points: list[NetworkPoint]
+    break_even: dict[Way, BreakEven]
+    unlimited: SplitPlan | None = Field(description="The best plan that splits with links of unlimited bandwidth.")
+    own: dict[Way, SplitPlan | None] = Field(description="On the machines' own network.")
+    tenth: dict[Way, SplitPlan | None] = Field(description="At a tenth of the bandwidth of the machines' own network.")
+    links: list[LinkRow]
+    prices: list[PriceUsed]
+    notes: list[str]
+    scenario: dict[str, Any]
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat dict a point and way of sending."""
+        rows = []
+        for point in self.points:
+            for way in WAYS:
+                plan: SplitPlan | None = getattr(point, way)
+                rows.append(
+                    {
+                        "nic_bandwidth_bytes_per_s": point.nic_bandwidth_bytes_per_s,
+                        "transfer": way,
+                        "split_value": plan and plan.value,
+                        "split_design": plan and plan.design,
+                        "split_pools": plan and plan.pools,
+                        "mixed_value": self.mixed and self.mixed.value,
+                        "splitting_pays": pays(plan, self.mixed),
+                    }
+                )
+        return rows
+
+
+def pays(split: SplitPlan | None, mixed: SplitPlan | None) -> bool:
+    """Whether a plan that splits costs less than the best that does not."""
+    return split is not None and (mixed is None or split.value < mixed.value * (1.0 - 1e-9))
+
+
+def map_network(problem: Problem, axis: Axis, *, workers: int | None = None, progress: Progress = quiet) -> NetworkMap:
+    """Compare splitting with mixed pools over the line rate of every NIC.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its design may name the machines of the split; every mixed design of the machines considered is compared.
+    axis : Axis
+        `network`.
+    workers : int, optional
+        Processes; left out, one a core where end-to-end objectives make plans slow to find, else one. The map does not
+        depend on it.
+
+    Raises
+    ------
+    ScenarioError
+        An objective that is no sum over machines, an axis that is no network, a design that does not split.
+    InfeasibleError
+        Nothing serves at all.
+    """
+    objective = problem.scenario.objective
+    if objective not in MAPPED_OBJECTIVES:
+        raise ScenarioError(
+            f"maps of {objective} are not drawn", where="objective", value=objective, rule="cost, power or machines",
+            fix="leave --objective out",
+        )  # fmt: skip
+    if axis.name != "network":
+        raise ScenarioError("a network map has one axis", where="x", value=axis.name, rule="network=FROM..TO[:POINTS]")
+    if not problem.design.split:
+        raise ScenarioError("this design does not split", where="design", value=problem.design.name, fix="leave it out")
+    model = _Model(problem)
+    mixed = model.mixed()
+    unlimited = model.split(on_nics(problem, UNLIMITED_BYTES_PER_S), "overlapped")
+    if mixed is None and unlimited is None:
+        sizings(problem)  # raises with the reason
+    items: list[Item] = [*axis.values, *links(problem), *((way, axis.values[0], mixed) for way in WAYS), None, TENTH]
+    if workers is None and not needs_end_to_end(problem.need):
+        workers = 1
+    job = partial(_answer, json.dumps(problem.scenario.dump()), tuple(map(str, problem.catalog.overlays)))
+    answers = run_in_order(job, items, workers=workers, progress=progress, what="networks")
+    n = len(axis.values)
+    return NetworkMap(
+        planner_version=__version__,
+        catalog_digest=problem.catalog.digest()[:16],
+        model=problem.llm.name,
+        runtime=problem.runtime.name,
+        precision=problem.scenario.precision or problem.llm.weight_precision,
+        workload=problem.sizes.name,
+        rate_per_s=problem.need.rate_per_s,
+        objective=objective,
+        kv_bytes_per_request=bytes_per_request(problem),
+        mixed=mixed,
+        points=answers[:n],
+        break_even=dict(zip(WAYS, answers[-4:-2], strict=True)),
+        unlimited=unlimited,
+        own=answers[-2],
+        tenth=answers[-1],
+        links=answers[n:-4],
+        prices=prices_used(problem),
+        notes=list(problem.notes),
+        scenario=problem.scenario.dump(),
+    )
+
+
+TENTH = "a tenth of the machines' own"
+Item = float | str | tuple[Way, float, SplitPlan | None] | None  # a NIC's line rate, a fabric, a break-even, their own
+
+
+def _answer(scenario: str, overlays: tuple[str, ...], item: Item) -> Any:
+    """What splitting costs on one network, or where it breaks even."""
+    problem = _resolved(scenario, overlays)
+    model = _Model(problem)
+    if isinstance(item, float):
+        here = on_nics(problem, item)
+        plans = {way: model.split(here, way) for way in WAYS}
+        return NetworkPoint(nic_bandwidth_bytes_per_s=item, **plans)
+    if isinstance(item, tuple):
+        way, slowest, mixed = item
+        return model.break_even(mixed, way, slowest)
+    if item is None:
+        return {way: model.split(problem, way) for way in WAYS}
+    if item != TENTH:
+        return model.link(item)
+    own = problem.serving.network or NetworkOverride()
+    by_fabric = max(c.fabric.oversubscription for c in configurations(problem)[0])
+    slower = replace(own, oversubscription=_SLOWER * (own.oversubscription or by_fabric))
+    tenth = replace(problem, serving=replace(problem.serving, network=slower))
+    return {way: model.split(tenth, way) for way in WAYS}
+
+
+@lru_cache(maxsize=2)
+def _resolved(scenario: str, overlays: tuple[str, ...]) -> Problem:
+    return resolve(Scenario.model_validate(json.loads(scenario)), Catalog(overlays))
+
+
+class _Model:
+    """Best plans of a problem on other networks."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._prices = prices_of(problem)
+        self._split = replace(problem.design, mixed=False)
+
+    def mixed(self) -> SplitPlan | None:
+        """Best design of one mixed pool."""
+        return self._best(replace(self._problem, design=MIXED))
+
+    def split(self, problem: Problem, way: Way) -> SplitPlan | None:
+        """Best design that splits."""
+        costs = problem.need.kv_transfer.model_copy(update={"overlapped": way == "overlapped"})
+        return self._best(replace(problem, design=self._split, need=replace(problem.need, kv_transfer=costs)))
+
+    def _best(self, problem: Problem) -> SplitPlan | None:
+        try:
+            found: list[Sizing] = sizings(problem)
+        except InfeasibleError:
+            return None
+        best = cheapest(found, problem, self._prices)
+        if best is None:
+            return None
+        value = best.value(problem.scenario.objective, self._prices)
+        return SplitPlan(value=value, design=best.design, pools=best.describe())
+
+    def break_even(self, mixed: SplitPlan | None, way: Way, slowest: float) -> BreakEven:
+        """By bisection: what a plan costs never rises with the bandwidth."""
+
+        def worth_it(rate: float) -> bool:
+            return pays(self.split(on_nics(self._problem, rate), way), mixed)
+
+        if not worth_it(UNLIMITED_BYTES_PER_S):
+            return BreakEven(verdict="never", pays_at_bytes_per_s=None, not_at_bytes_per_s=None)
+        if worth_it(slowest):
+            return BreakEven(verdict="always", pays_at_bytes_per_s=None, not_at_bytes_per_s=None)
+        low, high = slowest, slowest
+        while not worth_it(high):
+            low, high = high, high * 4.0
+        while high / low > 1.0 + TOLERANCE:
+            middle = float(np.sqrt(low * high))
+            low, high = (low, middle) if worth_it(middle) else (middle, high)
+        return BreakEven(verdict="above", pays_at_bytes_per_s=high, not_at_bytes_per_s=low)
+
+    def link(self, name: str) -> LinkRow:
+        """A link of the catalog, with the transfer between machines of the same kind as the best plan's prefill."""
+        here = on_fabric(self._problem, name)
+        overlapped, serialised = (self.split(here, way) for way in WAYS)
+        fabric = configurations(here)[0][0].fabric
+        exposed = {way: self._exposed_s(here, way, overlapped) for way in WAYS}
+        rate = fabric.line_rate_bytes_per_s or 0.0
+        return LinkRow(
+            fabric=name,
+            line_rate_bytes_per_s=rate,
+            achieved_bytes_per_s=rate * fabric.efficiency / fabric.oversubscription,
+            serialised_s=exposed["serialised"],
+            overlapped_s=exposed["overlapped"],
+            overlapped=overlapped,
+            serialised=serialised,
+        )
+
+    def _exposed_s(self, problem: Problem, way: Way, plan: SplitPlan | None) -> float:
+        """What the transfer of a mean prompt leaves exposed, over all accelerators of the likeliest machine [s]."""
+        found, _ = configurations(problem)
+        wanted = plan.pools.split()[2] if plan is not None else found[0].machine.name
+        c = max((c for c in found if c.machine.name == wanted), key=lambda c: c.layout.tensor_parallel)
+        need = problem.need
+        costs = need.kv_transfer.model_copy(update={"overlapped": way == "overlapped"})
+        tokens = need.traffic.prompt_tokens
+        exposed = transfer_s(c, c, replace(need, kv_transfer=costs), c.lane.prefill_time_s(tokens))
+        return float(np.interp(need.traffic.sizes.mean_prompt_tokens, *_sorted(tokens, exposed)))
+
+
+def _sorted(tokens: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(tokens)
+    return tokens[order], values[order]

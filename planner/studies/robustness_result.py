@@ -1,0 +1,80 @@
+"""What `planner robustness` finds: how a cluster takes each mishap, and what it would take to be whole again.
+
+`ROBUSTNESS_SCHEMA_VERSION` rises when a field changes its meaning or goes away; new fields may come without notice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from planner.planning.certificate import SimulatedObjective
+from planner.planning.plan import Prediction, PriceUsed, Result
+
+ROBUSTNESS_SCHEMA_VERSION = "1.0"
+
+
+class MishapRow(Result):
+    """One mishap."""
+
+    mishap: Literal["none", "mix", "growth", "burst", "machine", "rack"]
+    title: str
+    workload: str
+    rate_per_s: float = Field(description="Asked for [requests/s].")
+    arrival_cv2: float
+    pools: str = Field(description="What is left of the cluster; empty for nothing.")
+    holds: bool = Field(description="Whether the cluster as it is meets every objective: as simulated, else predicted.")
+    breaks: list[str] = Field(description="What it misses, with the value; empty where it holds.")
+    predicted: list[Prediction] = Field(description="Each objective; empty where a role has no machine left.")
+    simulated: list[SimulatedObjective] | None = Field(
+        description="Each objective as simulated; null where it was not asked, or a pool is surely overloaded."
+    )
+    carried_per_s: float = Field(description="Largest load within the objectives, the cluster as it is [requests/s].")
+    carried_fraction: float = Field(description="Of the planned load.")
+    flexible_carried_per_s: float = Field(description="The same with machines in whatever role is best [requests/s].")
+    flexible_carried_fraction: float = Field(description="Of the planned load.")
+    flexible_holds: bool
+    flexible_pools: str = Field(description="Roles that carry it; empty where nothing is carried.")
+    to_buy: str = Field(description="Cheapest machines to add, in free roles, to hold; empty for none.")
+    n_to_buy: int | None = Field(description="Null where no number of them is enough.")
+    cost_to_buy_usd_per_hour: float | None = Field(description="Null without a price, or where nothing is enough.")
+    pools_after: str = Field(description="Roles then; empty where nothing need be bought, or nothing is enough.")
+    right_carried_per_s: float | None = Field(
+        description="Other mixes: what the same money would carry, had it been spent for that mix on the same types of "
+        "machine [requests/s]; null otherwise, and without a price."
+    )
+    loss_fraction: float | None = Field(description="1 - flexible_carried / right_carried: the cost of the wrong mix.")
+    proven: bool = Field(description="Whether every optimisation of the row was proven.")
+
+
+class Robustness(Result):
+    """A cluster under mishaps."""
+
+    schema_version: str = ROBUSTNESS_SCHEMA_VERSION
+    planner_version: str
+    catalog_digest: str
+    design: str
+    pools: str = Field(description="As bought, spares apart.")
+    spares: int = Field(description="Machines beside them, all pools together.")
+    model: str
+    runtime: str
+    precision: str
+    workload: str
+    planned_rate_per_s: float
+    owned: dict[str, int] = Field(description="Machines of each type, spares included.")
+    cost_usd_per_hour: float | None = Field(description="Of the cluster.")
+    complete: bool = Field(description="False where it was interrupted: rows are missing.")
+    rows: list[MishapRow] = Field(description="The first is the load as planned.")
+    prices: list[PriceUsed]
+    step_time_error: float = Field(description="Largest stated error of the step times, as a fraction.")
+    notes: list[str]
+    scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat dict a mishap, objectives left to `breaks`: rows for a spreadsheet."""
+        common = {"design": self.design, "model": self.model, "planned_rate_per_s": self.planned_rate_per_s}
+        return [
+            common | row.model_dump(exclude={"predicted", "simulated", "breaks"}) | {"breaks": "; ".join(row.breaks)}
+            for row in self.rows
+        ]
