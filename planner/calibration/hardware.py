@@ -87,7 +87,7 @@ def is_machine(catalog: Catalog, name: str, machine: Machine) -> bool:
     if machine.power_cap is not None:
         return folded(name) == folded(machine.name)
     chip = accelerator.name.split("-")[0]
-    names = {machine.name, accelerator.name, f"{chip}-{accelerator.memory_bytes / 1e9:.0f}gb"}
+    names = {machine.name, accelerator.name, f"{chip}-{accelerator.sold_as_gb}gb"}
     if folded(name) in {folded(n) for n in names}:
         return True
     if accelerator_named(catalog, name) == accelerator.name:

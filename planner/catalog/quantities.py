@@ -38,6 +38,7 @@ def schema_of(dimension: Dimension) -> WithJsonSchema:
 
 Seconds = Annotated[float, Field(ge=0), _reader(units.TIME), schema_of(units.TIME)]
 Bytes = Annotated[float, Field(gt=0), _reader(units.DATA), schema_of(units.DATA)]
+BytesOrZero = Annotated[float, Field(ge=0), _reader(units.DATA), schema_of(units.DATA)]
 BytesPerS = Annotated[float, Field(gt=0), _reader(units.BANDWIDTH), schema_of(units.BANDWIDTH)]
 FlopPerS = Annotated[float, Field(gt=0), _reader(units.COMPUTE), schema_of(units.COMPUTE)]
 Watts = Annotated[float, Field(gt=0), _reader(units.POWER), schema_of(units.POWER)]

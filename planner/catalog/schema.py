@@ -24,6 +24,7 @@ from planner.catalog.prices import PriceBook as PriceBook
 from planner.catalog.prices import Region as Region
 from planner.catalog.quantities import (
     Bytes,
+    BytesOrZero,
     BytesPerS,
     FlopPerS,
     Fraction,
@@ -33,9 +34,15 @@ from planner.catalog.quantities import (
     Watts,
 )
 
-Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
+Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "mxfp4", "int4"]
 PRECISION_BYTES: dict[str, float] = {
-    "fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "int4": 0.5,
+    "fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "mxfp4": 0.5, "int4": 0.5,
+}  # fmt: skip
+# Bytes of a stored value with its share of the scales: `fp4` is NVFP4 (an 8-bit scale for 16 values), `mxfp4` has one
+# for 32 (OCP Microscaling 1.0, section 5.2), `int4` a 16-bit scale and a 4-bit zero point for 128 (AWQ, GPTQ).
+# Scales of FP8 and INT8 are one a channel or a block of 128 x 128, below 0.1 %.
+STORED_BYTES: dict[str, float] = PRECISION_BYTES | {
+    "fp4": (4 + 8 / 16) / 8, "mxfp4": (4 + 8 / 32) / 8, "int4": (4 + 20 / 128) / 8,
 }  # fmt: skip
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -61,10 +68,24 @@ class Accelerator(Entry):
     vendor: str
     architecture: str = Field(description="Family that shares efficiencies, such as ampere, hopper, cdna3.")
     peak: dict[Precision, FlopPerS] = Field(description="Dense rate by precision, without sparsity.")
-    memory_bytes: Bytes = Field(alias="memory")
+    memory_bytes: Bytes = Field(alias="memory", description="As the driver reports it, not the name on the box.")
     memory_bandwidth_bytes_per_s: BytesPerS = Field(alias="memory_bandwidth")
     tdp_w: Watts = Field(alias="tdp")
     scale_up: ScaleUp | None = Field(default=None, description="The usual link; a machine may say otherwise.")
+
+    @property
+    def sold_as_gb(self) -> int:
+        """The size in the card's name, as files of measurements use it (`h100-80gb`): 81,559 MiB are sold as 80 GB.
+
+        A usual size within 1.5 % of the driver's figure in 2^30 bytes, else the nearest one in 10^9 bytes (GDDR and
+        B300 give up more of theirs to error correction).
+        """
+        sizes = (11, 12, 16, 24, 32, 40, 48, 64, 80, 94, 96, 128, 141, 144, 180, 186, 192, 256, 288)
+        for figure, tolerance in ((self.memory_bytes / 2**30, 0.015), (self.memory_bytes / 1e9, 0.04)):
+            near = min(sizes, key=lambda size: abs(figure / size - 1.0))
+            if abs(figure / near - 1.0) < tolerance:
+                return near
+        return round(self.memory_bytes / 1e9)
 
 
 class Network(CatalogModel):
@@ -195,6 +216,40 @@ class KvTransferCosts(CatalogModel):
     )
 
 
+class MemoryUse(CatalogModel):
+    """What an engine takes of an accelerator's memory beside weights and KV cache."""
+
+    workspace_bytes: BytesOrZero = Field(
+        default=0.0,
+        alias="workspace",
+        description="Driver context, kernels' workspaces and CUDA graphs inside what the engine may use.",
+    )
+    communicator_bytes: BytesOrZero = Field(
+        default=0.0, alias="communicator", description="Buffers of collectives, where a replica has several ranks."
+    )
+    bytes_per_budget_token: BytesOrZero | None = Field(
+        default=None,
+        alias="per_budget_token",
+        description="Set aside for activations, a token of the step's budget; left out: what the model's widths need.",
+    )
+    bytes_per_logit: float = Field(
+        default=0.0,
+        ge=0,
+        description="Of the sampler: sequences of a full batch x vocabulary x this [bytes].",
+    )
+    few_sequences: Positive | None = Field(
+        default=None, description="Sequences of a full batch on small accelerators, where that is less than max_batch."
+    )
+    few_below_bytes: BytesOrZero = Field(
+        default=0.0, alias="few_below", description="Memory below which an accelerator counts as small."
+    )
+    few_on: list[str] = Field(default=[], description="Architectures that count as small whatever their memory.")
+    reserve_of: Literal["memory", "free"] = Field(
+        default="memory",
+        description="What memory_reserve is a share of: the accelerator's memory, or what all the rest leaves of it.",
+    )
+
+
 class Runtime(Entry):
     """A serving software and the efficiencies it reaches."""
 
@@ -204,6 +259,7 @@ class Runtime(Entry):
     prefill_token_budget: Positive = Field(description="Most prompt tokens batched in one step.")
     max_batch: Positive = Field(description="Most sequences decoding together in one replica.")
     memory_reserve: FractionOrZero = Field(description="Share of accelerator memory kept free.")
+    memory_use: MemoryUse = Field(default=MemoryUse(), description="What the engine takes beside weights and KV cache.")
     tokens_per_step: float = Field(
         default=1.0, ge=1, description="Tokens that a sequence gets from a decode step, drafts accepted included."
     )

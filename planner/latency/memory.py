@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from planner.catalog.schema import PRECISION_BYTES, Accelerator, LatentAttention, Llm, Runtime
+from planner.catalog.schema import STORED_BYTES, Accelerator, LatentAttention, Llm, Runtime
 from planner.errors import DoesNotFitError
 from planner.latency.layout import Layout
 from planner.latency.weights import rank_weight_bytes
@@ -50,7 +50,7 @@ def kv_bytes_per_token_layer(llm: Llm, layout: Layout) -> float:
     MHA, GQA, MQA: 2 ceil(n_kv / tp) d_head b; KV heads are replicated where tp exceeds them.
     MLA: (r_kv + d_rope) b on each rank: the latent is shared by all heads, so it is not divided.
     """
-    width = PRECISION_BYTES[layout.kv_precision]
+    width = STORED_BYTES[layout.kv_precision]
     attention = llm.attention
     if isinstance(attention, LatentAttention):
         return (attention.kv_lora_rank + attention.qk_rope_head_dim) * width
@@ -105,30 +105,56 @@ def kv_share_in_windows(
 
 
 def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:
-    """Divide the memory of each accelerator among weights, activations, reserve and KV cache.
+    """Divide the memory of each accelerator among weights, activations, what the engine keeps, and KV cache.
 
     Notes
     -----
     weights of the fullest rank + activations + reserve + KV <= capacity                             (1)
 
-    Activations hold one step of the runtime's token budget: the residual stream twice, and the widest
-    intermediate of the feed-forward block and attention divided over the ranks, in 16 bits.
+    The reserve is the engine's workspace, its communicators where there are several ranks, and the share
+    `memory_reserve` of all memory (vLLM's `gpu_memory_utilization`) or of what is free beside weights, activations and
+    workspace (TensorRT-LLM's `free_gpu_memory_fraction`).
     """
-    per_gpu = rank_weight_bytes(llm, layout)
-    heads = llm.attention.n_heads
-    head_dim = llm.attention.v_head_dim if isinstance(llm.attention, LatentAttention) else llm.attention.head_dim
-    widest = max(
-        3 * heads * head_dim,
-        2 * llm.mlp.intermediate_size if llm.mlp else 0,
-        2 * llm.experts.n_experts_per_token * llm.experts.intermediate_size if llm.experts else 0,
-    )
-    activations = 2.0 * runtime.prefill_token_budget * (2 * llm.hidden_size + widest / layout.tensor_parallel)
+    weights, use = rank_weight_bytes(llm, layout), runtime.memory_use
+    activations = activation_bytes(llm, accelerator, runtime, layout)
     capacity = accelerator.memory_bytes
-    reserve = runtime.memory_reserve * capacity
+    kept = use.workspace_bytes + (use.communicator_bytes if layout.accelerators_per_replica > 1 else 0.0)
+    of = capacity if use.reserve_of == "memory" else max(capacity - weights - activations - kept, 0.0)
+    reserve = kept + runtime.memory_reserve * of
     layers_per_stage = math.ceil(llm.n_layers / layout.pipeline_parallel)
     kv = kv_bytes_per_token_layer(llm, layout) * layers_per_stage
-    free = capacity - per_gpu - activations - reserve
-    return MemoryFit(capacity, per_gpu, activations, reserve, kv, free / kv)
+    free = capacity - weights - activations - reserve
+    return MemoryFit(capacity, weights, activations, reserve, kv, free / kv)
+
+
+def activation_bytes(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> float:
+    """Memory of the larger of a full step and the sampling of a full batch, which do not overlap [bytes].
+
+    Notes
+    -----
+    A step of the runtime's token budget holds, in 16 bits, the residual stream twice and the widest intermediate of
+    the feed-forward block and attention. Attention and dense blocks divide theirs over the ranks. Of k experts a token
+    those of vLLM's fused kernel hold max(2 w / tp, h) + w / tp each: gate and up or, in the same buffer, the output,
+    and the product between them.
+
+    Sampling sorts the logits of every sequence, in 32 bits with 64-bit indices, and keeps copies: bytes_per_logit for
+    each of them, over the whole vocabulary on every rank (vLLM's profile run samples as many sequences as may decode
+    together).
+    """
+    use, tp = runtime.memory_use, layout.tensor_parallel
+    small = accelerator.memory_bytes < use.few_below_bytes or accelerator.architecture in use.few_on
+    sequences = min(runtime.max_batch, use.few_sequences if small and use.few_sequences else runtime.max_batch)
+    sampler = use.bytes_per_logit * sequences * llm.vocabulary_size
+    if use.bytes_per_budget_token is not None:
+        return max(use.bytes_per_budget_token * runtime.prefill_token_budget, sampler)
+    head_dim = llm.attention.v_head_dim if isinstance(llm.attention, LatentAttention) else llm.attention.head_dim
+    widest = [3 * llm.attention.n_heads * head_dim / tp]
+    if llm.mlp:
+        widest.append(2 * llm.mlp.intermediate_size / tp)
+    if llm.experts:
+        inner = llm.experts.intermediate_size / tp
+        widest.append(llm.experts.n_experts_per_token * (max(2 * inner, llm.hidden_size) + inner))
+    return max(2.0 * runtime.prefill_token_budget * (2 * llm.hidden_size + max(widest)), sampler)
 
 
 def require_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:

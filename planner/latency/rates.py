@@ -59,6 +59,7 @@ _FALLBACKS: dict[str, tuple[str, ...]] = {
     "fp8": ("fp8", "bf16", "fp16"),
     "int8": ("int8", "bf16", "fp16"),
     "fp4": ("fp4", "bf16", "fp16"),
+    "mxfp4": ("fp4", "bf16", "fp16"),
     "int4": ("bf16", "fp16"),
     "bf16": ("bf16", "fp16"),
     "fp16": ("fp16", "bf16"),
@@ -92,7 +93,7 @@ def expert_compute_precision(llm: Llm, accelerator: Accelerator, layout: Layout)
     if llm.expert_precision is None or layout.precision != llm.weight_precision:
         return compute_precision(layout.precision, accelerator)
     narrower = PRECISION_BYTES[llm.expert_precision] < PRECISION_BYTES[llm.weight_precision]
-    if llm.expert_precision == "fp4" and narrower:
+    if llm.expert_precision in ("fp4", "mxfp4") and narrower:
         return compute_precision("fp8" if "fp4" in accelerator.peak else "int4", accelerator)
     return compute_precision(llm.expert_precision, accelerator)
 

@@ -300,7 +300,7 @@ def _model_aliases(name: str) -> set[str]:
 def _hardware_aliases(machine: Machine, accelerator: Accelerator) -> set[str]:
     """Names a profile may give the hardware: the machine's, the accelerator's, or `h100-80gb`, `-pcap` if capped."""
     chip = accelerator.name.split("-")[0]
-    short = f"{chip}-{accelerator.memory_bytes / 1e9:.0f}gb"
+    short = f"{chip}-{accelerator.sold_as_gb}gb"
     if machine.power_cap:
         return {machine.name, f"{accelerator.name}-pcap", f"{short}-pcap"}
     return {machine.name, accelerator.name, short}

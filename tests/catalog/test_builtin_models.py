@@ -83,7 +83,7 @@ def test_written_out_and_read_back(name: str) -> None:
 
 def test_gpt_oss_is_quantised_in_its_experts_only_and_alternates_windows() -> None:
     llm = builtin("gpt-oss-120b")
-    assert (llm.weight_precision, llm.expert_precision) == ("bf16", "fp4")
+    assert (llm.weight_precision, llm.expert_precision) == ("bf16", "mxfp4")
     assert llm.attention.type == "gqa"
     assert (llm.attention.window_tokens, llm.attention.n_window_layers) == (128, llm.n_layers // 2)
 

@@ -224,7 +224,7 @@ def test_reference_machines_equal_splitwise_table_1() -> None:
         machine = machines[name]
         accelerator = accelerators[machine.accelerator]
         assert machine.n_accelerators == 8
-        assert accelerator.memory_bytes == 80e9
+        assert accelerator.sold_as_gb == 80
         assert accelerator.memory_bandwidth_bytes_per_s == pytest.approx(gb_per_s * 1e9)
         assert accelerator.tdp_w == gpu_w
         assert machine.network.nic_bandwidth_bytes_per_s == pytest.approx(gbit_per_s * 1e9 / 8)
@@ -380,7 +380,9 @@ def test_accelerators_equal_the_compiled_table() -> None:
             assert (precision in peaks) == bool(row[column]), name
             if row[column]:
                 assert peaks[precision] == pytest.approx(float(row[column]) * 1e12), name
-        assert accelerator.memory_bytes == pytest.approx(float(row["memory_gb"]) * 1e9), name
+        # The table has the size on the box; the catalog what the driver reports, which is up to 7.4 % more bytes.
+        assert accelerator.sold_as_gb == float(row["memory_gb"]), name
+        assert 0.98 < accelerator.memory_bytes / (float(row["memory_gb"]) * 1e9) < 1.08, name
         # H100 SXM: 3352 GB/s in the Splitwise paper, 3350 in the table.
         bandwidth = CORRECTED_GB_PER_S.get((name, "memory"), float(row["memory_bw_gbs"]))
         assert accelerator.memory_bandwidth_bytes_per_s == pytest.approx(bandwidth * 1e9, rel=1e-3), name

@@ -437,7 +437,7 @@ def compressed(kind: str, bits: int, ignore: list[str]) -> Config:
         (LLAMA, {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, ("int4", None)),
         (LLAMA, compressed("float", 8, ["lm_head"]), ("fp8", None)),
         (LLAMA, {"quant_method": "modelopt", "quant_algo": "NVFP4"}, ("fp4", None)),
-        (GPT_OSS, GPT_OSS["quantization_config"], ("bf16", "fp4")),
+        (GPT_OSS, GPT_OSS["quantization_config"], ("bf16", "mxfp4")),
         (DEEPSEEK, compressed("int", 4, ["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*"]), ("bf16", "int4")),
         (MIXTRAL, compressed("float", 4, [f"model.layers.{i}.self_attn*" for i in range(32)]), ("bf16", "fp4")),
         (MIXTRAL, compressed("float", 4, ["model.layers.0.self_attn*"]), ("fp4", None)),

@@ -259,7 +259,7 @@ def test_names_and_files_of_the_shipped_catalog() -> None:
     assert {"dgx-a100", "dgx-h100"} <= set(catalog.names(Machine))
     assert len(catalog.files_of(Machine, "dgx-h100")) == 1
     assert catalog.files_of(Machine, "nothing") == []
-    assert catalog.accelerator_of("dgx-h100").memory_bytes == 80e9
+    assert catalog.accelerator_of("dgx-h100").memory_bytes == 81559 * 2**20
     price = catalog.price_of("dgx-h100")
     assert price is not None
     assert catalog.price_book(price.book).on_demand["dgx-h100"] == price.usd_per_hour

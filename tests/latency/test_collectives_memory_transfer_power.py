@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.schema import Precision, ScaleUp
+from planner.catalog.schema import PRECISION_BYTES, STORED_BYTES, Precision, ScaleUp
 from planner.errors import CatalogError, DoesNotFitError
 from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.collectives import (
@@ -16,7 +16,14 @@ from planner.latency.collectives import (
     point_to_point_time_s,
 )
 from planner.latency.layout import Layout
-from planner.latency.memory import kv_bytes_per_token, kv_share_in_windows, memory_fit, require_fit
+from planner.latency.memory import (
+    MemoryFit,
+    activation_bytes,
+    kv_bytes_per_token,
+    kv_share_in_windows,
+    memory_fit,
+    require_fit,
+)
 from planner.latency.power import accelerator_power_w, machine_power_w
 from planner.latency.roofline import RooflineLatency
 from planner.latency.transfer import kv_transfer_exposed_s, synchronisation_scale
@@ -76,9 +83,54 @@ def test_memory_of_llama_2_70b_on_eight_a100() -> None:
     fit = memory_fit(CATALOG.llm("llama-2-70b"), CATALOG.accelerator_of(machine), runtime, layout())
     assert fit.weight_bytes == pytest.approx(68.98e9 * 2 / 8, rel=0.005)
     assert fit.kv_bytes_per_token == 80 * 512
-    assert fit.reserve_bytes == pytest.approx(8e9)
-    free = 80e9 - fit.weight_bytes - fit.activation_bytes - fit.reserve_bytes
+    assert fit.reserve_bytes == pytest.approx(8 * 2**30)
+    free = 80 * 2**30 - fit.weight_bytes - fit.activation_bytes - fit.reserve_bytes
     assert fit.resident_tokens == pytest.approx(free / 40960)
+
+
+def fit_of(model: str, runtime: str = "vllm-2026", accelerator: str = "h100-sxm", tp: int = 1) -> MemoryFit:
+    one = Layout(tensor_parallel=tp, precision=CATALOG.llm(model).weight_precision, kv_precision="bf16")
+    return memory_fit(CATALOG.llm(model), CATALOG.accelerator(accelerator), CATALOG.runtime(runtime), one)
+
+
+def test_kv_cache_as_vllm_logs_it_on_one_h100() -> None:
+    """Llama-3.1-8B in bf16 at a memory fraction of 0.9: vLLM 0.11 logs 51.38 GiB, 420,900 tokens."""
+    fit = fit_of("llama-3.1-8b")
+    assert fit.resident_tokens == pytest.approx(420_900, rel=0.05)
+    assert fit.resident_tokens * fit.kv_bytes_per_token == pytest.approx(51.38 * 2**30, rel=0.05)
+
+
+@pytest.mark.parametrize(("model", "gib"), [("gpt-oss-120b", 64.38), ("gpt-oss-20b", 13.47)])
+def test_weights_of_mxfp4_experts_as_vllm_logs_them(model: str, gib: float) -> None:
+    assert fit_of(model).weight_bytes == pytest.approx(gib * 2**30, rel=0.005)
+
+
+def test_scales_of_four_bit_weights() -> None:
+    """NVFP4 4.5 bits a weight, MXFP4 4.25: the specifications' block sizes and 8-bit scales."""
+    assert STORED_BYTES["fp4"] * 8 == 4.5
+    assert STORED_BYTES["mxfp4"] * 8 == 4.25
+    assert all(STORED_BYTES[p] >= PRECISION_BYTES[p] for p in PRECISION_BYTES)
+
+
+def test_a_reserve_of_free_memory_is_less_than_one_of_all_memory() -> None:
+    runtime = CATALOG.runtime("vllm-2026")
+    free = runtime.model_copy(update={"memory_use": runtime.memory_use.model_copy(update={"reserve_of": "free"})})
+    llm, accelerator, one = CATALOG.llm("llama-3.1-8b"), CATALOG.accelerator("h100-sxm"), layout(1)
+    fits = [memory_fit(llm, accelerator, r, one) for r in (runtime, free)]
+    assert fits[1].resident_tokens > fits[0].resident_tokens
+    left = fits[1].capacity_bytes - fits[1].weight_bytes - fits[1].activation_bytes - runtime.memory_use.workspace_bytes
+    assert fits[1].resident_tokens * fits[1].kv_bytes_per_token == pytest.approx(0.9 * left)
+
+
+def test_the_memory_that_sampling_takes_grows_with_the_batch_and_the_vocabulary() -> None:
+    runtime = CATALOG.runtime("vllm-2026")
+    llm = CATALOG.llm("llama-3.1-8b")
+    large, small = CATALOG.accelerator("h100-sxm"), CATALOG.accelerator("l40s")
+    few, many = (
+        activation_bytes(llm, large, runtime.model_copy(update={"max_batch": n}), layout(1)) for n in (512, 2048)
+    )
+    assert many == pytest.approx(4 * few)
+    assert activation_bytes(llm, small, runtime, layout(1)) == pytest.approx(few / 2)
 
 
 @pytest.mark.parametrize(("machine", "model"), [("8x-rtx-2080-ti", "llama-2-70b"), ("8x-t4", "llama-3.1-70b")])

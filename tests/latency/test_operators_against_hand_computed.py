@@ -94,13 +94,13 @@ def test_deepseek_prefill_expands_the_latent_and_decode_absorbs_it() -> None:
 
 
 def test_gpt_oss_window_and_narrow_experts() -> None:
-    """18 of 36 layers see 128 tokens; experts of 4 bits in a 16-bit model, 4 of 128 a token."""
+    """18 of 36 layers see 128 tokens; experts of 4.25 bits, 3,072 wide for 2,880, in 16-bit models, 4 of 128."""
     found = costs("gpt-oss-120b", decode_batch(3, 1000), tp=1)
     per_token = 2 * 8 * 64 * 2
     assert found["attention-decode"].bytes == pytest.approx(per_token * (18 * 3000 + 18 * 384))
     distinct = 128 * (1 - (124 / 128) ** 3)
     activations = 36 * 2 * 4 * 3 * (6 * 2880 + 6 * 2880)
-    assert found["experts"].bytes == pytest.approx(36 * 3 * 2880 * 2880 * 0.5 * distinct + activations)
+    assert found["experts"].bytes == pytest.approx(36 * 3 * 3072 * 2880 * 4.25 / 8 * distinct + activations)
     # 300 tokens: 300 x 301 / 2 pairs, of which the window keeps 300 x 128 - 128 x 127 / 2.
     found = costs("gpt-oss-120b", prefill_batch(300), tp=1)
     assert found["attention-prefill"].flop == pytest.approx(4 * 64 * 64 * 18 * (45_150 + 30_272))

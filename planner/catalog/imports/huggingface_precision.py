@@ -126,7 +126,7 @@ def _quantised_precision(fields: Fields, quantization: Mapping[str, object]) -> 
     if method in ("fp8", "fbgemm_fp8"):
         return "fp8"
     if method == "mxfp4":
-        return "fp4"
+        return "mxfp4"
     if method in ("gptq", "awq", "auto-round", "autoround"):
         return _by_bits(fields, "int", quantization.get("bits", quantization.get("w_bit")))
     if method == "bitsandbytes":
