@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,7 +184,8 @@ def prefill_candidate(
     wire = network_rate_per_s(configuration, need)
 
     def compute(n: Counts) -> CapacityCurve:
-        curve = prefill_capacity(queue, need.limits, n, lanes, most_busy)
+        key = (need, lanes, most_busy)
+        curve = _once(queue, key, n, lambda n: prefill_capacity(queue, need.limits, n, lanes, most_busy))
         return CapacityCurve(n, np.minimum(curve.rate_per_s, n * wire))
 
     key = f"prefill/{configuration.machine.name}/{configuration.layout.label}/{most_busy:.2f}"
@@ -217,12 +219,14 @@ def decode_candidate(
         transfer_s=transfer_s(source.configuration, configuration, need, source_queue.alone_s),
     )
 
-    key = f"decode/{configuration.machine.name}/{configuration.layout.label}/{_as_seen_by_decode(upstream, need)}"
+    seen = _as_seen_by_decode(upstream, need)
+    key = f"decode/{configuration.machine.name}/{configuration.layout.label}/{seen}"
     if key in known:
         return known[key]
 
     def compute(n: Counts) -> CapacityCurve:
-        curve = decode_capacity(queue, need.limits, upstream, n, lanes)
+        of = (need, lanes, seen)
+        curve = _once(queue, of, n, lambda n: decode_capacity(queue, need.limits, upstream, n, lanes))
         return CapacityCurve(n, np.minimum(curve.rate_per_s, n * wire))
 
     curve = _first_curve(compute, top_rate_per_s, min(stable_rate_of_one(configuration, queue), wire))
@@ -248,11 +252,27 @@ def mixed_candidate(
     lanes = configuration.layout.lanes_per_machine
 
     def compute(n: Counts) -> CapacityCurve:
-        return mixed_capacity(queue, need.limits, n, lanes, need.most_busy)
+        key = (need, lanes, need.most_busy)
+        return _once(queue, key, n, lambda n: mixed_capacity(queue, need.limits, n, lanes, need.most_busy))
 
     key = f"mixed/{configuration.machine.name}/{configuration.layout.label}"
     one = stable_rate_of_one(configuration, queue)
     return Candidate(key, "mixed", configuration, (), _first_curve(compute, top_rate_per_s, one), compute)
+
+
+AnyQueue = PrefillQueue | DecodeQueue | MixedQueue
+_curves: WeakKeyDictionary[AnyQueue, dict[tuple[object, ...], CapacityCurve]] = WeakKeyDictionary()
+
+
+def _once(
+    queue: AnyQueue, key: tuple[object, ...], n: Counts, compute: Callable[[Counts], CapacityCurve]
+) -> CapacityCurve:
+    """A curve of a queue that several machines have, computed for the first of them that asks."""
+    known = _curves.setdefault(queue, {})
+    full = (*key, n.tobytes())
+    if full not in known:
+        known[full] = compute(n)
+    return known[full]
 
 
 def _first_curve(

@@ -117,6 +117,9 @@ class Serving:
         None: nothing is known of what it emits.
     step_time_factors : mapping of str to float
         Accelerator -> what its step times are multiplied by, to see what an error of theirs does.
+    lanes : dict
+        Lanes made so far: machines of like silicon, whoever sells them, share one, and with it all that queues work
+        out about it.
     """
 
     llm: Llm
@@ -129,6 +132,7 @@ class Serving:
     network: NetworkOverride | None = None
     electricity: ElectricitySupply | None = None
     step_time_factors: Mapping[str, float] = field(default_factory=dict)
+    lanes: dict[object, Lane] = field(default_factory=dict, init=False, repr=False)
 
 
 def configure(
@@ -155,22 +159,16 @@ def configure(
             where=machine.name,
             rule=f"the machine has {machine.n_accelerators}",
         )
-    fit = require_fit(llm, accelerator, runtime, layout)
-    step = scaled(
-        _step_times(machine, accelerator, serving, layout), serving.step_time_factors.get(accelerator.name, 1.0)
-    )
+    lane = serving.lanes.get(key := (_silicon(machine, serving), layout))
+    if lane is None:
+        lane = serving.lanes[key] = _lane(machine, accelerator, serving, layout)
     line_rate = machine.network.n_nics * machine.network.nic_bandwidth_bytes_per_s
     return Configuration(
         machine=machine,
         accelerator=accelerator,
         fabric=fabric,
         layout=layout,
-        lane=Lane(
-            step=step,
-            kv_tokens=fit.resident_tokens / layout.pipeline_parallel / serving.kv_share,
-            max_batch=runtime.max_batch,
-            token_budget=serving.shortcuts.prompt_token_budget(runtime.prefill_token_budget),
-        ),
+        lane=lane,
         price=catalog.price_of(machine.name, books),
         kv_bytes_per_token=kv_bytes_per_token(llm, layout),
         network_bytes_per_s=line_rate * fabric.efficiency / fabric.oversubscription,
@@ -178,6 +176,30 @@ def configure(
         rated_carbon_kg_per_hour=float("nan")
         if serving.electricity is None
         else rated_carbon_kg_per_hour(machine, serving.electricity.at(machine.site)),
+    )
+
+
+# What a lane cannot know of the machine that it runs on.
+_NOT_SILICON = {
+    "name", "source", "kind", "provenance", "notes", "network", "site", "rated_power_w", "chassis_power_w",
+    "rack_units", "power_scope",
+}  # fmt: skip
+
+
+def _silicon(machine: Machine, serving: Serving) -> tuple[object, ...]:
+    """What step times and memory of a machine depend on, the same for machines that differ by seller alone."""
+    named = machine.name if serving.profile is not None or machine.name in serving.runtime.machines else None
+    return machine.model_dump_json(exclude=_NOT_SILICON), named
+
+
+def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> Lane:
+    fit = require_fit(serving.llm, accelerator, serving.runtime, layout)
+    step = _step_times(machine, accelerator, serving, layout)
+    return Lane(
+        step=scaled(step, serving.step_time_factors.get(accelerator.name, 1.0)),
+        kv_tokens=fit.resident_tokens / layout.pipeline_parallel / serving.kv_share,
+        max_batch=serving.runtime.max_batch,
+        token_budget=serving.shortcuts.prompt_token_budget(serving.runtime.prefill_token_budget),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from planner.pools.design import Design
 from planner.serving.decode import DecodeQueue
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
+from planner.serving.requests import Lane
 
 # End-to-end limits share time between the phases. Prefill pools are therefore also offered less busy than their own
 # objective allows, so that decode pools may be slower.
@@ -52,15 +53,16 @@ def generate(
     for configuration in sorted(configurations, key=lambda c: c.label):
         by_machine.setdefault(configuration.machine.name, []).append(configuration)
     candidates: list[Candidate] = []
+    queues = _SharedQueues(need)
     if design.mixed:
         for name, layouts in by_machine.items():
             if design.prefill_machine in (None, name):
                 progress(f"mixed pools of {name}")
                 roomy = [c for c in layouts if need.is_held_by(c, "mixed")]
-                queues = [MixedQueue(c.lane, need.traffic) for c in roomy]
-                candidates += _best_layouts(roomy, queues, _mixed_maker(need, top_rate_per_s))
+                mixed = [queues.of(MixedQueue, c) for c in roomy]
+                candidates += _best_layouts(roomy, mixed, _mixed_maker(need, top_rate_per_s))
     if design.split:
-        candidates += _split_candidates(by_machine, need, design, top_rate_per_s, progress)
+        candidates += _split_candidates(by_machine, need, design, top_rate_per_s, progress, queues)
     return candidates
 
 
@@ -74,6 +76,7 @@ def _split_candidates(
     design: Design,
     top_rate_per_s: float,
     progress: Callable[[str], None],
+    shared: _SharedQueues,
 ) -> list[Candidate]:
     grades = [need.most_busy]
     if needs_end_to_end(need):
@@ -85,7 +88,7 @@ def _split_candidates(
             continue
         progress(f"prefill pools of {name}")
         roomy = [c for c in layouts if need.is_held_by(c, "prefill")]
-        queues = [PrefillQueue(c.lane, need.traffic) for c in roomy]
+        queues = [shared.of(PrefillQueue, c) for c in roomy]
         for grade in grades:
 
             def make(c: Configuration, queue: PrefillQueue, grade: float = grade) -> Candidate:
@@ -101,7 +104,7 @@ def _split_candidates(
             continue
         progress(f"decode pools of {name}")
         roomy = [c for c in layouts if need.is_held_by(c, "decode")]
-        decode_queues = [DecodeQueue(c.lane, need.traffic) for c in roomy]
+        decode_queues = [shared.of(DecodeQueue, c) for c in roomy]
         for source in prefill:
             if source.configuration.can_send_to(layouts[0]):
 
@@ -116,6 +119,24 @@ def _split_candidates(
 
 
 Queue = TypeVar("Queue", PrefillQueue, DecodeQueue, MixedQueue)
+
+
+class _SharedQueues:
+    """One queue for each kind and lane: machines that differ by seller alone have the same lanes."""
+
+    def __init__(self, need: Requirement) -> None:
+        self._traffic = need.traffic
+        self._made: dict[tuple[type, int], Any] = {}
+        self._lanes: list[Lane] = []  # kept, for an id is that of a lane only while it lives
+
+    def of(self, kind: type[Queue], configuration: Configuration) -> Queue:
+        """Return the queue of a configuration's lanes."""
+        lane = configuration.lane
+        key = (kind, id(lane))
+        if key not in self._made:
+            self._lanes.append(lane)
+            self._made[key] = kind(lane, self._traffic)
+        return self._made[key]  # type: ignore[no-any-return]
 
 
 def _best_layouts(

@@ -40,14 +40,14 @@ def test_it_agrees_with_optimize_on_every_machine(model: str) -> None:
 
 
 def test_bytes_by_hand(found: HardwareFit) -> None:
-    """70.55e9 parameters in bf16 are 141.1 GB; eight T4 have 8 x 16 GB."""
+    """70.55e9 parameters in bf16 are 141.1 GB; eight T4 have 8 x 15 GiB."""
     t4 = row(found, "8x-t4")
-    assert not t4.fits and t4.available_bytes == 8 * 16e9
+    assert not t4.fits and t4.available_bytes == 8 * 15360 * 2**20
     assert t4.weight_bytes == pytest.approx(2 * 70.55e9, rel=0.01)
     assert t4.needed_bytes > t4.available_bytes
     assert t4.reason is not None and f"{t4.needed_bytes:,.0f} bytes" in t4.reason
     h100 = row(found, "dgx-h100")
-    assert h100.fits and h100.layouts[0] == "4 x TP2" and h100.available_bytes == 2 * 80e9
+    assert h100.fits and h100.layouts[0] == "4 x TP2" and h100.available_bytes == 2 * 81559 * 2**20
     room = h100.available_bytes - h100.needed_bytes
     assert h100.kv_tokens == pytest.approx(room / 327_680, rel=1e-6)
 
@@ -98,7 +98,7 @@ def test_mixed_pools_are_decided_by_the_model() -> None:
     """L40S prompts beside A100 decode need less power than either alone; L4 on AWS cost more than they save."""
     fields = {"model": "llama-3.1-8b", "slo": ["ttft=1s", "tbt=60ms"], "rate": "300/s", "verify": False}
     pools = ["8x-l4", "8x-l40s", "dgx-a100"]
-    mixed = planner.optimize(fields, machines=pools, network="roce-100g", objective="power")
+    mixed = planner.optimize(fields, machines=pools, network="roce-100g", objective="power", max_pools=2)
     alone = [
         planner.optimize(fields, machines=[name], network="roce-100g", objective="power").power_w for name in pools[1:]
     ]
@@ -111,7 +111,7 @@ def test_mixed_pools_are_decided_by_the_model() -> None:
 
 
 def test_the_text_has_every_machine_and_reason(found: HardwareFit) -> None:
-    text = hardware_table(found)
+    text = " ".join(hardware_table(found).split())  # wherever lines are broken
     for m in found.machines:
         assert m.machine in text
         if not m.fits:
