@@ -166,8 +166,8 @@ def price_per_hour(machine: str, book: Cell = None, plan: str = "on_demand", cat
     book : str, optional
         A price book that goes before the default ones.
     plan : str
-        on_demand, reserved_1y, reserved_3y, spot or owned. Owned: the annuity of the purchase at 8 % a year,
-        maintenance, hosting, and electricity at the rated power.
+        on_demand, reserved_1y, reserved_2y, reserved_3y, spot or owned. Owned: the annuity of the purchase at
+        8 % a year, maintenance, hosting, and electricity at the rated power.
     catalog : str, optional
         Overlay folder.
 

@@ -29,10 +29,12 @@ from planner.catalog.quantities import (
 )
 from planner.units import Dimension
 
-PlanName = Literal["owned", "reserved_3y", "reserved_1y", "on_demand", "spot"]
+PlanName = Literal["owned", "reserved_3y", "reserved_2y", "reserved_1y", "on_demand", "spot"]
 STALE_AFTER_DAYS = 365  # an older price or exchange rate is to be asked for again
 PLAN_NAMES: tuple[PlanName, ...] = get_args(PlanName)
-RENTED: tuple[PlanName, ...] = ("reserved_3y", "reserved_1y", "on_demand", "spot")
+RENTED: tuple[PlanName, ...] = ("reserved_3y", "reserved_2y", "reserved_1y", "on_demand", "spot")
+# Whole terms of reservations.
+TERM_MONTHS: dict[str, float] = {"reserved_1y": 12.0, "reserved_2y": 24.0, "reserved_3y": 36.0}
 
 # The currency of the book being read: pydantic tells a field nothing of the model around it.
 _currency: ContextVar[str] = ContextVar("currency", default="USD")
@@ -120,6 +122,7 @@ class PriceBook(Entry):
     reserved_1y: dict[str, MoneyPerHour] = Field(
         default={}, description="Paid every hour of a year; fees paid at the start spread over it."
     )
+    reserved_2y: dict[str, MoneyPerHour] = Field(default={}, description="The same over two years.")
     reserved_3y: dict[str, MoneyPerHour] = Field(default={}, description="The same over three years.")
     spot: dict[str, MoneyPerHour] = Field(default={}, description="By the hour, until the provider wants it back.")
     owned: dict[str, Ownership] = Field(default={}, description="Bought.")

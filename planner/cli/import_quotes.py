@@ -15,8 +15,9 @@ from planner.errors import InputError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
+    from planner.catalog.imports.quote import Defaults, Quote
     from planner.catalog.imports.quote_books import Offer
-    from planner.catalog.imports.quote_rows import Defaults, Quote
+    from planner.catalog.imports.quote_numbers import Decimal
 
 
 def import_quotes(
@@ -29,7 +30,9 @@ def import_quotes(
             "--map",
             metavar="ROLE=TITLE,...",
             help='Titles that are not recognised: --map machine=Item,price="Unit price". Roles: machine, price, unit, '
-            "currency, date, expires, provider, plan, source, minimum_order, life, residual, maintenance. Repeatable.",
+            "currency, date, valid_from, expires, provider, plan, source, region, minimum_order, tier, stock, "
+            "lead_time, available_from, upfront, quantity, total, discount, gpus, life, residual, maintenance, "
+            "notes. Repeatable.",
         ),
     ] = None,
     machine_map: Annotated[
@@ -51,14 +54,26 @@ def import_quotes(
         str | None, typer.Option("--currency", help="Where the file does not say, such as USD.")
     ] = None,
     unit: Annotated[
-        str | None, typer.Option("--unit", metavar="h|month|year", help="Of prices, where the file does not say.")
+        str | None,
+        typer.Option("--unit", metavar="h|GPU/h|month|...", help="Of prices, where the file does not say."),
     ] = None,
     plan: Annotated[
-        str, typer.Option("--plan", help="Where the file has no such column: on_demand, reserved_1y, spot, owned, ...")
-    ] = "on_demand",
+        str | None,
+        typer.Option(
+            "--plan",
+            help="Where the file has no such column: on_demand, reserved_1y, spot, owned, ... [default: on_demand]",
+        ),
+    ] = None,
     life: Annotated[
         str | None, typer.Option("--life", metavar="TIME", help="Of purchases, where the file has no such column.")
     ] = None,
+    decimal: Annotated[
+        str | None,
+        typer.Option("--decimal", metavar="point|comma", help="Of numbers. [default: what the file says]"),
+    ] = None,
+    accept_outliers: Annotated[
+        bool, typer.Option("--accept-outliers", help="Take prices a factor of 3 from all others as they are.")
+    ] = False,
     default: Annotated[
         bool, typer.Option("--default/--no-default", help="Whether plans use the book without --prices NAME.")
     ] = True,
@@ -87,6 +102,8 @@ def import_quotes(
         machine_names=_machine_names(machine_map or []),
         sheet=sheet,
         defaults=_defaults(provider, date, currency, unit, plan, life),
+        decimal=_decimal(decimal),
+        accept_outliers=accept_outliers,
     )
     books = books_of(found, book)
     files = {name: catalog / "prices" / f"{name}.yaml" for name in books}
@@ -117,15 +134,22 @@ def _machine_names(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _defaults(
-    provider: str | None, date: str | None, currency: str | None, unit: str | None, plan: str, life: str | None
+    provider: str | None, date: str | None, currency: str | None, unit: str | None, plan: str | None, life: str | None
 ) -> Defaults:
-    from planner.catalog.imports.quote_rows import Defaults
+    from planner.catalog.imports.quote import Defaults
+    from planner.catalog.imports.quote_words import say
     from planner.catalog.prices import PLAN_NAMES, PlanName
 
-    if plan not in PLAN_NAMES:
+    if plan is not None and plan not in PLAN_NAMES:
         raise UnknownNameError.of("price plan", plan, get_args(PlanName), where="--plan")
-    if unit not in (None, "h", "month", "year"):
-        raise InputError("not a unit of prices", where="--unit", value=unit, rule="h, month or year")
+    of_unit = say(unit or "")
+    if unit is not None and (of_unit.unknown or of_unit.currency or not (of_unit.period or of_unit.per)):
+        raise InputError(
+            "not a unit of prices",
+            where="--unit",
+            value=unit,
+            rule="h, day, week, month or year, of a machine or as GPU/h",
+        )
     if currency is not None and not (len(currency) == 3 and currency.isalpha() and currency.isupper()):
         raise InputError("not a currency", where="--currency", value=currency, rule="three letters, such as USD or EUR")
     day = None
@@ -134,7 +158,13 @@ def _defaults(
             day = datetime.date.fromisoformat(date)
         except ValueError:
             raise InputError("not a date", where="--date", value=date, fix="write it like 2026-11-20") from None
-    return Defaults(provider, day, currency, unit, plan, life)
+    return Defaults(provider, day, currency, of_unit.period, of_unit.per, plan, life)
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    if text not in (None, "point", "comma"):
+        raise InputError("not a decimal sign", where="--decimal", value=text, rule="point or comma")
+    return text  # type: ignore[return-value]
 
 
 def _check_refresh(

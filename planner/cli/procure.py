@@ -45,8 +45,8 @@ def procure(
         typer.Option(
             "--plan",
             metavar="NAME",
-            help="Price plan that may be used: owned, reserved_3y, reserved_1y, on_demand, spot. Repeatable. "
-            "[default: all]",
+            help="Price plan that may be used: owned, reserved_3y, reserved_2y, reserved_1y, on_demand, spot. "
+            "Repeatable. [default: all]",
         ),
     ] = None,
     horizon: Annotated[

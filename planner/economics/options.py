@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.prices import PLAN_NAMES, Ownership, PlanName, PriceBook, Terms
+from planner.catalog.prices import PLAN_NAMES, TERM_MONTHS, Ownership, PlanName, PriceBook, Terms
 from planner.catalog.schema import Machine, SourceKind
 from planner.economics.energy import (
     DEFAULT_PUE,
@@ -70,7 +70,7 @@ class PurchaseOption:
     machine : str
         Name in the catalog.
     plan : str
-        `owned`, `reserved_3y`, `reserved_1y`, `on_demand` or `spot`.
+        `owned`, `reserved_3y`, `reserved_2y`, `reserved_1y`, `on_demand` or `spot`.
     fixed_usd_per_hour : float
         Paid every hour of the horizon for each machine held, used or not: a reservation; of an owned machine the
         annuity of its purchase less its residual, maintenance and hosting [USD/h]. 0 on demand and spot.
@@ -103,7 +103,7 @@ class PurchaseOption:
     @property
     def is_committed(self) -> bool:
         """Whether it is paid for when it is not used."""
-        return self.plan in ("owned", "reserved_1y", "reserved_3y")
+        return self.plan == "owned" or self.plan in TERM_MONTHS
 
     def usd_per_hour_at(self, hours_used_fraction: float) -> float:
         """Cost of one machine that is switched on for a share of the time [USD/h]."""

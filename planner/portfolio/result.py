@@ -20,7 +20,9 @@ class PurchaseLine(Result):
     """Machines of one type under one plan, over the whole horizon."""
 
     machine: str
-    plan: str = Field(description="owned, reserved_3y, reserved_1y, on_demand or spot; `kept` is owned already.")
+    plan: str = Field(
+        description="owned, reserved_3y, reserved_2y, reserved_1y, on_demand or spot; `kept` is owned already."
+    )
     count: int = Field(description="Machines held; of rented ones the most at any time.")
     machine_hours: float = Field(description="Hours switched on, all machines together, over the horizon.")
     fixed_usd_per_hour: float = Field(description="Of one machine held, in use or not.")

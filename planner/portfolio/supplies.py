@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from planner.catalog.catalog import Catalog
+from planner.catalog.prices import TERM_MONTHS
 from planner.economics.finance import HOURS_PER_MONTH, annuity
 from planner.economics.options import (
     Assumptions,
@@ -21,7 +22,6 @@ from planner.portfolio.calendar import Stage
 from planner.portfolio.fleet import Fleet
 
 KEPT = "kept"  # plan of machines that are owned already
-_TERM_MONTHS = {"reserved_1y": 12.0, "reserved_3y": 36.0}
 
 
 def offers_of(
@@ -52,7 +52,7 @@ def _allowed(fleet: Fleet, option: PurchaseOption, notes: list[str]) -> Purchase
     """The option as the fleet takes it, or None."""
     if option.plan not in fleet.plans:
         return None
-    term = _TERM_MONTHS.get(option.plan)
+    term = TERM_MONTHS.get(option.plan)
     if term is not None and fleet.horizon_months < term:
         notes.append(f"{option.plan} is not considered: the horizon of {fleet.horizon_months:g} months is shorter")
         return None

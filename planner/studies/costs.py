@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 from planner import units
 from planner.catalog.catalog import Catalog
-from planner.catalog.prices import PLAN_NAMES, PlanName
+from planner.catalog.prices import PLAN_NAMES, TERM_MONTHS, PlanName
 from planner.catalog.schema import Machine
 from planner.economics.break_even import break_even_use, payback_months, spot_usd_per_useful_hour
 from planner.economics.energy import ElectricitySupply, electricity_supply
@@ -27,8 +27,6 @@ from planner.studies.cost_report import (
     PoolCost,
     PricePlanCost,
 )
-
-TERM_MONTHS: dict[str, float] = {"reserved_1y": 12.0, "reserved_3y": 36.0}
 
 
 def read_assumptions(

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from planner.catalog.catalog import Catalog
+from planner.catalog.imports.quote import Defaults
 from planner.catalog.imports.quote_books import book_text, books_of, compare, differences
-from planner.catalog.imports.quote_columns import parse_mapping, unit_of
-from planner.catalog.imports.quote_rows import Defaults
+from planner.catalog.imports.quote_columns import parse_mapping
+from planner.catalog.imports.quote_titles import price_title
 from planner.catalog.imports.quotes import Quotes, read_quotes
 from planner.errors import CatalogError, InputError, UnknownNameError
 
@@ -115,7 +116,7 @@ def test_rows_above_the_titles_totals_and_repeated_titles_are_passed_over(read: 
     found = read(f"Offer of acme,,,,\n,,,,\n{HEAD}{row}{HEAD}{row}Total,,,,\n,,,,\n".replace("Total,,", ",,Total"))
     assert len(found.quotes) == 1
     assert any("row 6 repeats row 4" in note for note in found.notes)
-    assert any("neither machine nor price left out: 7" in note for note in found.notes)
+    assert any("rows without a quote left out: 5, 7" in note for note in found.notes)
 
 
 def test_old_and_expired_quotes(read: Read) -> None:
@@ -123,7 +124,7 @@ def test_old_and_expired_quotes(read: Read) -> None:
     found = read(text + "dgx-h100,31,acme,2025-01-02,\ndgx-a100,14,acme,2026-11-01,2026-11-20\n")
     assert [q.machine for q in found.quotes] == ["dgx-h100"]
     assert any("row 2: the price of dgx-h100 is 693 days old" in note for note in found.notes)
-    assert any("row 3: the quote for dgx-a100 expired on 2026-11-20" in note for note in found.notes)
+    assert any("row 3: the quote for dgx-a100 is left out: expired on 2026-11-20" in note for note in found.notes)
     with pytest.raises(InputError, match="no quote that counts"):
         read(text + "dgx-a100,14,acme,2026-11-01,2026-11-20\n")
 
@@ -211,13 +212,15 @@ def test_what_a_refresh_changes(read: Read, tmp_path: Path) -> None:
         ("dgx-h100,-5,acme,2026-11-20,", "B (Unit price (USD/h))", "above 0", None),
         ("dgx-h100,0,acme,2026-11-20,", "B (Unit price (USD/h))", "above 0", None),
         ("dgx-h100,,acme,2026-11-20,", "B (Unit price (USD/h))", "no price", None),
-        ("dgx-h100,on request,acme,2026-11-20,", "B (Unit price (USD/h))", "not a price", "31.50"),
-        ("dgx-h100,1.2.3,acme,2026-11-20,", "B (Unit price (USD/h))", "more than one decimal point", None),
-        ("dgx-h100,31.5 USD/GPU/h,acme,2026-11-20,", "B (Unit price (USD/h))", "not a price", "31.50"),
-        ("dgx-h100,31.5 %,acme,2026-11-20,", "B (Unit price (USD/h))", "not a price", "31.50"),
-        ("dgx-h100,A$31.5,acme,2026-11-20,", "B (Unit price (USD/h))", "not a price", "31.50"),
-        ('dgx-h100,"1.234,50",acme,2026-11-20,', "B (Unit price (USD/h))", "groups of three", "write 1234.50"),
-        ('dgx-h100,"31,50",acme,2026-11-20,', "B (Unit price (USD/h))", "decimal comma", "write 31.50"),
+        ("dgx-h100,1.2.3,acme,2026-11-20,", "B (Unit price (USD/h))", "not a number with a decimal point", None),
+        ("dgx-h100,31.5 USD/GPU/h,acme,2026-11-20,", "B (Unit price (USD/h))", "far from the others", "--accept"),
+        ("dgx-h100,3.1,acme,2026-11-20,", "B (Unit price (USD/h))", "far from the others", "--unit GPU/h"),
+        ("dgx-h100,31.5 %,acme,2026-11-20,", "B (Unit price (USD/h))", "not understood", "31.50"),
+        ("dgx-h100,~31.5,acme,2026-11-20,", "B (Unit price (USD/h))", "not understood", "31.50"),
+        ("dgx-h100,31.5*,acme,2026-11-20,", "B (Unit price (USD/h))", "not understood", "31.50"),
+        ("dgx-h100,31 - 33,acme,2026-11-20,", "B (Unit price (USD/h))", "not a price", "31.50"),
+        ("dgx-h100,31.5 USD/h incl. VAT,acme,2026-11-20,", "B (Unit price (USD/h))", "with tax in it", "net price"),
+        ("dgx-h100,A$31.5,acme,2026-11-20,", "B (Unit price (USD/h))", "two currencies", "the same"),
         ("dgx-h100,31.5 EUR/h,acme,2026-11-20,", "B (Unit price (USD/h))", "two currencies", "the same"),
         ("dgx-h100,31.5 USD/month,acme,2026-11-20,", "B (Unit price (USD/h))", "two units", "the same"),
         (
@@ -312,7 +315,7 @@ def test_a_mapped_title_that_is_not_there(read: Read) -> None:
 
 
 def test_books_need_names_that_files_can_have(read: Read) -> None:
-    found = read(HEAD + "dgx-h100,1,a,2026-11-20,\n")
+    found = read(HEAD + "dgx-h100,31,a,2026-11-20,\n")
     for name in ("", "../up", "a b", ".hidden"):
         with pytest.raises(InputError, match="not a name of a price book"):
             books_of(found, name)
@@ -322,7 +325,7 @@ def test_books_need_names_that_files_can_have(read: Read) -> None:
     ("content", "words"),
     [
         (b"", "nothing in this file"),
-        (b"Machine,Price\n\xff\xfe,1\n", "not UTF-8"),
+        (b"Machine,Price\n\x81\xfe,1\n", "not UTF-8"),
         (b"PK\x03\x04", "workbook under the name"),
         (b'Machine,"Price\n', "not a CSV"),
     ],
@@ -354,10 +357,18 @@ def test_injected_text_is_kept_as_text(read: Read, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "unit"),
-    [("Price (EUR/month)", ("EUR", "month")), ("$/h", ("USD", "h")), ("hourly", (None, "h")), ("Price", (None, None))],
+    [
+        ("Price (EUR/month)", ("EUR", "month")),
+        ("Rate, $/h", ("USD", "h")),
+        ("Hourly price", (None, "h")),
+        ("Price", (None, None)),
+        ("Stundensatz EUR", ("EUR", "h")),
+        ("Prix HT (€/mois)", ("EUR", "month")),
+    ],
 )
 def test_units_in_titles(text: str, unit: tuple[str | None, str | None]) -> None:
-    assert unit_of(text) == unit
+    said, _ = price_title(text)
+    assert (said.currency, said.period) == unit and not said.unknown
 
 
 def test_the_catalog_itself_reports_what_the_importer_cannot(tmp_path: Path) -> None:

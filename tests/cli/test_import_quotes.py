@@ -83,7 +83,8 @@ def test_options_for_what_the_file_does_not_say(planner: Planner, tmp_path: Path
     command = ("catalog", "import-quotes", path, "--book", "offers", "--catalog", tmp_path / "ours")
     for option, value, words in (
         ("--map", "what=What", "unknown role of a column"), ("--machine-map", "Big box", "not a pair of names"),
-        ("--date", "20/11/2026", "not a date"), ("--unit", "day", "not a unit of prices"),
+        ("--date", "20/11/2026", "not a date"), ("--unit", "core/h", "not a unit of prices"),
+        ("--decimal", "dot", "not a decimal sign"),
         ("--currency", "dollars", "not a currency"), ("--plan", "on-demand", "unknown price plan"),
         ("--sheet", "1", "a CSV has no sheets"),
     ):  # fmt: skip

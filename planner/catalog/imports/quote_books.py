@@ -6,14 +6,14 @@ import datetime
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.imports.quote_rows import Quote
+from planner.catalog.imports.quote import Quote
 from planner.catalog.imports.quotes import Quotes, by_machine
 from planner.catalog.precedence import PriceCandidate, ruling
 from planner.catalog.prices import PLAN_NAMES, PlanName, PriceBook
@@ -58,12 +58,13 @@ class Offer:
 
 
 def books_of(found: Quotes, name: str) -> dict[str, list[Quote]]:
-    """Divide quotes into price books: one for each provider, date and currency.
+    """Divide quotes into price books: one for each provider, date, currency, region and tier of quantity.
 
     Returns
     -------
     dict of str to list of Quote
-        `name` if one book holds them all, else `name-provider`, or date or currency where those tell them apart.
+        `name` if one book holds them all, else `name-provider`, or what else tells them apart. Prices that hold from
+        a larger quantity only are in a book `...-from-16`.
 
     Raises
     ------
@@ -77,14 +78,28 @@ def books_of(found: Quotes, name: str) -> dict[str, list[Quote]]:
         )  # fmt: skip
     groups: dict[tuple[str, ...], list[Quote]] = {}
     for quote in found.quotes:
-        key = (re.sub(r"[^a-z0-9]+", "-", quote.provider.casefold()).strip("-"), str(quote.date), quote.currency)
+        key = (
+            _slug(quote.provider), str(quote.date), quote.currency.lower(), _slug(quote.region or ""),
+            _tier_name(quote, found.quotes),
+        )  # fmt: skip
         groups.setdefault(key, []).append(quote)
     if len(groups) == 1:
         return {name: found.quotes}
-    # The fewest of provider, date and currency that tell the books apart.
-    choices = itertools.chain.from_iterable(itertools.combinations(range(3), n) for n in (1, 2, 3))
+    # The fewest of provider, date, currency, region and tier that tell the books apart.
+    choices = itertools.chain.from_iterable(itertools.combinations(range(5), n) for n in range(1, 6))
     parts = next(p for p in choices if len({tuple(key[n] for n in p) for key in groups}) == len(groups))
-    return {"-".join([name, *(key[n].lower() for n in parts)]): quotes for key, quotes in groups.items()}
+    return {"-".join([name, *(key[n] for n in parts if key[n])]): quotes for key, quotes in groups.items()}
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")
+
+
+def _tier_name(quote: Quote, quotes: Sequence[Quote]) -> str:
+    """Empty of the lowest tier of a machine and plan, which is its price unless another book is named."""
+    same = (quote.machine, quote.plan, quote.provider, quote.region)
+    tiers = [q.tier or 1 for q in quotes if (q.machine, q.plan, q.provider, q.region) == same]
+    return "" if (quote.tier or 1) == min(tiers) else f"from-{quote.tier}"
 
 
 def book_text(quotes: Sequence[Quote], found: Quotes, *, default: bool) -> str:
@@ -95,18 +110,20 @@ def book_text(quotes: Sequence[Quote], found: Quotes, *, default: bool) -> str:
         "source": f"quotes imported from {found.path.name}{sheet}", "kind": "quote", "provider": first.provider,
         "date": first.date, "currency": first.currency,
     }  # fmt: skip
-    if not default:
+    if first.region is not None:
+        data["region"] = first.region
+    if not default or _tier_name(first, found.quotes):
         data["default"] = False
     provenance: dict[str, Any] = {}
     for plan in PLAN_NAMES:
         of_plan = [quote for quote in quotes if quote.plan == plan]
         for quote in of_plan:
             data.setdefault(plan, {})[quote.machine] = _entry(quote)
-            if len(quote.source) >= 3:
-                provenance[f"{plan}.{quote.machine}"] = {"source": quote.source, "kind": "quote"}
-            if quote.minimum_order is not None:
-                terms = data.setdefault("terms", {}).setdefault(plan, {})
-                terms[quote.machine] = {"minimum_order": quote.minimum_order}
+            source = "; ".join(part for part in (quote.source, quote.quoted and f"quoted as {quote.quoted}") if part)
+            if len(source) >= 3:
+                provenance[f"{plan}.{quote.machine}"] = {"source": source, "kind": "quote"}
+            if terms := _terms(quote):
+                data.setdefault("terms", {}).setdefault(plan, {})[quote.machine] = terms
     if provenance:
         data["provenance"] = provenance
     try:
@@ -120,8 +137,19 @@ def book_text(quotes: Sequence[Quote], found: Quotes, *, default: bool) -> str:
     return f"# By planner catalog import-quotes: import again rather than edit.\n{stream.getvalue()}"
 
 
+def _terms(quote: Quote) -> dict[str, object]:
+    least = [n for n in (quote.minimum_order, quote.tier) if n is not None]
+    terms: dict[str, object | None] = {
+        "minimum_order": max(least) if least else None, "max_count": quote.max_count, "lead_time": quote.lead_time,
+        "available_from": quote.available_from, "valid_until": quote.valid_until,
+    }  # fmt: skip
+    return {name: value for name, value in terms.items() if value is not None}
+
+
 def _entry(quote: Quote) -> object:
     if quote.plan != "owned":
+        if quote.period == "week":  # which price books do not know
+            return replace(quote, amount=float(f"{quote.per_hour:.12g}"), period="h").amount_text
         return quote.amount_text
     fields = {"purchase": quote.amount_text, "life": quote.life, "residual": quote.residual,
               "maintenance": quote.maintenance}  # fmt: skip

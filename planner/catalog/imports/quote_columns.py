@@ -1,48 +1,63 @@
-"""Which column of a table of quotes means what: the usual titles are recognised, others are named."""
+"""Which column of a table of quotes means what: the usual titles are recognised, others are named; none is lost."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from planner.catalog.imports.quote_table import Cell, Table
+from planner.catalog.imports.quote_titles import (
+    REQUIRED,
+    ROLE_OF,
+    TITLES,
+    is_price_like,
+    plain,
+    price_title,
+    role_of,
+    without_units,
+)
+from planner.catalog.imports.quote_words import Saying, said_aside, say
+from planner.catalog.prices import PlanName
 from planner.errors import InputError, UnknownNameError, near_misses
 
-# Role of a column -> titles that mean it, in lower case, without unit and punctuation.
-TITLES: dict[str, tuple[str, ...]] = {
-    "machine": ("machine", "machine type", "item", "product", "instance", "instance type", "server", "system", "sku",
-                "article", "configuration"),
-    "price": ("price", "unit price", "price each", "rate", "unit rate", "quoted price", "net price", "list price"),
-    "unit": ("unit", "price unit", "billing unit", "uom", "per"),
-    "currency": ("currency", "ccy", "curr"),
-    "date": ("date", "price date", "quote date", "offer date", "quoted on", "dated"),
-    "expires": ("valid until", "expires", "expiry", "expiry date", "valid to", "offer valid until"),
-    "provider": ("provider", "vendor", "supplier", "seller", "company"),
-    "plan": ("plan", "price plan", "term", "commitment", "contract", "pricing model"),
-    "source": ("source", "price source", "quote", "quote no", "quote number", "quote id", "offer", "offer no",
-               "reference", "ref"),
-    "minimum_order": ("minimum order", "moq", "min order", "minimum quantity", "min quantity"),
-    "life": ("life", "useful life", "depreciation", "depreciation period"),
-    "residual": ("residual", "residual value", "resale value"),
-    "maintenance": ("maintenance", "support", "maintenance a year", "support a year"),
-}  # fmt: skip
-REQUIRED = ("machine", "price")
-_ROLE_OF = {title: role for role, titles in TITLES.items() for title in titles}
 _HEAD_WITHIN = 60  # rows from the top
-_PERIODS = (
-    ("h", r"/\s*(?:h|hr|hour)\b|per hour|an hour|hourly"),
-    ("month", r"/\s*(?:mo|month)\b|per month|a month|monthly"),
-    ("year", r"/\s*(?:yr|year|a)\b|per year|a year|yearly|annual(?:ly)?"),
+_PREFERRED_SHEETS = (
+    "bill of materials",
+    "quotes",
+    "quote",
+    "offers",
+    "offer",
+    "prices",
+    "price list",
+    "preise",
+    "prix",
 )
-_SIGNS = {"$": "USD", "US$": "USD", "€": "EUR", "£": "GBP"}
-_CURRENCY = re.compile(r"\bUS\$|[$€£]|\b[A-Z]{3}\b")
-# What a price may say besides its currency and period: that of one machine, before tax.
-_ASIDE = (
-    r"\b(?:net|each|ea|(?:per|a) (?:machine|server|unit|instance)|excl(?:uding|\.)? (?:vat|tax))\b"
-    r"|/\s*(?:machine|server)\b"
+# What a file may say above its titles, as `Currency: EUR` or in two cells.
+_OF_FILE = ("currency", "unit", "date", "expires", "provider", "source", "plan", "region")
+_ABOUT_PRICES = re.compile(
+    r"\b(?:prices?|rates?|amounts?|preise?|beträge|prix|tarifs?|montants?)\b[^.;\n]*", re.IGNORECASE
 )
-_PREFERRED_SHEETS = ("bill of materials", "quotes", "quote", "offers", "offer", "prices", "price list")
+
+
+@dataclass(frozen=True)
+class PriceColumn:
+    """A column of prices.
+
+    Attributes
+    ----------
+    column : int
+    title : str
+    saying : Saying
+        What its title says of them.
+    plan : str or None
+        The price plan that its title names.
+    """
+
+    column: int
+    title: str
+    saying: Saying
+    plan: PlanName | None
 
 
 @dataclass(frozen=True)
@@ -56,24 +71,34 @@ class Columns:
         Row of the titles.
     place : dict
         Role to column.
-    currency, period : str or None
-        What the title of the price says: `EUR`, and `h`, `month` or `year`.
+    prices : list of PriceColumn
+        One, or one for each of several price plans.
+    of_file : dict
+        Role to cell: what the rows above the titles say of all quotes.
+    aside : Saying
+        What remarks outside the rows say of all prices.
+    unread : list of str
+        Titles of columns that are not read.
     """
 
     table: Table
     head: int
     place: Mapping[str, int]
-    currency: str | None
-    period: str | None
+    prices: Sequence[PriceColumn]
+    of_file: Mapping[str, Cell]
+    aside: Saying
+    unread: Sequence[str]
 
     def title(self, role: str) -> str:
         """The title of a column as written."""
         return self.table.rows[self.head][self.place[role]].text
 
     def cell(self, row: Sequence[Cell], role: str) -> Cell:
-        """The cell of a role in a row; an empty one where the column or the cell is not there."""
+        """The cell of a role in a row; what the file says of all where there is no column; else an empty one."""
         column = self.place.get(role)
-        return row[column] if column is not None and column < len(row) else Cell()
+        if column is None:
+            return self.of_file.get(role, Cell())
+        return row[column] if column < len(row) else Cell()
 
 
 def parse_mapping(texts: Sequence[str], *, where: str = "--map") -> dict[str, str]:
@@ -108,7 +133,7 @@ def find_columns(tables: Sequence[Table], mapping: Mapping[str, str]) -> Columns
     Raises
     ------
     InputError
-        No table has them; says which titles there are, with near misses.
+        No table has them (says which titles there are, with near misses), or two columns could be the same thing.
     """
     ranked = sorted(
         tables,
@@ -121,8 +146,7 @@ def find_columns(tables: Sequence[Table], mapping: Mapping[str, str]) -> Columns
             place = _roles(row, mapping)
             if all(role in place for role in REQUIRED):
                 _refuse_missing(table, n, place, mapping)
-                currency, period = unit_of(row[place["price"]].text)
-                return Columns(table, n, place, currency, period)
+                return _columns(table, n, place, mapping)
             weight = 100 * len(place) + sum(bool(cell.text) for cell in row)
             if weight > most:
                 best, most = (table, n), weight
@@ -131,40 +155,144 @@ def find_columns(tables: Sequence[Table], mapping: Mapping[str, str]) -> Columns
     raise _missing(*best, mapping)
 
 
+def has_quotes(table: Table) -> bool:
+    """Whether a table has a row that names machine and price."""
+    return any(all(role in _roles(row, {}) for role in REQUIRED) for row in table.rows[:_HEAD_WITHIN])
+
+
+def _columns(table: Table, head: int, place: dict[str, int], mapping: Mapping[str, str]) -> Columns:
+    titles = [cell.text for cell in table.rows[head]]
+    _refuse_twins(table, head, titles, mapping)
+    prices = _prices(table, head, titles, place, mapping)
+    used = {*place.values(), *(p.column for p in prices)}
+    unread = [title for n, title in enumerate(titles) if title and n not in used]
+    machine = place["machine"]
+    above = table.rows[:head]
+    below = [row for row in table.rows[head + 1 :] if machine >= len(row) or not row[machine].text]
+    loose = [cell.text for row in [*above, *below] for cell in row if cell.text and not cell.is_number]
+    # A note at the foot may stand in the column of the machine: long text without a price beside it.
+    loose += [row[machine].text for row in table.rows[head + 1 :] if _is_remark(row, machine, prices)]
+    aside = Saying()
+    for text in loose:
+        aside = _joined(aside, _of_remark(text))
+    return Columns(table, head, place, prices, _said_above(above), aside, unread)
+
+
+def _is_remark(row: Sequence[Cell], machine: int, prices: Sequence[PriceColumn]) -> bool:
+    return (
+        machine < len(row) and len(row[machine].text.split()) > 2
+        and not any(p.column < len(row) and row[p.column].text for p in prices)
+    )  # fmt: skip
+
+
+def is_remark(columns: Columns, row: Sequence[Cell]) -> bool:
+    """Whether a row is running text, such as a note below the table: no machine has so many words and no price."""
+    return _is_remark(row, columns.place["machine"], columns.prices)
+
+
+def _of_remark(text: str) -> Saying:
+    saying = said_aside(text)
+    if match := _ABOUT_PRICES.search(text):
+        of_prices = say(match[0])
+        saying = replace(
+            saying, currency=of_prices.currency, period=of_prices.period, per=saying.per or of_prices.per,
+            multiple=saying.multiple or of_prices.multiple, is_gross=saying.is_gross or of_prices.is_gross,
+        )  # fmt: skip
+    return saying
+
+
+def _joined(one: Saying, other: Saying) -> Saying:
+    """Both; where they contradict each other, `unknown` says so."""
+    unknown = [*one.unknown]
+    for name in ("currency", "period", "per", "multiple"):
+        first, second = getattr(one, name), getattr(other, name)
+        if first is not None and second is not None and first != second:
+            unknown.append(f"{first} and {second}")
+    return Saying(
+        one.currency or other.currency, one.period or other.period, one.per or other.per,
+        one.multiple or other.multiple, one.is_gross or other.is_gross, tuple(unknown),
+    )  # fmt: skip
+
+
+def _said_above(rows: Sequence[Sequence[Cell]]) -> dict[str, Cell]:
+    """What `Currency: EUR`, in one cell or in two, says above the titles."""
+    found: dict[str, Cell] = {}
+    for row in rows:
+        for n, cell in enumerate(row):
+            if not cell.text or cell.is_number:
+                continue
+            label, colon, rest = cell.text.partition(":")
+            role = role_of(label)[0]
+            if role not in _OF_FILE or role in found:
+                continue
+            if colon and rest.strip():
+                found[role] = Cell(rest.strip())
+            elif n + 1 < len(row) and row[n + 1].text and plain(row[n + 1].text) not in ROLE_OF:
+                found[role] = row[n + 1]
+    return found
+
+
 def _roles(row: Sequence[Cell], mapping: Mapping[str, str]) -> dict[str, int]:
     place: dict[str, int] = {}
     wanted = {title.casefold(): role for role, title in mapping.items()}
     for column, cell in enumerate(row):
         role = wanted.get(cell.text.casefold())
-        if role is None and (usual := _ROLE_OF.get(_plain(cell.text))) not in mapping:
+        if role is None and (usual := role_of(cell.text)[0] if cell.text else None) not in mapping:
             role = usual
         if role is not None:
             place.setdefault(role, column)
     return place
 
 
-def _plain(title: str) -> str:
-    """A title without its unit, case and punctuation: `Unit price (USD/h)` is `unit price`."""
-    text = re.sub(r"\(.*?\)|\[.*?\]", " ", title)
-    text = _CURRENCY.sub(" ", text) if not text.isupper() else text
-    for _, pattern in _PERIODS:
-        text = re.sub(pattern, " ", text, flags=re.IGNORECASE)
-    text = re.sub(r"[^\w ]", " ", text.replace("_", " ")).casefold()
-    return " ".join(text.split())
+def _prices(
+    table: Table, head: int, titles: Sequence[str], place: dict[str, int], mapping: Mapping[str, str]
+) -> list[PriceColumn]:
+    """The columns of prices: the one that is named, the only one, or one for each of several price plans."""
+    if "price" in mapping:
+        column = place["price"]
+        saying, plan = price_title(titles[column])
+        known = role_of(titles[column])[0] == "price"
+        return [PriceColumn(column, titles[column], saying if known else replace(saying, unknown=()), plan)]
+    found = []
+    for column, title in enumerate(titles):
+        if (title and column not in place.values()) or column == place["price"]:
+            role = role_of(title)[0]
+            if role == "price":
+                found.append(PriceColumn(column, title, *price_title(title)))
+            elif role is None and is_price_like(title):
+                found.append(PriceColumn(column, title, Saying(), None))
+    plans = [p.plan for p in found]
+    if len(found) == 1 or (None not in plans and len(set(plans)) == len(plans)):
+        return found
+    raise InputError(
+        f"{len(found)} columns could be the price",
+        where=table.where(head),
+        value="; ".join(p.title for p in found),
+        rule="one column is the price that is paid, or each is that of another price plan",
+        fix=f'name it: --map price="{_likeliest(found).title}"',
+    )
 
 
-def unit_of(text: str) -> tuple[str | None, str | None]:
-    """Return the currency and the period that a title or a unit names: `Price (EUR/month)` gives EUR and month."""
-    period = next((p for p, pattern in _PERIODS if re.search(pattern, text, re.IGNORECASE)), None)
-    match = _CURRENCY.search(text)
-    return (_SIGNS.get(match[0], match[0]) if match else None), period
+def _likeliest(found: Sequence[PriceColumn]) -> PriceColumn:
+    """The one that is paid, if a title says so: only for the example in a message."""
+    return next(
+        (p for p in found if re.search(r"net|offer|quoted|discount|angebot", p.title, re.IGNORECASE)), found[-1]
+    )
 
 
-def says_only_unit(text: str) -> bool:
-    """Whether words around a price name its currency and period and nothing else that could change what it means."""
-    for pattern in (_ASIDE, *(pattern for _, pattern in _PERIODS)):
-        text = re.sub(pattern, " ", text, flags=re.IGNORECASE)
-    return not re.search(r"[\w%$€£]", _CURRENCY.sub(" ", text, count=1))
+def _refuse_twins(table: Table, head: int, titles: Sequence[str], mapping: Mapping[str, str]) -> None:
+    """Refuse two columns of one role, but for prices, which `_prices` looks at, and remarks."""
+    seen: dict[str, str] = {}
+    for title in titles:
+        role = role_of(title)[0] if title else None
+        if role in (None, "price", "notes", "machine", "quantity") or role in mapping:
+            continue
+        first = seen.setdefault(str(role), title)
+        if first is not title:
+            raise InputError(
+                f"two columns could be the {role}", where=table.where(head), value=f"{first}; {title}",
+                fix=f'name it: --map {role}="{title}"',
+            )  # fmt: skip
 
 
 def _refuse_missing(table: Table, head: int, place: Mapping[str, int], mapping: Mapping[str, str]) -> None:
@@ -183,7 +311,7 @@ def _missing(table: Table, head: int, mapping: Mapping[str, str]) -> InputError:
         what = f"no column for the {role}"
         near = list(dict.fromkeys(t for name in (role, *TITLES[role]) for t in near_misses(name, titles, 1)))[:3]
     shown = f'--map {role}="{near[0]}"' if near else f'--map {role}="TITLE"'
-    near = [title for title in near if _ROLE_OF.get(_plain(title)) in (None, role)]  # others mean something else
+    near = [title for title in near if ROLE_OF.get(without_units(title)) in (None, role)]  # others mean something else
     return InputError(
         what,
         where=table.where(head),
@@ -192,3 +320,8 @@ def _missing(table: Table, head: int, mapping: Mapping[str, str]) -> InputError:
         suggestions=near,
         fix=f"name it: {shown}",
     )
+
+
+def rows_below(columns: Columns) -> Iterator[tuple[int, Sequence[Cell]]]:
+    """Yield the rows below the titles with their number, counted from 0."""
+    yield from enumerate(columns.table.rows[columns.head + 1 :], columns.head + 1)

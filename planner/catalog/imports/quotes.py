@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.imports.quote_columns import Columns, find_columns
-from planner.catalog.imports.quote_rows import Defaults, Quote, RowReader
-from planner.catalog.imports.quote_table import read_tables
+from planner.catalog.imports.quote import Defaults, Quote
+from planner.catalog.imports.quote_columns import Columns, find_columns, has_quotes, is_remark, rows_below
+from planner.catalog.imports.quote_machines import MachineNames
+from planner.catalog.imports.quote_numbers import Decimal, find_number
+from planner.catalog.imports.quote_outliers import FACTOR, outliers
+from planner.catalog.imports.quote_rows import RowReader
+from planner.catalog.imports.quote_table import Cell, Table, read_tables
 from planner.catalog.prices import PlanName
 from planner.catalog.validation import joined
 from planner.errors import InputError
 
 STALE_DAYS = 365
+_TOTALS = re.compile(
+    r"(?:sub-?\s?|grand )?totals?|summe|gesamt(?:summe)?|zwischensumme|endsumme|sous-total|total (?:ht|ttc|général)|"
+    r"sum|vat|mwst\.?|tva|shipping|versand|frais de port",
+    re.IGNORECASE,
+)
 
 
 @dataclass
@@ -37,6 +47,8 @@ def read_quotes(
     machine_names: Mapping[str, str] | None = None,
     sheet: str | None = None,
     defaults: Defaults | None = None,
+    decimal: Decimal | None = None,
+    accept_outliers: bool = False,
 ) -> Quotes:
     """Read quotes from a workbook or CSV.
 
@@ -55,11 +67,15 @@ def read_quotes(
         The sheet of a workbook. Left out: the first with the titles of quotes.
     defaults : Defaults, optional
         For what has no column.
+    decimal : str, optional
+        `point` or `comma`. Left out: what the numbers of the file say.
+    accept_outliers : bool
+        Whether to take prices a factor of three from the others as they are.
 
     Returns
     -------
     Quotes
-        In the order of the file; repeated rows once, expired ones left out and noted.
+        In the order of the file; repeated rows once; what is left out, and columns that are not read, in `notes`.
 
     Raises
     ------
@@ -67,29 +83,36 @@ def read_quotes(
         The file cannot be used (see `read_tables`, `find_columns`), or rows have faults: the first in full, the others
         as one line each, all with row and column.
     """
-    columns = find_columns(read_tables(path, sheet), mapping or {})
+    tables = read_tables(path, sheet)
+    columns = find_columns(tables, mapping or {})
     for theirs, ours in (machine_names or {}).items():
         catalog.machine(ours, where=f"--machine-map {theirs}={ours}")
-    reader = RowReader(columns, catalog, machine_names or {}, defaults or Defaults(), today)
+    machines = MachineNames(catalog, machine_names or {})
     found = Quotes(path, columns.table.sheet)
+    found.notes += columns.table.notes
+    reader = RowReader(
+        columns, catalog, machines, defaults or Defaults(), today, decimal or _decimal_of(columns, found.notes)
+    )
     problems: list[InputError] = []
+    if columns.aside.unknown:
+        problems.append(InputError(
+            "remarks outside the rows contradict each other", where=columns.table.where(columns.head),
+            value=", ".join(columns.aside.unknown), fix="keep the one that holds",
+        ))  # fmt: skip
     skipped: list[int] = []
-    for n, row in enumerate(columns.table.rows[columns.head + 1 :], columns.head + 1):
-        machine, price = (columns.cell(row, role) for role in ("machine", "price"))
-        if not machine.text and not price.text and not (machine.is_formula or price.is_formula):
+    for n, row in rows_below(columns):
+        if _is_no_quote(columns, row):
             skipped += [n + 1] if any(cell.text for cell in row) else []
             continue
-        if machine.text == columns.title("machine"):  # the titles once more, on a new page
-            continue
-        quote = reader.quote(n, row)
+        quotes = reader.quotes(n, row)
         problems += reader.problems
-        if quote is not None and reader.expired is None:
-            found.quotes.append(quote)
-        elif quote is not None:
-            found.notes.append(f"row {n + 1}: the quote for {quote.machine} expired on {reader.expired}: left out")
-    if skipped:
-        found.notes.append(f"rows with neither machine nor price left out: {', '.join(map(str, skipped))}")
+        found.quotes += quotes
+        found.notes += [f"row {n + 1}: {note}" for note in reader.notes]
+        found.notes += [f"row {q.row}: {q.quoted} = {q.amount_text}" for q in quotes if q.quoted]
+    _note_what_is_not_read(found, columns, tables, skipped, sheet)
     _without_repetitions(found, problems, columns)
+    if not problems:
+        problems += _far_from_others(found, catalog, columns, accept_outliers)
     if problems:
         raise joined(problems)
     if not found.quotes:
@@ -103,10 +126,81 @@ def read_quotes(
     return found
 
 
+def _is_no_quote(columns: Columns, row: Sequence[Cell]) -> bool:
+    """Whether a row is empty, a total, a remark, or the titles once more."""
+    machine = columns.cell(row, "machine")
+    prices = [row[p.column] for p in columns.prices if p.column < len(row)]
+    has_price = any(cell.text or cell.is_formula for cell in prices)
+    if not machine.text and not has_price and not machine.is_formula:
+        return True
+    if machine.text == columns.title("machine") or _TOTALS.fullmatch(machine.text.rstrip(" :.")):
+        return True
+    return is_remark(columns, row)
+
+
+def _decimal_of(columns: Columns, notes: list[str]) -> Decimal:
+    """Which decimal sign the numbers of a file have: what those say that can be read in one way."""
+    said: set[Decimal] = set()
+    unsure = 0
+    for _, row in rows_below(columns):
+        cells = [row[p.column] for p in columns.prices if p.column < len(row)]
+        cells += [columns.cell(row, role) for role in ("upfront", "total")]
+        for cell in cells:
+            if isinstance(cell.value, str) and (number := find_number(cell.value)) is not None:
+                if number.says is not None:
+                    said.add(number.says)
+                unsure += number.says is None and number.as_point != number.as_comma
+    if said == {"comma"}:
+        notes.append("decimals come after a comma in this file")
+        return "comma"
+    if unsure and not said and columns.table.delimiter == ";":
+        raise InputError(
+            "numbers such as 3,100 that could be read in two ways", where=columns.table.where(columns.head),
+            rule="in a file divided by semicolons a comma may stand before decimals or between thousands",
+            fix="--decimal comma or --decimal point",
+        )  # fmt: skip
+    return "point"
+
+
+def _note_what_is_not_read(
+    found: Quotes, columns: Columns, tables: Sequence[Table], skipped: Sequence[int], sheet: str | None
+) -> None:
+    if columns.unread:
+        found.notes.append(f"columns not read: {', '.join(columns.unread)}")
+    if skipped:
+        found.notes.append(f"rows without a quote left out: {', '.join(map(str, skipped))}")
+    if sheet is None and columns.table.sheet:
+        others = [t.sheet for t in tables if t is not columns.table and has_quotes(t)]
+        if others:
+            found.notes.append(f"sheets with quotes that are not read: {', '.join(others)}: name one with --sheet")
+
+
+def _far_from_others(found: Quotes, catalog: Catalog, columns: Columns, accepted: bool) -> list[InputError]:
+    problems = []
+    for outlier in outliers(found.quotes, catalog):
+        quote = outlier.quote
+        ratio = outlier.ratio if outlier.ratio > 1 else 1.0 / outlier.ratio
+        side = "above" if outlier.ratio > 1 else "below"
+        text = f"{ratio:.3g} times {side} {outlier.of} of this accelerator"
+        if accepted:
+            found.notes.append(f"row {quote.row}: {quote.amount_text} is {text}, and is taken as it is")
+            continue
+        unit = "" if quote.plan == "owned" else "/h"
+        column = columns.prices[0]
+        problems.append(InputError(
+            f"a price far from the others: {text}",
+            where=columns.table.where(quote.row - 1, column.column, column.title),
+            value=f"{quote.amount_text}, {outlier.usd:,.2f} USD{unit} an accelerator against {outlier.usual:,.2f}",
+            rule=f"within a factor of {FACTOR:g}: is it for one machine, and in the unit that the title says?",
+            fix="--unit GPU/h if it is the price of one accelerator, or --accept-outliers if it is right",
+        ))  # fmt: skip
+    return problems
+
+
 def _without_repetitions(found: Quotes, problems: list[InputError], columns: Columns) -> None:
     seen: dict[tuple[object, ...], Quote] = {}
     for quote in found.quotes:
-        key = (quote.machine, quote.plan, quote.provider, quote.date, quote.currency)
+        key = (quote.machine, quote.plan, quote.provider, quote.date, quote.currency, quote.region, quote.tier)
         first = seen.setdefault(key, quote)
         if first is quote:
             continue
@@ -115,7 +209,7 @@ def _without_repetitions(found: Quotes, problems: list[InputError], columns: Col
         else:
             problems.append(InputError(
                 f"a second price for {quote.machine} from {quote.provider} on {quote.date}",
-                where=columns.table.where(quote.row - 1, columns.place["price"], columns.title("price")),
+                where=columns.table.where(quote.row - 1, columns.prices[0].column, columns.prices[0].title),
                 value=f"{first.amount_text} in row {first.row}, {quote.amount_text} here",
                 rule="a provider has one price for a machine and plan on one day",
                 fix="remove one of them, or correct its date, provider or plan",

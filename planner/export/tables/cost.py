@@ -15,6 +15,7 @@ _LABEL_WIDTH = 12
 PLAN_TITLES: dict[PlanName, str] = {
     "owned": "owned",
     "reserved_3y": "reserved 3 years",
+    "reserved_2y": "reserved 2 years",
     "reserved_1y": "reserved 1 year",
     "on_demand": "on demand",
     "spot": "spot",

@@ -22,11 +22,13 @@ WIDTH = 100
 _LABEL_WIDTH = 10
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _PLANS = {
-    "kept": "own already", "owned": "buy", "reserved_3y": "reserve 3 years", "reserved_1y": "reserve 1 year",
+    "kept": "own already", "owned": "buy", "reserved_3y": "reserve 3 years",
+    "reserved_2y": "reserve 2 years", "reserved_1y": "reserve 1 year",
     "on_demand": "on demand", "spot": "spot",
 }  # fmt: skip
 _SHORT_PLANS = {
-    "kept": "kept", "owned": "own", "reserved_3y": "3y", "reserved_1y": "1y", "on_demand": "rent", "spot": "spot",
+    "kept": "kept", "owned": "own", "reserved_3y": "3y", "reserved_2y": "2y", "reserved_1y": "1y", "on_demand": "rent",
+    "spot": "spot",
 }  # fmt: skip
 _MANY_PERIODS = 26
 
