@@ -1,5 +1,5 @@
 """`python -m planner` is the `planner` command."""
 
-from planner.cli.main import run
+from planner.cli.entry import run
 
 raise SystemExit(run())

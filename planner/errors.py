@@ -11,10 +11,12 @@
     |-- InfeasibleError               3   the input is sound, but no plan can satisfy it
     |   |-- DoesNotFitError               the model does not fit the memory, with both byte counts
     |   `-- ObjectiveUnreachableError     an objective below the unloaded latency
-    `-- NoPlanFoundError              5   the solver stopped before it found any plan
+    |-- NoPlanFoundError              5   the solver stopped before it found any plan
+    `-- SolverError                   1   a solver's answer breaks the model it was given; never believed
 
 Exit code 0 is success and 4 is a plan that is valid but not proven optimal because a limit was hit; neither
-is an exception. Each error says *what* is wrong, *where* (file:line or option), the *value*, the *rule* it
+is an exception. 1 is a fault of planner or of a solver, or a reader of stdout that has gone (a broken pipe), and 130 an
+interruption by Ctrl-C. Each error says *what* is wrong, *where* (file:line or option), the *value*, the *rule* it
 breaks and the *fix*, and near-miss names where a name was mistyped.
 """
 
@@ -164,6 +166,10 @@ class NoPlanFoundError(PlannerError):
     """The solver stopped before it found any plan."""
 
     exit_code = EXIT_NO_PLAN
+
+
+class SolverError(PlannerError):
+    """A solver's answer breaks the model it was given, however often it was asked."""
 
 
 def near_misses(name: str, known: Iterable[str], n: int = 3) -> list[str]:

@@ -72,7 +72,7 @@ def test_version(installed: importlib.metadata.Distribution) -> None:
 
 def test_the_command_is_a_function(installed: importlib.metadata.Distribution) -> None:
     (command,) = (e for e in installed.entry_points if e.group == "console_scripts")
-    assert (command.name, command.value) == ("planner", "planner.cli.main:run")
+    assert (command.name, command.value) == ("planner", "planner.cli.entry:run")
     assert callable(command.load())
 
 

@@ -484,8 +484,8 @@ def _yaml_files(folder: Path | None) -> dict[str, Path]:
 def _overlay_folders(overlay: Path) -> tuple[dict[str, Path], list[CatalogError]]:
     """Return the folders of an overlay, and what lies in it where it would never be read."""
     known = ", ".join(f"{folder}/" for folder in BY_FOLDER)
-    if not overlay.is_dir():
-        what = "a catalog must be a folder" if overlay.exists() else "this catalog folder does not exist"
+    if not os.path.isdir(overlay):
+        what = "a catalog must be a folder" if os.path.exists(overlay) else "this catalog folder does not exist"
         raise CatalogError(what, where=str(overlay), fix=f"`planner catalog init {overlay}` makes a new one")
     found: dict[str, Path] = {}
     strays: list[CatalogError] = []

@@ -20,6 +20,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from planner.errors import CatalogError, InputError
+from planner.parsing import check_text, control_character, read_bytes
 
 FieldPath = tuple[str | int, ...]
 
@@ -32,6 +33,8 @@ _MAYBE_ALIAS = re.compile(r"(?:^|[\s,\[{:-])(?:\*[^\s*]|<<\s*:)")
 # Line breaks to YAML 1.1 and the C parser, plain text to YAML 1.2: nothing to leave to chance.
 _ODD_LINE_BREAK = re.compile("[\x85\u2028\u2029]")
 _OLD_DIRECTIVE = re.compile(r"^%YAML\s+(?!1\.2\b)", re.MULTILINE)
+# Raw, or as an escape inside double quotes.
+_MAYBE_CONTROL = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\\[0abevxuUNLP]")
 _DUPLICATE = re.compile(r'found duplicate key "(.*?)" with value', re.DOTALL)
 
 
@@ -86,6 +89,7 @@ def read_layer(path: Path, *, error: type[InputError] = CatalogError) -> Layer:
         `where` is file:line.
     """
     text = _read_text(path, error)
+    check_text(text, str(path), error)
     if match := _OLD_DIRECTIVE.search(text):
         raise error("a %YAML directive of another version", where=_at(path, text, match.start()), fix="remove it")
     if match := _ODD_LINE_BREAK.search(text):
@@ -118,6 +122,7 @@ def read_layer(path: Path, *, error: type[InputError] = CatalogError) -> Layer:
         _check_aliases(path, text, error)
     layer = Layer(path, text, data)
     _refuse_odd_keys(layer, error)
+    _refuse_controls(layer, error)
     return layer
 
 
@@ -203,7 +208,7 @@ def _yaml(pure: bool = False) -> YAML:
 
 def _read_text(path: Path, error: type[InputError]) -> str:
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path, error)
     except OSError as problem:
         fix = "check the path" if isinstance(problem, FileNotFoundError) else None
         raise error(f"cannot read the file: {problem.strerror}", where=str(path), fix=fix) from None
@@ -280,6 +285,18 @@ def _line_of_bad_scalar(text: str) -> int:
             except ValueError:
                 return int(node.start_mark.line) + 1
     return 1
+
+
+def _refuse_controls(layer: Layer, error: type[InputError]) -> None:
+    """Refuse text that a terminal, a page or a workbook would obey in place of showing it."""
+    if not _MAYBE_CONTROL.search(layer.text):
+        return
+    for node in _nodes(layer._root, set()):
+        if isinstance(node, ScalarNode) and (code := control_character(str(node.value))):
+            raise error(
+                f"a control character ({code})", where=f"{layer.path}:{node.start_mark.line + 1}",
+                fix="write the text without it",
+            )  # fmt: skip
 
 
 def _refuse_odd_keys(layer: Layer, error: type[InputError]) -> None:

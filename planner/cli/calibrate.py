@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from planner.cli.options import (
 )
 from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
 from planner.errors import InputError, OutputError
+from planner.parsing import is_file
 
 if TYPE_CHECKING:
     from planner.calibration import Calibration, Measurements
@@ -152,10 +154,10 @@ def _target(into: Path | None, name: str, base: str) -> Path | None:
         raise InputError("not a name for a file", where="--name", value=name, rule="letters, digits, . _ -")
     if into is None:
         return None
-    if into.exists() and not into.is_dir():
+    if os.path.exists(into) and not into.is_dir():
         raise OutputError("an overlay is a folder", where="--into", value=str(into))
     target = into / "runtimes" / f"{name}.yaml"
-    if name != base and target.exists():
+    if name != base and is_file(target):
         raise OutputError(
             "this runtime exists; nothing was written",
             where=str(target),
@@ -171,7 +173,7 @@ def _overlay(
     from planner.catalog.schema import Runtime
 
     existing, extend = None, False
-    if target is not None and target.exists():
+    if target is not None and is_file(target):
         existing = target.read_text(encoding="utf-8")
         extend = any(path.resolve() == target.resolve() for path in layers.overlay_files_of(Runtime, name))
     day = date.date() if date is not None else datetime.date.today()

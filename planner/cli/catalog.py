@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,15 +114,14 @@ def lint(
 def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")]) -> None:
     """Write a small overlay to start from: a price, an accelerator and the schemas that editors check files with."""
     from planner.export.catalog_starter import starter_files
-    from planner.export.files import write_whole
+    from planner.export.files import write_together
 
     files = {directory / name: text for name, text in starter_files(_open([])).items()}
     for path in files:
-        if path.exists():
+        if os.path.lexists(path):
             raise OutputError("this file exists; nothing was written", where=str(path), fix="name a new folder")
-    for path, text in files.items():
-        _make_folder(path.parent)
-        write_whole(path, text)
+    write_together(files)
+    for path in files:
         print(path)
     print(f"Use it with --catalog {directory}, or set PLANNER_CATALOG={directory}", file=sys.stderr)
 
@@ -138,7 +138,7 @@ def import_model(
 ) -> None:
     """Turn a Hugging Face config.json into a model of the catalog; printed unless told where to write."""
     from planner.catalog.imports.huggingface import import_hf_config, llm_to_yaml
-    from planner.export.files import write_whole
+    from planner.export.files import write_together, write_whole
 
     if output is not None and catalog is not None:
         raise InputError("--output and --catalog exclude each other", where="--output", fix="give one of them")
@@ -148,11 +148,12 @@ def import_model(
         output = catalog / "models" / f"{llm.name}.yaml"
         if output.exists():
             raise OutputError("this model exists; nothing was written", where=str(output), fix="choose another --name")
-        _make_folder(output.parent)
-    if output is None:
-        sys.stdout.write(text)
+        write_together({output: text})
+    elif output is not None:
+        write_whole(output, text)
+    else:
+        emit(text, None)
         return
-    write_whole(output, text)
     print(f"wrote {output}", file=sys.stderr)
 
 
@@ -160,13 +161,6 @@ def _open(overlays: Sequence[Path] | None) -> Catalog:
     from planner.catalog.catalog import Catalog
 
     return Catalog.default(overlays or [])
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder: {error.strerror}", where=str(folder)) from None
 
 
 def _print_json(data: object) -> None:

@@ -91,7 +91,7 @@ def import_quotes(
     from planner.catalog.imports.quote_books import book_text, books_of, compare
     from planner.catalog.imports.quote_columns import parse_mapping
     from planner.catalog.imports.quotes import read_quotes
-    from planner.export.files import check_writable, write_whole
+    from planner.export.files import write_together
 
     layers = Catalog.default([catalog] if catalog.exists() and any(catalog.iterdir()) else [])
     found = read_quotes(
@@ -110,11 +110,7 @@ def import_quotes(
     _check_refresh(layers, books, files, replace=replace, quiet=quiet)
     offers = compare(books, layers, default=default)
     texts = {name: book_text(members, found, default=default) for name, members in books.items()}
-    _make_folder(catalog / "prices")
-    for path in files.values():
-        check_writable(path)
-    for name, text in texts.items():
-        write_whole(files[name], text)
+    write_together({files[name]: text for name, text in texts.items()})
     _show(offers, format)
     for line in [*found.notes, *(f"wrote {path}" for path in files.values())]:
         note(line, quiet=quiet)
@@ -203,10 +199,3 @@ def _show(offers: Sequence[Offer], format: Format | None) -> None:
     from planner.export.tables.quotes import quotes_table
 
     emit(quotes_table(offers), None)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder: {error.strerror}", where=str(folder)) from None

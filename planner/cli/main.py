@@ -39,7 +39,8 @@ from planner.cli import (
     workload,
 )
 from planner.cli.output import EXIT_INTERRUPTED
-from planner.errors import EXIT_BAD_INPUT, EXIT_OK, InputError, PlannerError, near_misses
+from planner.errors import EXIT_BAD_INPUT, EXIT_OK, InputError, OutputError, PlannerError, near_misses
+from planner.parsing import visible
 
 DEBUG_VARIABLE = "PLANNER_DEBUG"
 
@@ -105,6 +106,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         Left out: those of the process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stderr is None:  # closed by who started this
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        if not any(word.startswith(("--output", "-o")) for word in words):
+            return _report(OutputError("stdout is closed", where="stdout", fix="write to a file with --output"), [])
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # a stream that somebody else has put there
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -152,7 +159,8 @@ def _report(error: PlannerError, words: Sequence[str]) -> int:
         import traceback
 
         traceback.print_exception(error)
-    text = f"error: {error}"
+    shown = visible(str(error))
+    text = f"error: {shown}"
     if _wants_json(words):
         from planner.export.records import json_text
 
@@ -161,7 +169,7 @@ def _report(error: PlannerError, words: Sequence[str]) -> int:
             return error.exit_code
         # stdout goes to a program or a file: tell the person at the terminal too.
     elif _is_colourful():
-        text = f"\x1b[31merror:\x1b[0m {error}"
+        text = f"\x1b[31merror:\x1b[0m {shown}"
     print(text, file=sys.stderr)
     return error.exit_code
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from planner.cli.options import Format
 from planner.errors import OutputError
+from planner.parsing import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +35,7 @@ def emit(text: str, output: Path | None, *, quiet: bool = False) -> None:
     """
     if output is None:
         try:
-            sys.stdout.write(text)
+            sys.stdout.write(visible(text))
             sys.stdout.flush()
         except BrokenPipeError:
             raise
@@ -71,7 +72,7 @@ def rendered(found: Printable, format: Format, table: Callable[[], str]) -> str:
 def note(text: str, *, quiet: bool = False) -> None:
     """Say something beside the result."""
     if not quiet:
-        print(text, file=sys.stderr)
+        print(visible(text), file=sys.stderr)
 
 
 def warn_of_old_prices(prices: Iterable[Dated], format: Format, *, quiet: bool = False) -> None:
@@ -137,7 +138,7 @@ class Progress:
         elapsed_s = time.monotonic() - self._started_s
         if self._shown and elapsed_s > _PATIENCE_S:
             columns = shutil.get_terminal_size((_WIDEST, 24)).columns
-            sys.stderr.write(f"\r\x1b[2K{text[: columns - 5]} ...")
+            sys.stderr.write(f"\r\x1b[2K{visible(text)[: columns - 5]} ...")
             sys.stderr.flush()
             self._dirty = True
 

@@ -10,6 +10,7 @@ import typer
 from planner.cli.options import CatalogOption, ColumnsOption, Format, FormatOption, OutputOption, QuietOption
 from planner.cli.output import check_output, emit, format_of, text_width
 from planner.errors import InputError, UnknownNameError
+from planner.parsing import is_file
 
 if TYPE_CHECKING:
     from planner.catalog.schema import Workload
@@ -86,7 +87,7 @@ def _read(name: str, columns: str | None, overlays: list[Path] | None) -> Trace 
     from planner.workload.traces import read_trace
 
     mapping = parse_columns(columns) if columns is not None else None
-    if not Path(name).is_file():
+    if not is_file(name):
         catalog = Catalog.default(overlays or [])
         known = catalog.names(Workload)
         if name in known:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +35,56 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     with whole_file(path) as stream:
         stream.write(data)
+
+
+def write_together(contents: Mapping[Path, str]) -> None:
+    """Write several files that belong together, with the folders they need: all of them or none.
+
+    Parameters
+    ----------
+    contents : mapping of Path to str
+        Text of each file.
+
+    Raises
+    ------
+    OutputError
+        As `write_whole`, or a folder cannot be made; files and folders are as they were before.
+    """
+    made: list[Path] = []
+    before: dict[Path, bytes | None] = {}
+    try:
+        for folder in dict.fromkeys(path.parent for path in contents):
+            _make_folder(folder, made)
+        for path in contents:
+            check_writable(path)
+        for path, content in contents.items():
+            old = path.read_bytes() if path.is_file() else None
+            write_whole(path, content)
+            before[path] = old
+    except BaseException:
+        for path, old in before.items():
+            if old is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_whole(path, old)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """Make a folder and those above it, adding each to `made`."""
+    try:
+        missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+        for place in reversed(missing):
+            place.mkdir()
+            made.append(place)
+        if not folder.is_dir():
+            raise OutputError("this is not a folder", where=str(folder), fix="name a new folder")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot make the folder: {reason}", where=str(folder)) from None
 
 
 @contextlib.contextmanager

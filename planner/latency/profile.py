@@ -97,7 +97,7 @@ def read_profile(path: str | Path) -> dict[ProfileKey, ProfileLatency]:
                 )
                 key = ProfileKey(row["model"], row["hardware"], int(tp))
                 rows.setdefault(key, {}).setdefault((size, n), []).append((prompt_ms, token_ms))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise TraceError("cannot read the step-time profile", where=str(path), value=str(error)) from None
     return {key: _curves(points, key, path) for key, points in rows.items()}
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import pulp
 
-from planner.errors import PlannerError, ScenarioError, UnknownNameError
+from planner.errors import PlannerError, ScenarioError, SolverError, UnknownNameError
 
 Status = Literal["optimal", "limit", "infeasible", "none"]
 SOLVERS = ("highs", "cbc")
@@ -115,7 +115,7 @@ def solve(
     ------
     ScenarioError
         A limit or gap that makes no sense; a solver that is not installed.
-    PlannerError
+    SolverError
         The model is unbounded, or the solver's answer breaks the model with and without presolve.
     """
     _refuse_bad_options(time_limit_s, gap)
@@ -134,10 +134,10 @@ def solve(
             break
     _set_values(problem, None)
     if raw.unsound == _UNBOUNDED:
-        raise PlannerError(
+        raise SolverError(
             f"the model {problem.name!r} is unbounded", rule="every objective has a limit", fix="report it"
         )
-    raise PlannerError(
+    raise SolverError(
         f"the solver's answer to {problem.name!r} breaks the model",
         value="; ".join(faults[:5]),
         rule="every answer is recomputed row by row, and must not be worse than a known one",
@@ -282,13 +282,13 @@ def _judge(
             return None, [f"said to be infeasible, but a solution with objective {known:.9g} is known"]
         _set_values(problem, None)
         return (raw.status, None, raw.bound, None), []
+    if raw.bound is not None and math.isnan(raw.bound):
+        return None, ["its bound is nan"]
     values = dict(raw.values)
     for variable in problem.variables():
-        if (
-            variable.cat == pulp.LpInteger
-            and abs(values[variable.name] - round(values[variable.name])) <= ROW_TOLERANCE
-        ):
-            values[variable.name] = float(round(values[variable.name]))
+        value = values.get(variable.name, math.nan)
+        if variable.cat == pulp.LpInteger and math.isfinite(value) and abs(value - round(value)) <= ROW_TOLERANCE:
+            values[variable.name] = float(round(value))
     faults = check_rows(problem, values)
     if faults:
         return None, faults

@@ -41,6 +41,7 @@ from planner.catalog.quantities import (
 )
 from planner.catalog.schema import Precision
 from planner.errors import ScenarioError, near_misses
+from planner.parsing import is_file
 from planner.portfolio.batch import DAY_MINUTES, Batch
 from planner.scenario.scenario import (
     DEFAULT_MACHINES,
@@ -509,7 +510,7 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     def resolved(mapping: Mapping[str, Any]) -> dict[str, Any]:
         found = dict(mapping)
         trace = found.get("workload")
-        if isinstance(trace, str) and trace and (is_trace_file(trace) or (folder / trace).is_file()):
+        if isinstance(trace, str) and trace and (is_trace_file(trace) or is_file(folder / trace)):
             found["workload"] = str(folder / trace)
         if isinstance(found.get("profile"), str) and found["profile"]:
             found["profile"] = str(folder / found["profile"])

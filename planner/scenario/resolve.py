@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from planner.errors import (
 from planner.latency.memory import kv_share_in_windows
 from planner.latency.profile import read_profile
 from planner.latency.shortcuts import Shortcuts
+from planner.parsing import is_file
 from planner.pools.candidate import Requirement
 from planner.pools.configuration import (
     Configuration,
@@ -276,7 +276,7 @@ def _traffic(scenario: Scenario, catalog: Catalog, trace: Trace | None) -> tuple
 
 def is_catalog_workload(name: str, catalog: Catalog) -> bool:
     """Whether a workload is one of the catalog; a file of that name goes first."""
-    return name in catalog.names(Workload) and not Path(name).is_file()
+    return name in catalog.names(Workload) and not is_file(name)
 
 
 def trace_of(scenario: Scenario, catalog: Catalog) -> Trace:
@@ -290,7 +290,7 @@ def trace_of(scenario: Scenario, catalog: Catalog) -> Trace:
         The file cannot be used.
     """
     name = scenario.workload
-    if not is_trace_file(name) and not Path(name).is_file():
+    if not is_trace_file(name) and not is_file(name):
         raise UnknownNameError.of("workload", name, catalog.names(Workload), where="workload")
     return read_trace(name, columns=scenario.workload_columns)
 

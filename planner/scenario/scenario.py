@@ -16,6 +16,7 @@ from planner.catalog.quantities import Fraction, FractionOrZero, PerS, UsdPerHou
 from planner.catalog.schema import Precision
 from planner.economics.energy import DEFAULT_PUE, DEFAULT_REGION
 from planner.errors import ScenarioError, near_misses
+from planner.parsing import is_file
 from planner.workload.objectives import Objective, parse_objectives
 
 DEFAULT_MACHINES = ("dgx-a100", "dgx-h100")
@@ -112,7 +113,7 @@ class Scenario(BaseModel):
     catalog: Names = Field(default=(), description="Catalog overlays.")
     solver: Literal["highs", "cbc"] = "highs"
     time_limit_s: float = Field(default=60.0, gt=0, le=86400)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
     verify: bool = Field(default=True, description="Whether a plan is proven by simulation.")
     verify_runs: int = Field(default=3, ge=1, le=1000, description="Simulations of a plan, each with its own seed.")
     verify_requests: int | None = Field(
@@ -189,7 +190,7 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
 
 def _refuse_trace(path: Path) -> None:
     """Refuse a file of requests where a scenario belongs, before it is read as one."""
-    if path.suffix.casefold() in (".csv", ".jsonl") and path.exists():
+    if path.suffix.casefold() in (".csv", ".jsonl") and is_file(path):
         raise ScenarioError(
             "this is a trace, not a scenario", where=str(path), rule="a scenario is a YAML file of its fields",
             fix=f"give it as the workload: --workload {path}",
@@ -269,7 +270,7 @@ def resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         return str(folder / value) if isinstance(value, str) and value else value
 
     workload = data.get("workload")
-    if isinstance(workload, str) and workload and (is_trace_file(workload) or (folder / workload).is_file()):
+    if isinstance(workload, str) and workload and (is_trace_file(workload) or is_file(folder / workload)):
         data["workload"] = resolve(workload)
     if "profile" in data:
         data["profile"] = resolve(data["profile"])

@@ -1,12 +1,13 @@
 """The results file of a sweep: one line a finished scenario, safe against being killed at any moment.
 
 Line 1 says of which sweep the results are. Every further line is one finished scenario with the hash of what it was
-computed from. A line is written at once, flushed and synchronised to the disk, so that what counts as finished is on
-the disk; of a write that was cut off, the last line lacks its end and is dropped.
+computed from and a checksum of itself. A line is written at once, flushed and synchronised to the disk, so that what
+counts as finished is on the disk; of a write that was cut off, the last line lacks its end and is dropped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from planner.errors import OutputError, ScenarioError
+from planner.parsing import load_json
 
 try:
     import fcntl
@@ -23,7 +25,7 @@ except ImportError:  # Windows: two sweeps on one file are not noticed there
     fcntl = None  # type: ignore[assignment]
 
 FORM = "planner_sweep"
-FORM_VERSION = 1
+FORM_VERSION = 2
 _RESTART = "begin anew with --restart, which deletes these results, or name another file with --results"
 
 
@@ -61,12 +63,15 @@ class ResultsFile:
         self.rows: dict[int, dict[str, Any]] = {}
         self.n_torn = 0
         header = json.loads(_line({FORM: FORM_VERSION, **sweep}))
+        is_new = not os.path.lexists(path)
         self._file = _open(path)
         try:
             _lock(self._file, path)
             self._read(header, restart)
         except BaseException:
             os.close(self._file)
+            if is_new:  # nothing was written: leave nothing behind
+                path.unlink(missing_ok=True)
             raise
 
     def add(self, index: int, row: Mapping[str, Any]) -> None:
@@ -77,7 +82,7 @@ class ResultsFile:
         OutputError
             It could not be written; what was there before is as it was.
         """
-        self._append({"row": index, "scenario": self._keys[index], **row})
+        self._append(_sealed({"row": index, "scenario": self._keys[index], **row}))
         self.rows[index] = dict(row)
 
     def close(self) -> None:
@@ -143,20 +148,27 @@ class ResultsFile:
             self.n_torn = 1
 
     def _take(self, row: dict[str, Any] | None, number: int) -> None:
-        index = row.pop("row", None) if row is not None else None
+        where = f"{self.path}:{number}"
+        index = row.get("row") if row is not None else None
         if (
             row is None
             or not isinstance(index, int)
             or not 0 <= index < len(self._keys)
-            or row.pop("scenario", None) != self._keys[index]
+            or row.get("scenario") != self._keys[index]
         ):
             raise ScenarioError(
-                "this line is not a result of this sweep", where=f"{self.path}:{number}",
+                "this line is not a result of this sweep", where=where,
                 rule="a line has the place of its scenario in the grid and the hash of what it was computed from: "
                 "catalog, version, trace files",
                 fix=_RESTART,
             )  # fmt: skip
-        self.rows.setdefault(index, row)
+        if row.get("checksum") != _sealed(row)["checksum"]:
+            raise ScenarioError(
+                "this line was changed after it was written", where=where,
+                rule="each result carries a checksum of itself", fix=_RESTART,
+            )  # fmt: skip
+        result = {name: value for name, value in row.items() if name not in ("row", "scenario", "checksum")}
+        self.rows.setdefault(index, result)
 
     def _foreign(self) -> ScenarioError:
         return ScenarioError(
@@ -225,10 +237,17 @@ def _line(data: Mapping[str, Any]) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def _sealed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with the checksum of all else that it has."""
+    rest = {name: value for name, value in row.items() if name != "checksum"}
+    content = json.dumps(rest, sort_keys=True, ensure_ascii=True).encode()
+    return rest | {"checksum": hashlib.sha256(content).hexdigest()[:16]}
+
+
 def _decoded(line: bytes) -> dict[str, Any] | None:
     try:
-        data = json.loads(line)
-    except ValueError:
+        data = load_json(line.decode(), "results", ScenarioError)
+    except (ValueError, ScenarioError):
         return None
     return data if isinstance(data, dict) else None
 

@@ -31,6 +31,7 @@ from planner.errors import (
     TraceError,
     UnknownNameError,
 )
+from planner.parsing import is_file
 from planner.planning.certify import certified
 from planner.planning.plan import Plan, Result
 from planner.planning.record import plan_of
@@ -275,7 +276,7 @@ def _jobs(grid: Grid, catalog: CatalogLike) -> list[Job]:
 def _files_of(scenario: Scenario, catalog: Catalog) -> dict[str, str]:
     """Fields of a scenario that name files, as whole paths."""
     files = {}
-    if scenario.workload not in catalog.names(Workload) or Path(scenario.workload).is_file():
+    if scenario.workload not in catalog.names(Workload) or is_file(scenario.workload):
         files["workload"] = str(Path(scenario.workload).resolve())
     if scenario.profile:
         files["profile"] = str(Path(scenario.profile).resolve())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import OutputError
-from planner.export.files import write_whole
+from planner.export.files import write_together, write_whole
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -99,3 +99,25 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(OutputError, match="read-only"):
         write_whole(path, "new")
     assert path.read_text() == "old"
+
+
+def test_files_that_belong_together_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "prices" / "a.yaml"
+    old.parent.mkdir()
+    old.write_text("before")
+    files = {old: "after", tmp_path / "prices" / "b.yaml": "b", tmp_path / "new" / "deep" / "c.yaml": "c"}
+    real, calls = os.replace, iter(range(9))
+
+    def full(source: str, target: str) -> None:
+        if next(calls) == 2:
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_together(files)
+    monkeypatch.undo()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.yaml", "prices"]
+    assert old.read_text() == "before"
+    write_together(files)
+    assert [path.read_text() for path in files] == ["after", "b", "c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator
 
@@ -318,6 +319,10 @@ WRONG = {
     "beats its bound": Raw("optimal", {"take_00": 1.0, "take_01": 1.0, "take_02": 0.0}, 1.0, "liar 1"),
     "is worse than known": Raw("optimal", {"take_00": 0.0, "take_01": 0.0, "take_02": 1.0}, 5.0, "liar 1"),
     "denies what is known": Raw("infeasible", None, None, "liar 1"),
+    "has no number": Raw("optimal", {"take_00": math.nan, "take_01": 1.0, "take_02": 0.0}, None, "liar 1"),
+    "has no end": Raw("optimal", {"take_00": math.inf, "take_01": 1.0, "take_02": 0.0}, None, "liar 1"),
+    "forgets a variable": Raw("optimal", {"take_00": 1.0, "take_02": 0.0}, None, "liar 1"),
+    "has no number as its bound": Raw("limit", {"take_00": 1.0, "take_01": 1.0, "take_02": 0.0}, math.nan, "liar 1"),
 }
 
 

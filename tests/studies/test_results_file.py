@@ -146,3 +146,28 @@ def test_a_full_disk_is_an_error_that_leaves_whole_lines(tmp_path: Path, monkeyp
         with pytest.raises(OutputError, match="No space left"):
             results.add(1, {})
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", [(b'"cost": 3', b'"cost": -1'), (b'"cost": 3', b'"cost": NaN'), (b"2", b"3")])
+def test_a_figure_that_was_changed_after_it_was_written_is_refused(change: tuple[bytes, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with ResultsFile(path, ABOUT, KEYS) as results:
+        results.add(0, {"cost": 3.0, "n": 2})
+        results.add(1, {"cost": 4.0, "n": 1})
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert change[0] in lines[1].replace(b'"scenario"', b"")
+    head, sep, tail = lines[1].rpartition(b'"checksum"')
+    path.write_bytes(lines[0] + head.replace(*change) + sep + tail + lines[2])
+    with pytest.raises(ScenarioError, match=r"changed after it was written|not a result") as caught:
+        ResultsFile(path, ABOUT, KEYS)
+    assert caught.value.where == f"{path}:2"
+
+
+def test_a_file_that_could_not_be_begun_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    with pytest.raises(OutputError, match="No space left"):
+        ResultsFile(tmp_path / "r.jsonl", ABOUT, KEYS)
+    assert list(tmp_path.iterdir()) == []

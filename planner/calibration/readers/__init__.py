@@ -11,6 +11,7 @@ from planner.calibration.measurements import Measurements
 from planner.calibration.readers import aiperf, guidellm, llm_d, plain, serving, splitwise, vllm_bench
 from planner.calibration.readers.tables import read_table
 from planner.errors import TraceError, UnknownNameError
+from planner.parsing import check_text, read_bytes
 
 # Name of each format to what it is.
 FORMATS = {
@@ -50,12 +51,13 @@ def read_measurements(
     if format is not None and format not in FORMATS:
         raise UnknownNameError.of("format", format, FORMATS, where="--input-format")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_bytes(Path(path), TraceError).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise TraceError(f"cannot read the measurements: {reason}", where=shown) from None
     if not text.strip():
         raise TraceError("the file is empty", where=shown)
+    check_text(text, shown, TraceError)
     is_record = format in _RECORDS if format else _looks_like_records(text, Path(path).suffix)
     if not is_record:
         table = read_table(text, shown).only(where)

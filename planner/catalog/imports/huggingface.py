@@ -9,6 +9,7 @@ name and value.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from planner.catalog.imports.llm_yaml import llm_to_yaml
 from planner.catalog.parameters import n_parameters
 from planner.catalog.schema import Llm, Provenance
 from planner.errors import CatalogError
+from planner.parsing import is_file, load_json, read_bytes
 
 __all__ = ["import_hf_config", "llm_from_hf_config", "llm_to_yaml"]
 
@@ -64,18 +66,18 @@ def import_hf_config(path: str | Path, name: str | None = None) -> Llm:
     ModelOpt keeps the quantisation in a second file; `hf_quant_config.json` beside the config is read as well.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / "config.json"
     config = _read_json(path)
     beside = path.with_name(QUANTIZATION_FILE)
-    if isinstance(config, dict) and config.get("quantization_config") is None and beside.is_file():
+    if isinstance(config, dict) and config.get("quantization_config") is None and is_file(beside):
         config = {**config, "quantization_config": _modelopt_quantization(_read_json(beside), str(beside))}
     return llm_from_hf_config(config, name=name or _name_from(path), where=str(path))
 
 
 def _read_json(path: Path) -> Any:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path, CatalogError).decode("utf-8-sig")
     except OSError as error:
         raise CatalogError(
             "cannot read the model config", where=str(path), value=error.strerror, fix="give the path of a config.json"
@@ -87,7 +89,7 @@ def _read_json(path: Path) -> Any:
     if not text.strip():
         raise CatalogError("the file is empty", where=str(path), fix="give the config.json of a model repository")
     try:
-        return json.loads(text)
+        return load_json(text, str(path), CatalogError)
     except json.JSONDecodeError as error:
         raise CatalogError(
             f"not JSON: {error.msg}",
