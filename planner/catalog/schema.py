@@ -19,6 +19,20 @@ from planner.catalog.entry import CatalogModel as CatalogModel
 from planner.catalog.entry import Entry as Entry
 from planner.catalog.entry import Provenance as Provenance
 from planner.catalog.entry import SourceKind as SourceKind
+from planner.catalog.layers import Attention as Attention
+from planner.catalog.layers import CompressedAttention as CompressedAttention
+from planner.catalog.layers import DenseMlp as DenseMlp
+from planner.catalog.layers import Experts as Experts
+from planner.catalog.layers import Indexer as Indexer
+from planner.catalog.layers import LatentAttention as LatentAttention
+from planner.catalog.layers import LinearAttention as LinearAttention
+from planner.catalog.layers import Mamba as Mamba
+from planner.catalog.layers import MultiHeadAttention as MultiHeadAttention
+from planner.catalog.layers import ShortConvolution as ShortConvolution
+from planner.catalog.llm import Llm as Llm
+from planner.catalog.precision import PRECISION_BYTES as PRECISION_BYTES
+from planner.catalog.precision import STORED_BYTES as STORED_BYTES
+from planner.catalog.precision import Precision as Precision
 from planner.catalog.prices import Currency as Currency
 from planner.catalog.prices import PriceBook as PriceBook
 from planner.catalog.prices import Region as Region
@@ -29,21 +43,10 @@ from planner.catalog.quantities import (
     FlopPerS,
     Fraction,
     FractionOrZero,
-    NParameters,
     Seconds,
     Watts,
 )
 
-Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "fp4", "mxfp4", "int4"]
-PRECISION_BYTES: dict[str, float] = {
-    "fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "mxfp4": 0.5, "int4": 0.5,
-}  # fmt: skip
-# Bytes of a stored value with its share of the scales: `fp4` is NVFP4 (an 8-bit scale for 16 values), `mxfp4` has one
-# for 32 (OCP Microscaling 1.0, section 5.2), `int4` a 16-bit scale and a 4-bit zero point for 128 (AWQ, GPTQ).
-# Scales of FP8 and INT8 are one a channel or a block of 128 x 128, below 0.1 %.
-STORED_BYTES: dict[str, float] = PRECISION_BYTES | {
-    "fp4": (4 + 8 / 16) / 8, "mxfp4": (4 + 8 / 32) / 8, "int4": (4 + 20 / 128) / 8,
-}  # fmt: skip
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -160,6 +163,8 @@ class Efficiency(CatalogModel):
     weight_streaming: Fraction = Field(description="Of memory bandwidth, reading weights and activations.")
     prefill_attention: Fraction = Field(description="Of peak FLOP/s.")
     decode_attention: Fraction = Field(description="Of memory bandwidth, reading the KV cache.")
+    recurrence: Fraction = Field(default=0.1, description="Of peak FLOP/s, in scans of linear layers over prompts.")
+    state_update: Fraction = Field(default=0.6, description="Of memory bandwidth, updating states of linear layers.")
     kernel_launch_s: Seconds = Field(alias="kernel_launch", description="Of one kernel, added to its work.")
     layer_overhead_s: Seconds = Field(alias="layer_overhead", description="Host time a layer and decode step.")
     prefill_layer_overhead_s: Seconds = Field(alias="prefill_layer_overhead", description="The same with prompts.")
@@ -299,90 +304,6 @@ class Runtime(Entry):
     def is_measured_on(self, accelerator: Accelerator) -> bool:
         """Whether this runtime has values of its own for `accelerator`."""
         return accelerator.name in self.accelerators
-
-
-class MultiHeadAttention(CatalogModel):
-    """MHA, GQA or MQA: by the number of KV heads. Optionally sliding-window in some layers."""
-
-    type: Literal["mha", "gqa", "mqa"]
-    n_heads: Positive
-    n_kv_heads: Positive
-    head_dim: Positive
-    window_tokens: Positive | None = Field(default=None, description="Sliding window.")
-    n_window_layers: Count = Field(default=0, description="Layers that use the window.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> MultiHeadAttention:
-        kind = "mha" if self.n_kv_heads == self.n_heads else "mqa" if self.n_kv_heads == 1 else "gqa"
-        if self.n_heads % self.n_kv_heads:
-            raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
-        if kind != self.type:
-            raise ValueError(f"{self.n_heads} heads with {self.n_kv_heads} KV heads are {kind}, not {self.type}")
-        if bool(self.window_tokens) != bool(self.n_window_layers):
-            raise ValueError("window_tokens and n_window_layers go together")
-        return self
-
-
-class LatentAttention(CatalogModel):
-    """Multi-head latent attention (DeepSeek): the KV cache holds a compressed latent a token."""
-
-    type: Literal["mla"]
-    n_heads: Positive
-    kv_lora_rank: Positive
-    q_lora_rank: Positive | None = None
-    qk_nope_head_dim: Positive
-    qk_rope_head_dim: Positive
-    v_head_dim: Positive
-
-
-Attention = Annotated[MultiHeadAttention | LatentAttention, Field(discriminator="type")]
-
-
-class DenseMlp(CatalogModel):
-    """A feed-forward block; gated ones (SwiGLU) have three matrices, plain ones two."""
-
-    intermediate_size: Positive
-    gated: bool
-
-
-class Experts(CatalogModel):
-    """A mixture of experts in place of the dense block, in all but the first `n_dense_layers` layers."""
-
-    n_experts: Positive
-    n_experts_per_token: Positive
-    intermediate_size: Positive
-    n_shared_experts: Count = 0
-    shared_intermediate_size: Count = Field(default=0, description="Width of all shared experts together.")
-    n_dense_layers: Count = 0
-
-
-class Llm(Entry):
-    """One large language model, as its architecture."""
-
-    folder: ClassVar[str] = "models"
-
-    title: str
-    n_layers: Positive
-    hidden_size: Positive
-    vocabulary_size: Positive
-    tied_embeddings: bool
-    attention: Attention
-    mlp: DenseMlp | None = Field(default=None, description="Left out where every layer has experts.")
-    experts: Experts | None = None
-    weight_precision: Precision = Field(description="As released; --precision changes it.")
-    expert_precision: Precision | None = Field(default=None, description="Of expert weights, if other.")
-    kv_precision: Precision = Field(description="Of the KV cache, as usually served.")
-    max_context_tokens: Positive
-    n_parameters: NParameters = Field(description="As published; lint compares it with the architecture's.")
-
-    @model_validator(mode="after")
-    def _has_feed_forward(self) -> Llm:
-        n_dense = self.experts.n_dense_layers if self.experts else self.n_layers
-        if n_dense and self.mlp is None:
-            raise ValueError(f"mlp is missing: {n_dense} layers are dense")
-        if self.experts and self.experts.n_experts_per_token > self.experts.n_experts:
-            raise ValueError("n_experts_per_token exceeds n_experts")
-        return self
 
 
 class TokenDistribution(CatalogModel):

@@ -253,7 +253,7 @@ def _summary(entry: Entry, catalog: Catalog) -> Iterator[Column]:
         yield Column("electricity_usd_per_kwh", electricity, "USD/kWh", shown)
     elif isinstance(entry, Llm):
         yield Column("n_parameters", entry.n_parameters, "parameters", f"{entry.n_parameters / 1e9:.4g} B")
-        yield _plain("attention", entry.attention.type)
+        yield _plain("attention", ", ".join(dict.fromkeys(m.type for m in entry.mixers)))
         experts = f"{entry.experts.n_experts_per_token} of {entry.experts.n_experts}" if entry.experts else ""
         yield Column("experts", experts, "experts", experts or "-")
         yield Column("weight_precision", entry.weight_precision, "weights", entry.weight_precision)

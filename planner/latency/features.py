@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.catalog.schema import Llm, MultiHeadAttention
+from planner.catalog.schema import Llm
 from planner.latency.batch import Batch, Floats
 
 STEP = "step"  # 1
@@ -17,10 +17,11 @@ TOKENS = "tokens"  # n = prompt tokens + tokens of decoding sequences
 LOGITS = "logits"  # rows of the LM head: prompts that end, and tokens of decoding sequences
 PROMPT_TOKENS = "prompt_tokens"
 PAIRS = "pairs"  # query-key pairs of prompts
-WINDOW_PAIRS = "window_pairs"  # of them, inside the sliding window
+WINDOW_PAIRS = "window_pairs:"  # of them, inside the sliding window whose width follows [tokens]
+CHUNK_PAIRS = "chunk_pairs:"  # of them, inside chunks whose width follows [tokens]
 DECODES = "decodes"  # decoding sequences
 CONTEXT = "context"  # their context tokens
-WINDOW_CONTEXT = "window_context"  # of them, inside the sliding window
+WINDOW_CONTEXT = "window_context:"  # of them, inside the sliding window whose width follows [tokens]
 DISTINCT = "distinct"  # experts that at least one token of the step is routed to
 PREFILLS = "prefills"  # 1 in steps with prompts, else 0
 DECODING = "decoding"  # 1 in steps with decoding sequences, else 0
@@ -67,12 +68,12 @@ def features(llm: Llm, batch: Batch, names: tuple[str, ...], rows: int = 1) -> F
             share = min(llm.experts.n_experts_per_token / llm.experts.n_experts, 1.0 - 1e-12)
             # exp is several times as fast as expm1; with whole tokens it loses no digit that matters.
             value = llm.experts.n_experts * (1.0 - np.exp(n * np.log1p(-share)))
+        elif name.startswith(WINDOW_PAIRS):
+            value = pairs_in_window(p, batch.attention_pairs, float(name.removeprefix(WINDOW_PAIRS)))
+        elif name.startswith(CHUNK_PAIRS):
+            value = np.minimum(batch.attention_pairs, p * (float(name.removeprefix(CHUNK_PAIRS)) + 1.0) / 2.0)
         else:
-            assert isinstance(llm.attention, MultiHeadAttention) and llm.attention.window_tokens is not None
-            window = float(llm.attention.window_tokens)
-            value = (
-                pairs_in_window(p, batch.attention_pairs, window) if name == WINDOW_PAIRS else np.minimum(c, d * window)
-            )
+            value = np.minimum(c, d * float(name.removeprefix(WINDOW_CONTEXT)))
         found[i, ...] = value
     return found
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from planner.catalog.schema import STORED_BYTES, Accelerator, LatentAttention, Llm, Runtime
+from planner.catalog.parameters import output_width
+from planner.catalog.schema import Accelerator, Llm, Runtime
 from planner.errors import DoesNotFitError
 from planner.latency.layout import Layout
+from planner.latency.sequences import rank_kv_bytes_per_token
 from planner.latency.weights import rank_weight_bytes
 from planner.units import format_data
 
@@ -26,7 +25,8 @@ class MemoryFit:
     kv_bytes_per_token : float
         KV cache of one token on one accelerator [bytes].
     resident_tokens : float
-        Tokens of KV cache that one *replica* holds, each in every layer; 0 or less when the model does not fit.
+        Tokens of KV cache that one *replica* holds, each in all layers that keep them; 0 or less when the model does
+        not fit.
     """
 
     capacity_bytes: float
@@ -40,68 +40,6 @@ class MemoryFit:
     def needed_bytes(self) -> float:
         """Memory of one accelerator needed before the first token [bytes]."""
         return self.weight_bytes + self.activation_bytes + self.reserve_bytes
-
-
-def kv_bytes_per_token_layer(llm: Llm, layout: Layout) -> float:
-    """KV-cache bytes that one token adds in one layer, on one rank of the tensor-parallel group.
-
-    Notes
-    -----
-    MHA, GQA, MQA: 2 ceil(n_kv / tp) d_head b; KV heads are replicated where tp exceeds them.
-    MLA: (r_kv + d_rope) b on each rank: the latent is shared by all heads, so it is not divided.
-    """
-    width = STORED_BYTES[layout.kv_precision]
-    attention = llm.attention
-    if isinstance(attention, LatentAttention):
-        return (attention.kv_lora_rank + attention.qk_rope_head_dim) * width
-    return 2.0 * math.ceil(attention.n_kv_heads / layout.tensor_parallel) * attention.head_dim * width
-
-
-def kv_bytes_per_token(llm: Llm, layout: Layout) -> float:
-    """KV-cache bytes of one token over all layers, counted once however many ranks hold a copy [bytes].
-
-    This is what crosses the network when a request moves from a prefill to a decode machine.
-    """
-    whole = layout.model_copy(update={"tensor_parallel": 1})
-    return kv_bytes_per_token_layer(llm, whole) * llm.n_layers
-
-
-def kv_share_in_windows(
-    llm: Llm, prompt_tokens: ArrayLike, decode_steps: ArrayLike = 0.0, weight: ArrayLike = 1.0
-) -> float:
-    """KV cache that decoding sequences hold, over what they would hold without sliding windows.
-
-    Parameters
-    ----------
-    llm : Llm
-    prompt_tokens, decode_steps, weight : float or array_like, shape (n,)
-        Tokens a sequence begins with and decode steps it takes [tokens]; how many such sequences there are.
-
-    Returns
-    -------
-    float
-        1 for a model without windows.
-
-    Notes
-    -----
-    Of s tokens a layer with a window w keeps min(s, w), so that with a share f of such layers a sequence holds as much
-    as s - f max(s - w, 0) tokens in full. A sequence of L tokens and g steps is found at s = L + U g, U uniform, and
-    with probability proportional to g:
-
-    share = 1 - f E[max(s - w, 0)] / E[s],  int max(s - w, 0) ds = max(s - w, 0)^2 / 2               (2)
-    """
-    attention = llm.attention
-    if isinstance(attention, LatentAttention) or attention.window_tokens is None:
-        return 1.0
-    w = float(attention.window_tokens)
-    start, g, weight = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (prompt_tokens, decode_steps, weight)))
-    if float((weight * g).sum()) > 0:
-        beyond = (np.maximum(start + g - w, 0.0) ** 2 - np.maximum(start - w, 0.0) ** 2) / 2.0
-        whole = g * (start + g / 2.0)
-    else:
-        beyond, whole = np.maximum(start - w, 0.0), start
-    windowed = attention.n_window_layers / llm.n_layers
-    return 1.0 - windowed * float((weight * beyond).sum()) / float((weight * whole).sum())
 
 
 def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:
@@ -122,7 +60,7 @@ def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Lay
     of = capacity if use.reserve_of == "memory" else max(capacity - weights - activations - kept, 0.0)
     reserve = kept + runtime.memory_reserve * of
     layers_per_stage = math.ceil(llm.n_layers / layout.pipeline_parallel)
-    kv = kv_bytes_per_token_layer(llm, layout) * layers_per_stage
+    kv = rank_kv_bytes_per_token(llm, layout) * layers_per_stage / llm.n_layers
     free = capacity - weights - activations - reserve
     return MemoryFit(capacity, weights, activations, reserve, kv, free / kv)
 
@@ -147,13 +85,13 @@ def activation_bytes(llm: Llm, accelerator: Accelerator, runtime: Runtime, layou
     sampler = use.bytes_per_logit * sequences * llm.vocabulary_size
     if use.bytes_per_budget_token is not None:
         return max(use.bytes_per_budget_token * runtime.prefill_token_budget, sampler)
-    head_dim = llm.attention.v_head_dim if isinstance(llm.attention, LatentAttention) else llm.attention.head_dim
-    widest = [3 * llm.attention.n_heads * head_dim / tp]
+    widest = [3 * output_width(m, llm.hidden_size) / tp for m in llm.mixers]
     if llm.mlp:
         widest.append(2 * llm.mlp.intermediate_size / tp)
     if llm.experts:
         inner = llm.experts.intermediate_size / tp
-        widest.append(llm.experts.n_experts_per_token * (max(2 * inner, llm.hidden_size) + inner))
+        hidden = llm.experts.latent_size or llm.hidden_size
+        widest.append(llm.experts.n_experts_per_token * (max(2 * inner, hidden) + inner))
     return max(2.0 * runtime.prefill_token_budget * (2 * llm.hidden_size + max(widest)), sampler)
 
 

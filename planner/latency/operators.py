@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planner.catalog import parameters
-from planner.catalog.schema import Efficiency, LatentAttention, Llm
-from planner.latency.features import (
-    CONTEXT,
-    DECODING,
-    DISTINCT,
-    LOGITS,
-    PAIRS,
-    PREFILLS,
-    PROMPT_TOKENS,
-    STEP,
-    TOKENS,
-    WINDOW_CONTEXT,
-    WINDOW_PAIRS,
-)
+from planner.catalog.schema import Efficiency, Llm
+from planner.latency.attention import Attending, attending_of
+from planner.latency.features import DECODES, DECODING, DISTINCT, LOGITS, PREFILLS, PROMPT_TOKENS, STEP, TOKENS
 from planner.latency.layout import Layout
-from planner.latency.memory import kv_bytes_per_token_layer
 from planner.latency.rates import GemmRate, Rates
+from planner.latency.recurrence import Scan, scans_of
 from planner.latency.weights import QUANTISED, Matrix, expert_bytes_per_element, matrices
 
 ACTIVATION_BYTES = 2.0  # residual stream and attention run in 16 bits whatever the weights are stored in
-NORM_ACCESSES = 8.0  # each of two norms with its residual addition reads two vectors and writes two
-NORM_KERNELS = 2
+NORM_ACCESSES = 4.0  # a block's norm with its residual addition reads two vectors and writes two
 QUANTISED_BYTES = 3.0  # quantising an activation reads 16 bits and writes 8
 EXPERT_KERNELS = 6  # sort and gather tokens, gate-up, activation, down, combine
 EXPERT_PRODUCTS = 2
@@ -68,8 +57,11 @@ def operators_of(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency,
     found = [_product(m, rates, efficiency.gemm_half_tokens, streaming) for m in dense]
     if llm.experts:
         found.append(_experts(llm, layout, rates.expert_gemm, efficiency, streaming))
-    found.append(_prefill_attention(llm, layout, rates, efficiency, streaming))
-    found.append(_decode_attention(llm, layout, rates, efficiency, rows))
+    attending = attending_of(llm, layout)
+    found.append(_prefill_attention(attending, rates, efficiency, streaming))
+    found.append(_decode_attention(attending, rates, efficiency, rows))
+    if scans := scans_of(llm, layout):
+        found.append(_recurrence(scans, rates, efficiency, rows))
     found.append(_elementwise(llm, dense, rates, streaming))
     if rates.gemm.precision in QUANTISED or rates.expert_gemm.precision in QUANTISED:
         found.append(_quantise(llm, layout, dense, rates, streaming))
@@ -102,7 +94,7 @@ def _experts(llm: Llm, layout: Layout, rate: GemmRate, efficiency: Efficiency, s
     """
     experts = llm.experts
     assert experts is not None
-    layers = llm.n_layers - parameters.n_dense_layers(llm)
+    layers = llm.n_expert_layers
     share = (efficiency.expert_imbalance if layout.expert_parallel > 1 else 1.0) / layout.tensor_parallel
     k = experts.n_experts_per_token
     elements = layers * share * float(parameters.expert_elements(llm))
@@ -110,7 +102,8 @@ def _experts(llm: Llm, layout: Layout, rate: GemmRate, efficiency: Efficiency, s
     # The hidden vector is gathered, read, written and combined for each expert a token goes to; within the
     # experts the activation function reads gate and up and writes their product.
     copies = 1.0 if layout.expert_parallel == 1 else share
-    widths = 6.0 * llm.hidden_size * copies + 6.0 * experts.intermediate_size * share
+    hidden = experts.latent_size or llm.hidden_size
+    widths = 6.0 * hidden * copies + (6.0 if experts.gated else 4.0) * experts.intermediate_size * share
     activations = layers * ACTIVATION_BYTES * k * widths
     half = efficiency.gemm_half_tokens
     return Operator(
@@ -127,76 +120,76 @@ def _experts(llm: Llm, layout: Layout, rate: GemmRate, efficiency: Efficiency, s
     )
 
 
-def _window_layers(llm: Llm) -> int:
-    return 0 if isinstance(llm.attention, LatentAttention) else llm.attention.n_window_layers
-
-
-def _split(llm: Llm, whole: str, windowed: str, per_layer: float) -> Coefficients:
-    """Coefficients of a cost over layers with and without a sliding window."""
-    n_window = _window_layers(llm)
-    found = {whole: per_layer * (llm.n_layers - n_window)}
-    return found | {windowed: per_layer * n_window} if n_window else found
-
-
 def _scaled(coefficients: Coefficients, factor: float) -> Coefficients:
     return {name: value * factor for name, value in coefficients.items()}
 
 
-def _prefill_attention(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency, streaming: float) -> Operator:
-    """FLOP = 4 a H d: two products, two FLOP each, over the a query-key pairs of the batch.
+def _summed(rows: Iterable[tuple[float, Coefficients]]) -> Coefficients:
+    total: Coefficients = {}
+    for factor, row in rows:
+        for name, value in row.items():
+            total[name] = total.get(name, 0.0) + factor * value
+    return total
 
-    Latent attention is expanded to full heads in prefill: 2 a H (d_nope + d_rope + d_v).
-    """
-    attention, tp = llm.attention, layout.tensor_parallel
-    heads = attention.n_heads / tp
-    if isinstance(attention, LatentAttention):
-        widths = attention.qk_nope_head_dim + attention.qk_rope_head_dim + attention.v_head_dim
-        per_pair = 2.0 * heads * widths
-        per_token = 2.0 * heads * widths
-    else:
-        per_pair = 4.0 * heads * attention.head_dim
-        per_token = 2.0 * (heads + max(1.0, attention.n_kv_heads / tp)) * attention.head_dim
-    flop = _split(llm, PAIRS, WINDOW_PAIRS, per_pair)
-    traffic = {PROMPT_TOKENS: llm.n_layers * per_token * ACTIVATION_BYTES}
+
+def _prefill_attention(attending: list[Attending], rates: Rates, efficiency: Efficiency, streaming: float) -> Operator:
+    """Products of queries with keys and of their weights with values, over the query-key pairs of the batch."""
+    flop = _summed((a.n_layers * a.flop_per_pair, a.pairs) for a in attending)
+    traffic = {PROMPT_TOKENS: sum(a.n_layers * a.prompt_width for a in attending) * ACTIVATION_BYTES}
     return Operator(
         name="attention-prefill",
         flop=flop,
         bytes=traffic,
         compute_s=_scaled(flop, 1.0 / (efficiency.prefill_attention * rates.attention_flop_per_s)),
         memory_s=_scaled(traffic, 1.0 / streaming),
-        launches={PREFILLS: float(llm.n_layers)},
+        launches={PREFILLS: float(sum(a.n_layers for a in attending))},
         peak_flop_per_s=rates.attention_flop_per_s,
     )
 
 
-def _decode_attention(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency, rows: int) -> Operator:
-    """Reads the KV cache of every context token once a step, whatever the number of its queries.
-
-    FLOP: 4 H d a context token; latent attention runs on the latents themselves, 2 H (2 r_kv + d_rope)
-    (DeepSeek-V2, arXiv 2405.04434, section 2.1.2: the expansions are absorbed into query and output products).
-    """
-    attention = llm.attention
-    heads = attention.n_heads / layout.tensor_parallel
-    if isinstance(attention, LatentAttention):
-        per_token = 2.0 * heads * (2 * attention.kv_lora_rank + attention.qk_rope_head_dim)
-    else:
-        per_token = 4.0 * heads * attention.head_dim
-    flop = _split(llm, CONTEXT, WINDOW_CONTEXT, rows * per_token)
-    traffic = _split(llm, CONTEXT, WINDOW_CONTEXT, kv_bytes_per_token_layer(llm, layout))
+def _decode_attention(attending: list[Attending], rates: Rates, efficiency: Efficiency, rows: int) -> Operator:
+    """Reads the KV cache of every context token attended to once a step, whatever the number of its queries."""
+    flop = _summed((a.n_layers * rows * a.flop_per_token, a.context) for a in attending)
+    traffic = _summed((a.n_layers * a.bytes_per_token, a.context) for a in attending)
     return Operator(
         name="attention-decode",
         flop=flop,
         bytes=traffic,
         compute_s=_scaled(flop, 1.0 / (efficiency.prefill_attention * rates.attention_flop_per_s)),
         memory_s=_scaled(traffic, 1.0 / (efficiency.decode_attention * rates.bandwidth_bytes_per_s)),
-        launches={DECODING: float(DECODE_ATTENTION_KERNELS * llm.n_layers)},
+        launches={DECODING: float(DECODE_ATTENTION_KERNELS * sum(a.n_layers for a in attending))},
+        peak_flop_per_s=rates.attention_flop_per_s,
+    )
+
+
+def _recurrence(scans: list[Scan], rates: Rates, efficiency: Efficiency, rows: int) -> Operator:
+    """Recurrences: a scan in chunks over prompts, and one update of the state a decoding sequence."""
+    flop = {
+        PROMPT_TOKENS: sum(s.n_layers * s.flop_per_prompt_token for s in scans),
+        DECODES: sum(s.n_layers * s.flop_per_update * rows for s in scans),
+    }
+    traffic = {
+        PROMPT_TOKENS: sum(s.n_layers * s.bytes_per_prompt_token for s in scans),
+        DECODES: sum(s.n_layers * s.bytes_per_update for s in scans),
+    }
+    return Operator(
+        name="recurrence",
+        flop=flop,
+        bytes=traffic,
+        compute_s=_scaled(flop, 1.0 / (efficiency.recurrence * rates.attention_flop_per_s)),
+        memory_s=_scaled(traffic, 1.0 / (efficiency.state_update * rates.bandwidth_bytes_per_s)),
+        launches={
+            PREFILLS: float(sum(s.n_layers * s.n_prompt_kernels for s in scans)),
+            DECODING: float(sum(s.n_layers * s.n_update_kernels for s in scans)),
+        },
         peak_flop_per_s=rates.attention_flop_per_s,
     )
 
 
 def _elementwise(llm: Llm, dense: list[Matrix], rates: Rates, streaming: float) -> Operator:
     """Norms with their residual additions on every rank in full, rotary embedding and activation functions."""
-    width = llm.n_layers * NORM_ACCESSES * llm.hidden_size + sum(m.n_layers * m.elementwise_width for m in dense)
+    blocks = parameters.n_blocks(llm)
+    width = blocks * NORM_ACCESSES * llm.hidden_size + sum(m.n_layers * m.elementwise_width for m in dense)
     traffic = {TOKENS: width * ACTIVATION_BYTES}
     return Operator(
         name="elementwise",
@@ -204,7 +197,7 @@ def _elementwise(llm: Llm, dense: list[Matrix], rates: Rates, streaming: float) 
         bytes=traffic,
         compute_s={},
         memory_s=_scaled(traffic, 1.0 / streaming),
-        launches={STEP: float(NORM_KERNELS * llm.n_layers)},
+        launches={STEP: float(blocks)},
         peak_flop_per_s=rates.gemm.peak_flop_per_s,
     )
 
@@ -216,9 +209,9 @@ def _quantise(llm: Llm, layout: Layout, dense: list[Matrix], rates: Rates, strea
         width += sum(m.n_layers * m.input_width for m in dense if m.n_products)
         launches += sum(m.n_layers * m.n_products for m in dense)
     if llm.experts and rates.expert_gemm.precision in QUANTISED:
-        layers = llm.n_layers - parameters.n_dense_layers(llm)
+        layers = llm.n_expert_layers
         inner = llm.experts.n_experts_per_token * llm.experts.intermediate_size / layout.tensor_parallel
-        width += layers * (llm.hidden_size + inner)
+        width += layers * ((llm.experts.latent_size or llm.hidden_size) + inner)
         launches += layers * EXPERT_PRODUCTS
     traffic = {TOKENS: width * QUANTISED_BYTES}
     return Operator(

@@ -269,10 +269,10 @@ class RooflineLatency:
     def _n_all_to_all(self) -> int:
         if self.llm.experts is None or self.layout.expert_parallel == 1 or self.layout.tensor_parallel == 1:
             return 0
-        return 2 * (self.llm.n_layers - parameters.n_dense_layers(self.llm))
+        return 2 * self.llm.n_expert_layers
 
     def _n_all_reduce(self) -> int:
-        return 2 * self.llm.n_layers - self._n_all_to_all() // 2
+        return parameters.n_blocks(self.llm) - self._n_all_to_all() // 2
 
     def _network_rows(self) -> dict[str, dict[str, float]]:
         """Two all-reduces a layer; expert-parallel layers exchange tokens all-to-all in place of the second."""
@@ -289,7 +289,8 @@ class RooflineLatency:
             rows["all-reduce"] = {STEP: n_all_reduce * fixed_s, TOKENS: n_all_reduce * token_s}
             if n_all_to_all:
                 assert llm.experts is not None
-                held = message / tp * llm.experts.n_experts_per_token
+                width = (llm.experts.latent_size or llm.hidden_size) * ACTIVATION_BYTES
+                held = width / tp * llm.experts.n_experts_per_token
                 fixed_s = float(collectives.all_to_all_time_s(0.0, tp, bandwidth, alpha, hop))
                 token_s = float(collectives.all_to_all_time_s(held, tp, bandwidth, 0.0))
                 rows["all-to-all"] = {STEP: n_all_to_all * fixed_s, TOKENS: n_all_to_all * token_s}

@@ -8,14 +8,15 @@ whole: the router, the down-projections of latent attention, and KV heads where 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.catalog import parameters
-from planner.catalog.schema import STORED_BYTES, LatentAttention, Llm
+from planner.catalog.layers import AnyMixer, CompressedAttention, LatentAttention, MultiHeadAttention
+from planner.catalog.schema import STORED_BYTES, Llm
 from planner.latency.layout import Layout
 
 LEAST_HEAD_BYTES = 2.0  # embeddings and LM head are kept in 16 bits when the rest is quantised
-MXFP4_TILE = 256  # hidden elements
+MXFP4_TILE = 256  # elements of the width that experts take in
 QUANTISED = ("fp8", "int8", "fp4")  # precisions whose activations are quantised before each product
 
 
@@ -58,40 +59,96 @@ def matrices(llm: Llm, layout: Layout) -> list[Matrix]:
     """Every matrix that all tokens of a step are multiplied with, in the order they run; the LM head is the last."""
     tp, hidden = layout.tensor_parallel, llm.hidden_size
     width = STORED_BYTES[layout.precision]
-    found = [_qkv(llm, layout, width)]
-    out = parameters.output_projection_elements(llm.attention, hidden) / tp
-    found.append(Matrix("out-projection", llm.n_layers, out, width, out / hidden, hidden, 0.0, 1, 1))
-    n_dense = parameters.n_dense_layers(llm)
-    if llm.mlp and n_dense:
-        found.append(_feed_forward("mlp", n_dense, hidden, llm.mlp.intermediate_size / tp, llm.mlp.gated, width))
+    found = _merged([m for mixer in llm.mixers for m in mixing_matrices(llm, mixer, layout, width)])
+    for mlp in llm.mlps:
+        inner = mlp.intermediate_size / tp
+        found.append(_feed_forward("mlp", llm.layers_of(mlp), hidden, inner, mlp.gated, width))
     if llm.experts:
-        n_layers = llm.n_layers - n_dense
-        if llm.experts.shared_intermediate_size:
-            inner = llm.experts.shared_intermediate_size / tp
-            found.append(_feed_forward("shared-experts", n_layers, hidden, inner, True, width))
+        n_layers, experts = llm.n_expert_layers, llm.experts
+        if experts.shared_intermediate_size:
+            inner = experts.shared_intermediate_size / tp
+            found.append(_feed_forward("shared-experts", n_layers, hidden, inner, experts.gated, width))
+        if experts.latent_size:
+            latent, both = float(parameters.latent_elements(llm)), hidden + experts.latent_size
+            found.append(Matrix("latent", n_layers, latent, width, both, both, 0.0, 2, 2))
         router = float(parameters.router_elements(llm))
-        found.append(Matrix("router", n_layers, router, 2.0, hidden, llm.experts.n_experts, 0.0, 2, 0))
+        found.append(Matrix("router", n_layers, router, 2.0, hidden, experts.n_experts, 0.0, 2, 0))
+    if llm.other_parameters:
+        other = llm.other_parameters / llm.n_layers
+        found.append(Matrix("other", llm.n_layers, other, width, hidden, other / hidden, 0.0, 2, 1))
     head = parameters.lm_head_elements(llm) / tp
     columns = llm.vocabulary_size / tp
     found.append(Matrix("lm-head", 1, head, max(width, LEAST_HEAD_BYTES), hidden, columns, 0.0, 1, 0))
+    return _merged(found)
+
+
+def _merged(found: list[Matrix]) -> list[Matrix]:
+    """Put alike matrices of several kinds of layer together, and tell apart those that share a name only."""
+    merged: list[Matrix] = []
+    for matrix in found:
+        like = [i for i, m in enumerate(merged) if replace(m, n_layers=matrix.n_layers) == matrix]
+        if like:
+            merged[like[0]] = replace(matrix, n_layers=matrix.n_layers + merged[like[0]].n_layers)
+        else:
+            merged.append(matrix)
+    counts: dict[str, int] = {}
+    for i, matrix in enumerate(merged):
+        n = counts[matrix.name] = counts.get(matrix.name, 0) + 1
+        if n > 1:
+            merged[i] = replace(matrix, name=f"{matrix.name}-{n}")
+    return merged
+
+
+def mixing_matrices(llm: Llm, mixer: AnyMixer, layout: Layout, width: float) -> list[Matrix]:
+    """Matrices before and after the mixing of tokens in the layers of one kind, and those of its index."""
+    hidden, tp, n_layers = llm.hidden_size, layout.tensor_parallel, llm.layers_of(mixer)
+    index = getattr(mixer, "indexer", None)
+    found = [_qkv(llm, mixer, layout, width)]
+    if index is not None:
+        query = getattr(mixer, "q_lora_rank", None) or hidden
+        elements = float(parameters.indexer_elements(index, hidden, query))
+        outputs = (index.n_heads + 1) * index.head_dim + index.n_heads
+        # Every rank keeps the whole index. Queries, keys and weights; norm, rotary embedding and the key's write.
+        found.append(Matrix("indexer", n_layers, elements, width, 2 * hidden + query, outputs, 2 * outputs, 5, 2))
+    outputs = parameters.output_width(mixer, hidden) / tp
+    out = parameters.output_projection_elements(mixer, hidden) / tp
+    products = 2 if isinstance(mixer, CompressedAttention) else 1
+    found.append(Matrix("out-projection", n_layers, out, width, outputs, hidden, 0.0, products, products))
     return found
 
 
-def _qkv(llm: Llm, layout: Layout, width: float) -> Matrix:
-    attention, hidden, tp = llm.attention, llm.hidden_size, layout.tensor_parallel
-    if not isinstance(attention, LatentAttention):
-        columns = (attention.n_heads / tp + 2 * math.ceil(attention.n_kv_heads / tp)) * attention.head_dim
-        return Matrix("qkv", llm.n_layers, hidden * columns, width, hidden, columns, 2 * columns, 2, 1)
-    heads = attention.n_heads / tp
-    query = heads * (attention.qk_nope_head_dim + attention.qk_rope_head_dim)
-    expanded = heads * (attention.qk_nope_head_dim + attention.v_head_dim)
-    rank = attention.q_lora_rank
-    latent = attention.kv_lora_rank + attention.qk_rope_head_dim + (rank or 0)
-    elements = hidden * latent + (rank or hidden) * query + attention.kv_lora_rank * expanded
-    inputs = hidden + (rank or hidden) + attention.kv_lora_rank
-    outputs = latent + query + expanded
-    # The latents in one product and their norms, the expansions of query and KV, rotary embedding and KV write.
-    return Matrix("qkv", llm.n_layers, elements, width, inputs, outputs, 2 * (latent + query), 5, 2)
+def _qkv(llm: Llm, mixer: AnyMixer, layout: Layout, width: float) -> Matrix:
+    hidden, tp, n_layers = llm.hidden_size, layout.tensor_parallel, llm.layers_of(mixer)
+    if isinstance(mixer, MultiHeadAttention):
+        kv = {"own": mixer.head_dim + mixer.value_dim, "keys-only": mixer.head_dim, "shared": 0}[mixer.kv]
+        columns = mixer.n_heads / tp * mixer.head_dim + math.ceil(mixer.n_kv_heads / tp) * kv + mixer.gate_width / tp
+        elements, rank = hidden * columns, mixer.q_lora_rank
+        if rank is not None:
+            elements += rank * hidden - (hidden - rank) * mixer.n_heads / tp * mixer.head_dim
+        return Matrix("qkv", n_layers, elements, width, hidden + (rank or 0), columns + (rank or 0), 2 * columns, 2, 1)
+    if isinstance(mixer, LatentAttention):
+        heads = mixer.n_heads / tp
+        query = heads * (mixer.qk_nope_head_dim + mixer.qk_rope_head_dim)
+        expanded = heads * (mixer.qk_nope_head_dim + mixer.v_head_dim)
+        rank, gate = mixer.q_lora_rank, mixer.gate_width / tp
+        latent = mixer.kv_lora_rank + mixer.qk_rope_head_dim + (rank or 0)
+        elements = hidden * (latent + gate) + (rank or hidden) * query + mixer.kv_lora_rank * expanded
+        inputs = hidden + (rank or hidden) + mixer.kv_lora_rank
+        outputs = latent + gate + query + expanded
+        # The latents in one product and their norms, the expansions of query and KV, rotary embedding and KV write.
+        return Matrix("qkv", n_layers, elements, width, inputs, outputs, 2 * (latent + query), 5, 2)
+    index = mixer.indexer if isinstance(mixer, CompressedAttention) else None
+    query_size = mixer.q_lora_rank if isinstance(mixer, CompressedAttention) else hidden
+    total = float(parameters.qkv_elements(mixer, hidden) - parameters.indexer_elements(index, hidden, query_size))
+    if isinstance(mixer, CompressedAttention):
+        query = mixer.n_heads / tp * mixer.head_dim
+        elements = total - mixer.q_lora_rank * (mixer.n_heads * mixer.head_dim - query)
+        entries = 4 * mixer.head_dim if mixer.compress_ratio else 0
+        outputs = mixer.q_lora_rank + query + mixer.head_dim + entries
+        return Matrix("qkv", n_layers, elements, width, 2 * hidden + query_size, outputs, 2 * outputs, 6, 3)
+    # A recurrence: one product, the convolution and the gated norm of its output.
+    columns = total / hidden / tp
+    return Matrix("qkv", n_layers, total / tp, width, hidden, columns, 3 * columns, 4, 1)
 
 
 def _feed_forward(name: str, n_layers: int, hidden: int, inner: float, gated: bool, width: float) -> Matrix:
@@ -111,8 +168,9 @@ def expert_bytes_per_element(llm: Llm, layout: Layout) -> float:
     as_released = llm.expert_precision is not None and layout.precision == llm.weight_precision
     precision = str(llm.expert_precision) if as_released else layout.precision
     padding = 1.0
-    if precision == "mxfp4":
-        padding = math.ceil(llm.hidden_size / MXFP4_TILE) * MXFP4_TILE / llm.hidden_size
+    if precision == "mxfp4" and llm.experts:
+        width = llm.experts.latent_size or llm.hidden_size
+        padding = math.ceil(width / MXFP4_TILE) * MXFP4_TILE / width
     return STORED_BYTES[precision] * padding
 
 
@@ -125,20 +183,31 @@ def rank_weight_bytes(llm: Llm, layout: Layout) -> float:
     vocabulary tables (embedding and LM head); a single stage has both, or one if they are tied.
     """
     pp, tp = layout.pipeline_parallel, layout.tensor_parallel
-    stage_layers = math.ceil(llm.n_layers / pp)
-    n_dense = parameters.n_dense_layers(llm)
-    n_experts = min(stage_layers, llm.n_layers - n_dense)
+    stage = math.ceil(llm.n_layers / pp) / llm.n_layers
+    n_experts = _expert_layers_in_stage(llm, stage)
     total = 0.0
     for matrix in matrices(llm, layout):
         if matrix.name == "lm-head":
             n_tables = 1 if llm.tied_embeddings or pp > 1 else 2
             total += n_tables * matrix.elements * matrix.bytes_per_element
             continue
-        in_stage = {"mlp": stage_layers - n_experts, "router": n_experts, "shared-experts": n_experts}
-        total += in_stage.get(matrix.name, stage_layers) * matrix.elements * matrix.bytes_per_element
-    norms = parameters.N_NORMS_PER_LAYER * llm.hidden_size * stage_layers * 2.0
+        n_layers = matrix.n_layers * stage
+        if matrix.name in ("router", "shared-experts", "latent"):
+            n_layers = n_experts
+        elif matrix.name.startswith("mlp") and llm.experts:
+            n_layers = max(n_layers - (n_experts - llm.n_expert_layers * stage), 0.0)
+        total += n_layers * matrix.elements * matrix.bytes_per_element
+    total += llm.looked_up_parameters / tp * LEAST_HEAD_BYTES
+    norms = parameters.n_blocks(llm) * stage * llm.hidden_size * 2.0
     experts = 0.0
     if llm.experts:
         per_layer = llm.experts.n_experts * parameters.expert_elements(llm) / tp
         experts = n_experts * per_layer * expert_bytes_per_element(llm, layout)
     return total + norms + experts
+
+
+def _expert_layers_in_stage(llm: Llm, stage: float) -> float:
+    """Layers with experts in the fullest pipeline stage: all of them where dense layers stand at one end."""
+    if sum(map(llm.layers_of, llm.mixers)) + llm.n_expert_layers == llm.n_layers:  # a layer is one block only
+        return llm.n_expert_layers * stage
+    return min(stage * llm.n_layers, llm.n_expert_layers)

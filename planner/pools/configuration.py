@@ -11,10 +11,11 @@ from planner.economics.energy import ElectricitySupply, rated_carbon_kg_per_hour
 from planner.errors import CatalogError, DoesNotFitError, PlannerError, ScenarioError
 from planner.latency import StepTimes
 from planner.latency.layout import Layout
-from planner.latency.memory import kv_bytes_per_token, memory_fit, require_fit
+from planner.latency.memory import memory_fit, require_fit
 from planner.latency.profile import ProfileKey, ProfileLatency
 from planner.latency.roofline import RooflineLatency
 from planner.latency.scaled import scaled
+from planner.latency.sequences import Residency, kv_bytes_per_token, kv_share
 from planner.latency.shortcuts import Shortcuts, shortened
 from planner.pools.network import NetworkOverride
 from planner.serving.requests import Lane
@@ -109,8 +110,8 @@ class Serving:
         Measured step times to use in place of the roofline.
     shortcuts : Shortcuts
         Work that requests are spared.
-    kv_share : float
-        KV cache that a request holds, over what it would hold if no layer had a sliding window.
+    residency : Residency
+        Tokens of the requests that are in memory together, which decide how much of windows and states counts.
     network : NetworkOverride or None
         None: each machine has its own.
     electricity : ElectricitySupply or None
@@ -128,7 +129,7 @@ class Serving:
     kv_precision: Precision | None = None
     profile: Profile | None = None
     shortcuts: Shortcuts = Shortcuts()  # noqa: RUF009 - frozen
-    kv_share: float = 1.0
+    residency: Residency = Residency()  # noqa: RUF009 - frozen
     network: NetworkOverride | None = None
     electricity: ElectricitySupply | None = None
     step_time_factors: Mapping[str, float] = field(default_factory=dict)
@@ -197,7 +198,7 @@ def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: 
     step = _step_times(machine, accelerator, serving, layout)
     return Lane(
         step=scaled(step, serving.step_time_factors.get(accelerator.name, 1.0)),
-        kv_tokens=fit.resident_tokens / layout.pipeline_parallel / serving.kv_share,
+        kv_tokens=fit.resident_tokens / layout.pipeline_parallel / kv_share(serving.llm, layout, serving.residency),
         max_batch=serving.runtime.max_batch,
         token_budget=serving.shortcuts.prompt_token_budget(serving.runtime.prefill_token_budget),
     )
@@ -218,7 +219,7 @@ def layouts(machine: Machine, accelerator: Accelerator, serving: Serving) -> lis
         return [
             layout
             for tp in _degrees(n)
-            if llm.attention.n_heads % tp == 0
+            if llm.divides_heads(tp)
             for pp in _degrees(n // tp)
             if (pp > 1) == pipelines
             for ep in ((1, tp) if llm.experts and tp > 1 else (1,))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.errors import ScenarioError
-from planner.latency.memory import kv_share_in_windows
+from planner.latency.sequences import residency_of
 from planner.pools.candidate import Requirement
 from planner.pools.configuration import Serving
 from planner.portfolio.fleet import Fleet
@@ -282,8 +282,8 @@ def problem_of(group: Group, rates_per_s: Mapping[str, float]) -> tuple[Problem,
 
 
 def _serving_of(problem: Problem, traffic: Traffic) -> Serving:
-    kv_share = kv_share_in_windows(problem.llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
-    return replace(problem.serving, kv_share=kv_share)
+    residency = residency_of(problem.llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
+    return replace(problem.serving, residency=residency)
 
 
 def _limits_of(group: Group, traffic: Traffic, owner: np.ndarray) -> list[tuple[Part, Limit]]:

@@ -17,8 +17,8 @@ from planner.errors import (
     ScenarioError,
     UnknownNameError,
 )
-from planner.latency.memory import kv_share_in_windows
 from planner.latency.profile import read_profile
+from planner.latency.sequences import residency_of
 from planner.latency.shortcuts import Shortcuts
 from planner.parsing import is_file
 from planner.pools.candidate import Requirement
@@ -147,14 +147,14 @@ def resolve(
     shortcuts = _shortcuts(scenario, runtime, cached)
     notes += _shortcut_notes(shortcuts)
     traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
-    kv_share = kv_share_in_windows(llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
+    residency = residency_of(llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
     network = parse_network(scenario.network, scenario.oversubscription, catalog)
     if network is not None:
         notes.append(f"network: {network.describe()}")
     notes += [f"not read: {stray.where}: {stray.what}" for stray in catalog.strays]
     electricity = electricity_supply(catalog, scenario.region, scenario.electricity_usd_per_kwh, scenario.pue)
     serving = Serving(
-        llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, kv_share, network, electricity,
+        llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, residency, network, electricity,
         errors.step_times,
     )  # fmt: skip
     names = catalog.names(Machine)
@@ -364,7 +364,7 @@ def _reference(scenario: Scenario, catalog: Catalog, serving: Serving) -> Lane:
     """A lane of the reference machine, all its accelerators on one replica."""
     machine = catalog.machine(scenario.reference_machine, where="reference_machine")
     degree = 2 ** (machine.n_accelerators.bit_length() - 1)
-    while degree > 1 and serving.llm.attention.n_heads % degree:
+    while degree > 1 and not serving.llm.divides_heads(degree):
         degree //= 2
     try:
         configuration = configure(catalog, machine, serving, make_layout(machine, serving, degree))

@@ -11,8 +11,9 @@ from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Precision
 from planner.errors import ScenarioError, UnknownNameError
 from planner.latency.batch import decode_batch, prefill_batch
-from planner.latency.memory import kv_share_in_windows, memory_fit
+from planner.latency.memory import memory_fit
 from planner.latency.roofline import OperatorCost, RooflineLatency
+from planner.latency.sequences import kv_share, residency_of
 from planner.latency.shortcuts import Shortcuts, draft_share, without_cached
 from planner.pools.configuration import Serving, check_degrees, configure, make_layout
 
@@ -158,7 +159,7 @@ def estimate(
     degree = tensor_parallel
     if degree is None:
         degree = 2 ** (machine_entry.n_accelerators.bit_length() - 1) // pipeline_parallel
-        while degree > 1 and serving.llm.attention.n_heads % degree:
+        while degree > 1 and not serving.llm.divides_heads(degree):
             degree //= 2
     layout = make_layout(machine_entry, serving, max(degree, 1), pipeline_parallel, expert_parallel)
     check_degrees(serving.llm, layout)
@@ -206,7 +207,7 @@ def estimate(
         tokens_per_step=shortcuts.tokens_per_step,
         time_per_token_s=latency_s / shortcuts.tokens_per_step if phase == "decode" else None,
         roofs=[RoofLimit(name=r.name, peak=r.peak, achieved=r.achieved) for r in roofline.roofs()],
-        resident_tokens=fit.resident_tokens / kv_share_in_windows(serving.llm, tokens),
+        resident_tokens=fit.resident_tokens / kv_share(serving.llm, layout, residency_of(serving.llm, tokens)),
         step_time_error=configuration.step_time_error,
     )
 

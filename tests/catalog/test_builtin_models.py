@@ -84,8 +84,9 @@ def test_written_out_and_read_back(name: str) -> None:
 def test_gpt_oss_is_quantised_in_its_experts_only_and_alternates_windows() -> None:
     llm = builtin("gpt-oss-120b")
     assert (llm.weight_precision, llm.expert_precision) == ("bf16", "mxfp4")
-    assert llm.attention.type == "gqa"
-    assert (llm.attention.window_tokens, llm.attention.n_window_layers) == (128, llm.n_layers // 2)
+    windowed, full = llm.mixers
+    assert windowed == full.model_copy(update={"window_tokens": 128})
+    assert llm.layers_of(windowed) == llm.layers_of(full) == llm.n_layers // 2
 
 
 def test_deepseek_has_latent_attention_and_three_dense_layers() -> None:

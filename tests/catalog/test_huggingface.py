@@ -278,6 +278,12 @@ def read(config: Config, **changes: Any) -> Llm:
     return llm_from_hf_config(config | changes, name="model")
 
 
+def windows(llm: Llm) -> tuple[int | None, int]:
+    """Sliding window [tokens] and the number of layers that have it; (None, 0) without one."""
+    found = [m for m in llm.mixers if isinstance(m, MultiHeadAttention) and m.window_tokens]
+    return (found[0].window_tokens, llm.layers_of(found[0])) if found else (None, 0)
+
+
 def heads(llm: Llm) -> MultiHeadAttention:
     assert isinstance(llm.attention, MultiHeadAttention)
     return llm.attention
@@ -395,7 +401,7 @@ def test_multi_query() -> None:
 def test_class_defaults_of_gemma() -> None:
     llm = read(GEMMA3)
     assert (heads(llm).n_heads, heads(llm).n_kv_heads, llm.vocabulary_size) == (8, 4, 262208)
-    assert (heads(llm).window_tokens, heads(llm).n_window_layers) == (1024, 29)  # every sixth of 34 is full
+    assert windows(llm) == (1024, 29)  # every sixth of 34 is full
 
 
 @pytest.mark.parametrize(
@@ -413,8 +419,7 @@ def test_class_defaults_of_gemma() -> None:
     ],
 )
 def test_sliding_windows(config: Config, changes: Config, expected: tuple[int | None, int]) -> None:
-    attention = heads(read(config, **changes))
-    assert (attention.window_tokens, attention.n_window_layers) == expected
+    assert windows(read(config, **changes)) == expected
 
 
 def compressed(kind: str, bits: int, ignore: list[str]) -> Config:
@@ -472,20 +477,17 @@ def test_modelopt_keeps_its_quantisation_in_a_second_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("config", "changes", "field"),
     [
-        (DEEPSEEK, {"model_type": "deepseek_v32", "index_topk": 2048}, "model_type"),
-        (DEEPSEEK, {"index_topk": 2048}, "index_topk"),
         (LLAMA, {"layer_types": ["linear_attention"] * 24 + ["full_attention"] * 8}, "layer_types"),
         (LLAMA, {"linear_num_value_heads": 48}, "linear_num_value_heads"),
-        (LLAMA, {"model_type": "nemotron_h", "hybrid_override_pattern": "M-M*"}, "model_type"),
-        (LLAMA, {"mamba_d_state": 16, "attn_layer_period": 8}, "mamba_d_state"),
+        (LLAMA, {"model_type": "nemotron_h", "hybrid_override_pattern": "M-M*X"}, "hybrid_override_pattern"),
+        (DEEPSEEK, {"compress_ratios": [4, 8, 128] * 20 + [4]}, "compress_ratios"),
+        (LLAMA, {"mamba_d_state": 16}, "mamba_d_state"),
+        (LLAMA, {"model_type": "zamba2"}, "model_type"),
         (LLAMA, {"model_type": "rwkv", "attention_hidden_size": 4096}, "model_type"),
         (LLAMA, {"is_encoder_decoder": True}, "is_encoder_decoder"),
         (LLAMA, {"attention_chunk_size": 8192}, "attention_chunk_size"),
-        (LLAMA, {"attn_type_list": [0, 0, 0, 1] * 8}, "attn_type_list"),
-        (LLAMA, {"block_configs": [{}], "num_key_value_heads": None}, "block_configs"),
         (LLAMA, {"cross_attention_layers": [3, 8]}, "cross_attention_layers"),
         (LLAMA, {"num_global_key_value_heads": 2}, "num_global_key_value_heads"),
-        (LLAMA, {"v_head_dim": 64}, "v_head_dim"),
         (LLAMA, {"attention_wormhole_radius": 3}, "attention_wormhole_radius"),
         (LLAMA, {"model_type": "never-seen", "sliding_window": 4096}, "sliding_window"),
         (LLAMA, {"model_type": "never-seen", "hidden_act": "gelu"}, "hidden_act"),
@@ -518,7 +520,9 @@ def test_unseen_model_of_known_form_is_read() -> None:
         ({"hidden_size": -1}, "hidden_size"),
         ({"hidden_size": 10**400}, "hidden_size"),
         ({"num_key_value_heads": 7}, "num_key_value_heads"),
-        ({"num_key_value_heads": [8] * 32}, "num_key_value_heads"),
+        ({"num_key_value_heads": [8] * 31}, "num_key_value_heads"),
+        ({"block_configs": [{}], "num_key_value_heads": None}, "block_configs"),
+        ({"index_topk": 2048}, "sparse_num_index_heads is missing"),
         ({"num_attention_heads": 31, "num_key_value_heads": 31}, "num_attention_heads"),
         ({"n_layer": 40}, "num_hidden_layers and n_layer disagree"),
         ({"tie_word_embeddings": "no"}, "tie_word_embeddings"),

@@ -277,7 +277,10 @@ def test_errors_inside_a_union_name_the_field(write: Write, base: dict[str, Path
 
 def test_an_unknown_attention_is_refused(write: Write, base: dict[str, Path]) -> None:
     error = broken(write, base, HEAD + "attention:\n  type: gqb\n", "models/model-one.yaml")
-    assert error.what == "attention.type: 'gqb' is not one of mha, gqa, mqa, mla"
+    assert (
+        error.what == "attention.type: 'gqb' is not one of mha, gqa, mqa, mla, compressed, gated-delta, kda, "
+        "lightning, mamba1, mamba2, short-convolution"
+    )
     assert str(error.where).endswith(":4")
 
 

@@ -6,10 +6,12 @@ import datetime
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from planner.catalog.catalog import Catalog
+from planner.catalog.entry import SourceKind
 from planner.catalog.precedence import PriceCandidate, ruling
 from planner.economics.options import purchase_options
 
@@ -135,3 +137,8 @@ def test_the_winner_is_that_of_a_brute_force_ranking() -> None:
 def test_the_order_in_which_they_are_given_does_not_matter(order: tuple[int, ...]) -> None:
     some = [PriceCandidate(b, b, None, TODAY, None, True, "quote") for b in "abc"]
     assert ruling([some[i] for i in order], lambda c: 1.0, TODAY).counting == some[0]
+
+
+def test_every_kind_of_source_has_its_place() -> None:
+    for kind in get_args(SourceKind):
+        assert ruling([PriceCandidate("a", "b", None, TODAY, None, True, kind)], lambda c: 1.0, TODAY).counting

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.schema import PRECISION_BYTES, STORED_BYTES, Precision, ScaleUp
+from planner.catalog.schema import PRECISION_BYTES, STORED_BYTES, Llm, Precision, ScaleUp
 from planner.errors import CatalogError, DoesNotFitError
 from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.collectives import (
@@ -19,13 +20,12 @@ from planner.latency.layout import Layout
 from planner.latency.memory import (
     MemoryFit,
     activation_bytes,
-    kv_bytes_per_token,
-    kv_share_in_windows,
     memory_fit,
     require_fit,
 )
 from planner.latency.power import accelerator_power_w, machine_power_w
 from planner.latency.roofline import RooflineLatency
+from planner.latency.sequences import kv_bytes_per_token, kv_share, residency_of
 from planner.latency.transfer import kv_transfer_exposed_s, synchronisation_scale
 from planner.studies.estimate import estimate
 
@@ -214,13 +214,17 @@ def test_estimate_names_what_bounds_a_step() -> None:
         assert 0 < e.compute_utilisation < 1 and 0 < e.memory_utilisation < 1
 
 
+def share(llm: Llm, *lengths: ArrayLike) -> float:
+    return kv_share(llm, layout(), residency_of(llm, *lengths))
+
+
 def test_kv_memory_of_windowed_layers_by_hand() -> None:
     """gpt-oss-120b: 18 of 36 layers keep 128 tokens, so 1,128 tokens hold (1,128 + 128)/2 in full."""
     llm = CATALOG.llm("gpt-oss-120b")
-    assert kv_share_in_windows(llm, 1128.0) == pytest.approx(0.5 * (1128 + 128) / 1128)
-    assert kv_share_in_windows(llm, 100.0) == 1.0
-    assert kv_share_in_windows(CATALOG.llm("llama-3.1-70b"), 5000.0, 100.0) == 1.0
-    assert kv_share_in_windows(CATALOG.llm("deepseek-v3"), 5000.0, 100.0) == 1.0
+    assert share(llm, 1128.0) == pytest.approx(0.5 * (1128 + 128) / 1128)
+    assert share(llm, 100.0) == 1.0
+    assert share(CATALOG.llm("llama-3.1-70b"), 5000.0, 100.0) == 1.0
+    assert share(CATALOG.llm("deepseek-v3"), 5000.0, 100.0) == 1.0
 
 
 def test_kv_memory_of_windowed_layers_against_counting_every_step() -> None:
@@ -231,7 +235,7 @@ def test_kv_memory_of_windowed_layers_against_counting_every_step() -> None:
         at = s + np.arange(g) + 0.5  # the middle of each step
         whole += w * at.sum()
         held += w * (0.5 * at + 0.5 * np.minimum(at, 128.0)).sum()
-    assert kv_share_in_windows(llm, start, steps, weight) == pytest.approx(held / whole, rel=1e-4)
+    assert share(llm, start, steps, weight) == pytest.approx(held / whole, rel=1e-4)
 
 
 def test_windows_leave_room_for_more_sequences() -> None:

@@ -9,9 +9,9 @@ from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Precision
 from planner.latency.batch import Batch, decode_batch, prefill_batch
 from planner.latency.layout import Layout
-from planner.latency.memory import kv_bytes_per_token, kv_bytes_per_token_layer
 from planner.latency.rates import compute_precision, expert_compute_precision
 from planner.latency.roofline import OperatorCost, RooflineLatency
+from planner.latency.sequences import kv_bytes_per_token, kv_bytes_per_token_layer
 from planner.latency.weights import rank_weight_bytes
 
 CATALOG = Catalog.default()

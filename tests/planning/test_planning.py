@@ -329,7 +329,7 @@ def test_a_plan_found_after_lowering_capacities_keeps_the_first_bound(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pools that meet objectives one by one but not together are lowered; the bound is that of the full ones."""
-    from planner.planning import search
+    from planner.planning.search import search
 
     fields = {"slo": ["ttft=1s", "tbt=100ms"], "rate": 100.0}
     proven = optimize(fields, catalog=catalog)

@@ -139,6 +139,7 @@ def test_impossible_ones_are_refused(fields: dict[str, Any], where: str) -> None
 
 def test_windows_leave_room_for_more_requests() -> None:
     found = problem(model="gpt-oss-120b")
-    assert 0.5 < found.serving.kv_share < 0.65
-    assert problem().serving.kv_share == 1.0
+    ((window, kept),) = found.serving.residency.kept
+    assert window == 128 and 0.0 < kept < 0.3
+    assert problem().serving.residency.kept == ()
     assert np.isfinite(lane(found).kv_tokens)

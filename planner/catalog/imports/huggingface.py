@@ -1,9 +1,8 @@
 """Import a language model from the `config.json` of a Hugging Face repository.
 
 Half of the configs in the wild nest the language model in `text_config`; experts go by four names, heads and
-layers by as many. What decides memory and time is read or refused, never guessed: an attention that the catalog
-cannot express (linear, state-space, sparse with an index, cross-attention, ...) is an error with the field's
-name and value.
+layers by as many. What decides memory and time is read or refused, never guessed: layers that the catalog cannot
+express (cross-attention, weights shared by layers, ...) are an error with the field's name and value.
 """
 
 from __future__ import annotations
@@ -17,13 +16,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.catalog.imports.huggingface_attention import read_attention, refuse_inexpressible
+from planner.catalog.entry import Provenance
+from planner.catalog.imports.families import CLASSES
+from planner.catalog.imports.huggingface_attention import read_mixers
+from planner.catalog.imports.huggingface_blocks import read_blocks
 from planner.catalog.imports.huggingface_feed_forward import read_feed_forward
 from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_layers import n_single_block_layers, read_layers
 from planner.catalog.imports.huggingface_precision import read_precisions
+from planner.catalog.imports.huggingface_refusals import refuse_inexpressible, refuse_unread
 from planner.catalog.imports.llm_yaml import llm_to_yaml
+from planner.catalog.layers import AnyMixer, DenseMlp, Experts
+from planner.catalog.llm import Llm
 from planner.catalog.parameters import n_parameters
-from planner.catalog.schema import Llm, Provenance
 from planner.errors import CatalogError
 from planner.parsing import is_file, load_json, read_bytes
 
@@ -32,11 +37,14 @@ __all__ = ["import_hf_config", "llm_from_hf_config", "llm_to_yaml"]
 N_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HIDDEN_SIZE = ("hidden_size", "n_embd", "n_embed", "d_model")
 VOCABULARY_SIZE = ("vocab_size", "padded_vocab_size")
-MAX_CONTEXT = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_sequence_length", "n_ctx")
+MAX_CONTEXT = (
+    "max_position_embeddings", "model_max_length", "n_positions", "seq_length", "max_seq_len", "max_sequence_length",
+    "n_ctx", "max_len",
+)  # fmt: skip
 QUANTIZATION_FILE = "hf_quant_config.json"
+LEARNT_POSITIONS = ("gpt2", "gpt-sw3", "gpt_bigcode", "gpt_neo", "opt")
 # Beyond every published model; keeps a mistyped layer count from becoming a long loop.
 MOST_LAYERS = 10_000
-NEXT_TOKEN_LAYERS = ("num_nextn_predict_layers", "num_mtp_modules", "mtp_num_hidden_layers")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -149,17 +157,19 @@ def llm_from_hf_config(config: Mapping[str, object], *, name: str, where: str = 
         )
     fields = Fields(config, where)
     refuse_inexpressible(fields)  # first: what is missing matters less than what cannot be planned
-    n_layers = fields.integer(*N_LAYERS)
-    if n_layers > MOST_LAYERS:
-        raise fields.error(fields.find(*N_LAYERS)[0], f"must not exceed {MOST_LAYERS}")
+    n_layers = _n_layers(fields)
     hidden_size = fields.integer(*HIDDEN_SIZE)
     max_context_tokens = _max_context_tokens(fields)
-    attention = read_attention(
-        fields, n_layers=n_layers, hidden_size=hidden_size, max_context_tokens=max_context_tokens
-    )
-    mlp, experts = read_feed_forward(fields, n_layers=n_layers, hidden_size=hidden_size)
+    mixers, mlps, experts = _layers(fields, n_layers, hidden_size, max_context_tokens)
     precisions = read_precisions(fields, n_layers=n_layers, has_experts=experts is not None)
     tied = _tied_embeddings(fields)
+    vocabulary_size = fields.integer(*VOCABULARY_SIZE)
+    other, looked_up = _other_parameters(fields, n_layers, hidden_size)
+    if fields.from_class:
+        names = ", ".join(sorted(fields.from_class))
+        fields.remarks.append(
+            f"Left out by config.json, as the {fields.model_type} class of {CLASSES} has it: {names}."
+        )
     counted = Provenance(source="counted from the architecture by planner", kind="derived")
     try:
         llm = Llm(
@@ -170,15 +180,18 @@ def llm_from_hf_config(config: Mapping[str, object], *, name: str, where: str = 
             notes=_notes(fields),
             n_layers=n_layers,
             hidden_size=hidden_size,
-            vocabulary_size=fields.integer(*VOCABULARY_SIZE),
+            vocabulary_size=vocabulary_size,
             tied_embeddings=tied,
-            attention=attention,
-            mlp=mlp,
+            mixers=tuple(mixers),
+            mlps=tuple(mlps),
             experts=experts,
+            other_parameters=other,
+            looked_up_parameters=looked_up,
             weight_precision=precisions.weight,
             expert_precision=precisions.expert,
             kv_precision=precisions.kv,
             max_context_tokens=max_context_tokens,
+            draft_layers=fields.n_draft_layers(),
             n_parameters=1.0,  # replaced below, once there is an architecture to count
             provenance={**fields.assumed, "n_parameters": counted},
         )
@@ -188,6 +201,41 @@ def llm_from_hf_config(config: Mapping[str, object], *, name: str, where: str = 
             f"{'.'.join(str(part) for part in first['loc']) or 'the model'}: {first['msg']}", where=where
         ) from None
     return llm.model_copy(update={"n_parameters": n_parameters(llm)})
+
+
+def _n_layers(fields: Fields) -> int:
+    found = n_single_block_layers(fields)
+    if found is None:
+        found = fields.integer(*N_LAYERS)
+        if fields.model_type.startswith("longcat") and fields.text.get("num_hidden_layers") is None:
+            found *= 2  # num_layers of two attentions each
+    if found > MOST_LAYERS:
+        raise fields.error(fields.find(*N_LAYERS)[0], f"must not exceed {MOST_LAYERS}")
+    return found
+
+
+def _layers(
+    fields: Fields, n_layers: int, hidden_size: int, max_context_tokens: int
+) -> tuple[list[AnyMixer], list[DenseMlp], Experts | None]:
+    if fields.text.get("block_configs"):
+        return *read_blocks(fields, n_layers=n_layers, hidden_size=hidden_size), None
+    layers = read_layers(fields, n_layers=n_layers, max_context_tokens=max_context_tokens)
+    refuse_unread(fields, {layer.mixer for layer in layers})
+    mixers = read_mixers(fields, layers, hidden_size=hidden_size)
+    return mixers, *read_feed_forward(fields, layers, hidden_size=hidden_size)
+
+
+def _other_parameters(fields: Fields, n_layers: int, hidden_size: int) -> tuple[int, int]:
+    """Weights beside layers: learnt positions; Gemma's embeddings by layer, their projections, mixing of streams."""
+    width = fields.optional_integer("hidden_size_per_layer_input") or 0
+    looked_up = 0
+    if fields.model_type in LEARNT_POSITIONS:
+        looked_up = _max_context_tokens(fields) * hidden_size
+    if width:
+        looked_up += (fields.optional_integer("vocab_size_per_layer_input") or 0) * n_layers * width
+    other = 3 * hidden_size * width * n_layers
+    rank, streams = fields.optional_integer("laurel_rank") or 0, fields.optional_integer("altup_num_inputs") or 1
+    return other + 2 * hidden_size * rank * n_layers + 2 * (streams - 1) * hidden_size**2, looked_up
 
 
 def _max_context_tokens(fields: Fields) -> int:
@@ -218,8 +266,8 @@ def _notes(fields: Fields) -> str | None:
     notes = list(fields.remarks)
     if fields.is_nested:
         notes.append("The language model alone; encoders of other modalities are left out.")
-    if any(fields.optional_integer(name) for name in NEXT_TOKEN_LAYERS):
-        notes.append("Multi-token-prediction heads are left out.")
+    if fields.n_draft_layers():
+        notes.append("Multi-token-prediction heads are left out of the weights.")
     return " ".join(notes) or None
 
 

@@ -3,75 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from planner.catalog.schema import Provenance
+from planner.catalog.entry import Provenance
+from planner.catalog.imports.families import Family, family_of
 from planner.errors import CatalogError, near_misses
 
 LARGEST_COUNT = 10**9
+NEXT_TOKEN_LAYERS = ("num_nextn_predict_layers", "num_mtp_modules", "mtp_num_hidden_layers", "num_mtp_layers")
 # Where multimodal configs keep the language model.
-NESTED = ("text_config", "llm_config", "language_config")
-
-
-@dataclass(frozen=True)
-class Family:
-    """What a model type implies without its config saying so (the defaults of the `transformers` class)."""
-
-    gated: bool
-    tied: bool = False
-    mlp_ratio: int | None = None  # feed-forward width over hidden size where the config leaves the width out
-    windowed_layers: str | int | None = None  # "all", "qwen", or n: every n-th layer is full
-    defaults: Mapping[str, object] = field(default_factory=dict)
-
-
-_LLAMA_LIKE = Family(gated=True)
-_WINDOW_ALL = Family(gated=True, windowed_layers="all")
-_WINDOW_QWEN = Family(gated=True, windowed_layers="qwen")
-_PLAIN_TIED = Family(gated=False, tied=True, mlp_ratio=4)
-_GEMMA3 = Family(
-    gated=True,
-    tied=True,
-    windowed_layers=6,
-    # Google's gemma-3-4b configs leave these out and rely on the class.
-    defaults={
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "head_dim": 256,
-        "vocab_size": 262208,
-        "max_position_embeddings": 131072,
-    },
-)
-
-FAMILIES: dict[str, Family] = {
-    **dict.fromkeys(("llama", "granite", "granitemoe", "granitemoeshared", "olmo", "olmo2", "olmoe"), _LLAMA_LIKE),
-    **dict.fromkeys(("deepseek", "deepseek_v2", "deepseek_v3", "kimi_k2", "minimax_m2"), _LLAMA_LIKE),
-    **dict.fromkeys(("glm", "glm4", "glm4_moe", "glm4_moe_lite", "chatglm", "stablelm", "internlm2"), _LLAMA_LIKE),
-    **dict.fromkeys(("mistral", "ministral", "mixtral", "phi3", "phimoe"), _WINDOW_ALL),
-    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "mimo"), _WINDOW_QWEN),
-    **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text", "qwen3_vl_moe_text"), _WINDOW_QWEN),
-    **dict.fromkeys(("smollm3", "ernie4_5", "ernie4_5_moe", "cohere", "gemma"), Family(gated=True, tied=True)),
-    "cohere2": Family(gated=True, tied=True, windowed_layers=4),
-    "gemma2": Family(gated=True, tied=True, windowed_layers=2),
-    "gemma3": _GEMMA3,
-    "gemma3_text": _GEMMA3,
-    "gpt_oss": Family(gated=True, windowed_layers=2),
-    "bloom": _PLAIN_TIED,
-    "gpt2": _PLAIN_TIED,
-    "falcon": Family(gated=False, tied=True, mlp_ratio=4, defaults={"max_position_embeddings": 2048}),
-    "RefinedWeb": Family(gated=False, tied=True, mlp_ratio=4, defaults={"max_position_embeddings": 2048}),
-    "RefinedWebModel": Family(gated=False, tied=True, mlp_ratio=4, defaults={"max_position_embeddings": 2048}),
-    "mpt": _PLAIN_TIED,
-    "gpt_bigcode": Family(gated=False, tied=True, mlp_ratio=4, defaults={"multi_query": True}),
-    "opt": Family(gated=False, tied=True),
-    "starcoder2": Family(gated=False, tied=True, windowed_layers="all"),
-    "gptj": Family(gated=False, mlp_ratio=4),
-    "codegen": Family(gated=False, mlp_ratio=4),
-    "gpt_neox": Family(gated=False),
-    "phi": Family(gated=False, mlp_ratio=4),
-    "phi-msft": Family(gated=False, mlp_ratio=4),
-    "nemotron": Family(gated=False),
-    "persimmon": Family(gated=False),
-}
+NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
 
 
 class Fields:
@@ -100,12 +40,19 @@ class Fields:
                 continue
             if not isinstance(nested, Mapping):
                 raise self.error(key, "must be an object")
-            self.text, self.prefix = nested, key + "."
+            self.text, self.prefix = nested, self.prefix + key + "."
             break
+        if isinstance(inner := self.text.get("text_config"), Mapping):  # omni models: thinker_config.text_config
+            self.text, self.prefix = inner, self.prefix + "text_config."
         self.assumed: dict[str, Provenance] = {}
         self.remarks: list[str] = []
+        self.from_class: set[str] = set()
+        self.family: Family | None = None
         self.model_type = self.string("model_type", default="")
-        self.family = FAMILIES.get(self.model_type)
+        outer_type = config.get("model_type")
+        if not self.model_type and isinstance(outer_type, str):
+            self.model_type = outer_type
+        self.family = family_of(self.model_type)
 
     @property
     def is_nested(self) -> bool:
@@ -119,8 +66,7 @@ class Fields:
         """
         given = [(n, self.text[n]) for n in names if self.text.get(n) is not None]
         if not given:
-            defaults = self.family.defaults if hasattr(self, "family") and self.family else {}
-            return next(((n, defaults[n]) for n in names if n in defaults), (names[0], None))
+            return self._default(names)
         for other, value in given[1:]:
             if value != given[0][1]:
                 raise CatalogError(
@@ -131,6 +77,22 @@ class Fields:
                     fix="remove the one that is wrong",
                 )
         return given[0]
+
+    def _default(self, names: tuple[str, ...]) -> tuple[str, object]:
+        """Return what the model's class takes for a field that the config leaves out; None where it is null."""
+        family = self.family
+        if family is None or any(name in self.text for name in names):
+            return names[0], None
+        for name in names:
+            if name in family.defaults:
+                return name, family.defaults[name]
+        # A config of several modalities saves of its language model only what differs from the class.
+        if self.is_nested:
+            for name in names:
+                if name in family.class_defaults:
+                    self.from_class.add(name)
+                    return name, family.class_defaults[name]
+        return names[0], None
 
     def integer(self, *names: str, minimum: int = 1) -> int:
         """Return a count that must be given."""
@@ -171,15 +133,38 @@ class Fields:
         return value
 
     def layer_list(self, name: str, n_layers: int) -> list[object] | None:
-        """Return a list with one entry a layer, or None when left out or null."""
+        """Return a list with one entry a layer, or None when left out or null.
+
+        Entries beyond the layers are those of multi-token-prediction heads.
+        """
         value = self.text.get(name)
         if value is None:
             return None
         if not isinstance(value, list):
             raise self.error(name, "must be a list")
-        if len(value) != n_layers:
+        n_heads = len(value) - n_layers
+        if n_heads < 0 or (n_heads > 0 and n_heads > self.n_draft_layers()):
             raise self.error(name, f"must have one entry for each of the {n_layers} layers, has {len(value)}")
-        return value
+        return value[:n_layers]
+
+    def n_draft_layers(self) -> int:
+        """Return the layers of the multi-token-prediction head, 0 without."""
+        return max((self.optional_integer(name) or 0 for name in NEXT_TOKEN_LAYERS), default=0)
+
+    def numbers(self, name: str, n_layers: int) -> list[int] | None:
+        """Return a count for each layer: from a list, or one number for all; None when left out or null."""
+        value = self.text.get(name)
+        if not isinstance(value, list):
+            one = self.optional_integer(name)
+            return None if one is None else [one] * n_layers
+        found = self.layer_list(name, n_layers) or []
+        if not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= LARGEST_COUNT for v in found):
+            raise self.error(name, "must be a list of whole numbers")
+        return found  # type: ignore[return-value]
+
+    def numbers_listed(self, name: str, n_layers: int) -> list[int] | None:
+        """Return a count for each layer, None where the field is not a list."""
+        return self.numbers(name, n_layers) if isinstance(self.text.get(name), list) else None
 
     def integer_list(self, name: str) -> list[int]:
         """Return a list of layer numbers, empty when left out."""
@@ -220,7 +205,7 @@ class Fields:
             f"{label}: {why}",
             where=self.where,
             value=f"{name} = {_shown(value)}",
-            rule="only MHA, GQA, MQA, MLA and sliding-window attention with dense or expert layers can be planned",
+            rule="only kinds of layers that the catalog describes can be planned",
             fix="choose another model; this one would be planned wrongly",
         )
 

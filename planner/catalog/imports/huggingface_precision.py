@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from planner.catalog.imports.huggingface_fields import Fields
-from planner.catalog.schema import Precision
+from planner.catalog.precision import Precision
 from planner.errors import CatalogError
 
 TORCH_DTYPES: dict[str, Precision] = {
@@ -17,6 +17,7 @@ TORCH_DTYPES: dict[str, Precision] = {
     "half": "fp16",
     "float8_e4m3fn": "fp8",
 }
+EXPERT_TYPES: dict[str, Precision] = {"fp4": "fp4", "mxfp4": "mxfp4", "nvfp4": "fp4", "fp8": "fp8", "bf16": "bf16"}
 _BY_BITS: dict[tuple[str, int], Precision] = {
     ("float", 8): "fp8",
     ("float", 4): "fp4",
@@ -82,6 +83,12 @@ def _precisions(fields: Fields, base: Precision, *, n_layers: int, has_experts: 
     experts_spared = any(_spared_fraction(patterns, [name], n_layers) > _MOST for name in _EXPERTS)
     if has_experts and (attention_spared or method == "mxfp4") and not experts_spared:
         return Precisions(base, quantised, kv)
+    expert_type = quantization.get("expert_dtype", fields.text.get("expert_dtype"))
+    if has_experts and expert_type is not None:
+        if expert_type not in EXPERT_TYPES:
+            raise fields.error("expert_dtype", f"must be one of {', '.join(EXPERT_TYPES)}")
+        expert = EXPERT_TYPES[str(expert_type)]
+        return Precisions(quantised, expert if expert != quantised else None, kv)
     if has_experts and experts_spared and not attention_spared:
         return Precisions(quantised, base, kv)
     if attention_spared:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from planner.catalog.schema import Llm
+from planner.catalog.llm import Llm
 
 _INDENT = "  "
 
@@ -30,13 +30,23 @@ def llm_to_yaml(llm: Llm) -> str:
     lines += ["", f"n_layers: {llm.n_layers}", f"hidden_size: {llm.hidden_size}"]
     lines += [f"vocabulary_size: {llm.vocabulary_size}"]
     lines += [f"tied_embeddings: {_scalar(llm.tied_embeddings)}  # whether the LM head is the embedding table"]
-    for name, part, comment in (
-        ("attention", llm.attention, "decides the size of the KV cache"),
-        ("mlp", llm.mlp, "dense feed-forward block; gated: three matrices, else two"),
-        ("experts", llm.experts, "in all layers but n_dense_layers; shared width is of all shared ones together"),
+    for name, parts, comment in (
+        ("attention", llm.mixers, "how layers mix tokens; decides what is kept of a sequence"),
+        ("mlp", llm.mlps, "dense feed-forward block; gated: three matrices, else two"),
     ):
-        if part is not None:
-            lines += ["", f"{name}:  # {comment}", *_block(part)]
+        if len(parts) == 1:
+            lines += ["", f"{name}:  # {comment}", *_block(parts[0], _INDENT)]
+        elif parts:
+            lines += ["", f"{name}:  # {comment}"]
+            for part in parts:
+                first, *others = _block(part, 2 * _INDENT)
+                lines += [f"{_INDENT}- {first.strip()}", *others]
+    if llm.experts is not None:
+        lines += ["", "experts:  # in all layers but n_dense_layers; shared width is of all shared ones together"]
+        lines += _block(llm.experts, _INDENT)
+    for name in ("other_parameters", "looked_up_parameters", "draft_layers"):
+        if value := getattr(llm, name):
+            lines.append(f"{name}: {value}")
     lines += ["", f"weight_precision: {llm.weight_precision}  # as released"]
     if llm.expert_precision is not None:
         lines.append(f"expert_precision: {llm.expert_precision}  # of expert weights")
@@ -50,9 +60,15 @@ def llm_to_yaml(llm: Llm) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _block(part: BaseModel) -> list[str]:
-    given = part.model_dump(exclude_none=True, exclude_defaults=True)
-    return [f"{_INDENT}{name}: {_scalar(value)}" for name, value in given.items()]
+def _block(part: BaseModel, indent: str) -> list[str]:
+    lines: list[str] = []
+    for name, value in part.model_dump(exclude_none=True, exclude_defaults=True).items():
+        if isinstance(value, dict):
+            inner = ", ".join(f"{key}: {_scalar(item)}" for key, item in value.items())
+            lines.append(f"{indent}{name}: {{{inner}}}")
+        else:
+            lines.append(f"{indent}{name}: {_scalar(value)}")
+    return lines
 
 
 def _scalar(value: object) -> str:
@@ -60,6 +76,8 @@ def _scalar(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, float):
+        return _number(value)
     text = str(value)
     # Plain only what begins with a letter: .inf and .nan are numbers.
     if (

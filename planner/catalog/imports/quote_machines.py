@@ -49,7 +49,7 @@ class MachineNames:
             accelerator = catalog.accelerator_of(machine)
             self._known.append(_Known(
                 name, machine.site, frozenset(_words(name)), int(machine.n_accelerators), machine.accelerator,
-                round(accelerator.memory_bytes / 1e9),
+                accelerator.sold_as_gb,
             ))  # fmt: skip
         self.accelerator_words = frozenset(
             word for name in catalog.names(Accelerator) for word in [name.split("-")[0]] if re.search(r"\d", word)
