@@ -27,18 +27,25 @@ RATES = {"EUR": 1.1, "CHF": 1.2, "CAD": 0.72, "GBP": 1.3}
 Read = Callable[..., Quotes]
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
-    """Read a file of the given content with a catalog that knows some exchange rates."""
-    folder = tmp_path / "rates" / "currencies"
-    folder.mkdir(parents=True)
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """A catalog that knows some exchange rates, read once."""
+    folder = tmp_path_factory.mktemp("rates")
+    (folder / "currencies").mkdir()
     for code, rate in RATES.items():
-        (folder / f"{code}.yaml").write_text(f"source: bank\nkind: quote\ndate: 2026-11-20\nusd_per_unit: {rate}\n")
+        text = f"source: bank\nkind: quote\ndate: 2026-11-20\nusd_per_unit: {rate}\n"
+        (folder / "currencies" / f"{code}.yaml").write_text(text)
+    return Catalog([folder])
+
+
+@pytest.fixture
+def read(tmp_path: Path, catalog: Catalog) -> Read:
+    """Read a file of the given content."""
 
     def of(content: str | bytes, name: str = "q.csv", **options: Any) -> Quotes:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return read_quotes(path, Catalog([tmp_path / "rates"]), today=TODAY, **options)
+        return read_quotes(path, catalog, today=TODAY, **options)
 
     return of
 
@@ -100,7 +107,7 @@ LINES: list[tuple[str, str, float | str, str]] = [
     # machines
     ("Machine|Price (USD/h)", "NVIDIA DGX H100 640GB|31", 31.0, "USD"),
     ("GPU type|GPUs per node|Price (USD/GPU/h)", "H100|8|3.10", 24.80, "USD"),
-    ("GPU type|GPUs per node|Price (USD/GPU/h)", "H100|4|3.10", "unknown machine", ""),
+    ("GPU type|GPUs per node|Price (USD/GPU/h)", "H100|4|3.10", "--machine-map", ""),
     ("Machine|Price (USD/h)", "8x A100|16", "several machines", ""),
     ("Machine|Price (USD/h)", "8x H100 PCIe|20", "unknown machine", ""),
     # plans

@@ -19,6 +19,7 @@ from planner.errors import CatalogError, InputError, UnknownNameError
 
 TODAY = datetime.date(2026, 11, 26)
 HEAD = "Machine,Unit price (USD/h),Vendor,Quote date,Reference\n"
+SHIPPED = Catalog()  # read once
 Read = Callable[..., Quotes]
 
 
@@ -29,7 +30,7 @@ def read(tmp_path: Path) -> Read:
     def from_text(text: str, name: str = "quotes.csv", **options: Any) -> Quotes:
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
-        return read_quotes(path, options.pop("catalog", None) or Catalog(), today=TODAY, **options)
+        return read_quotes(path, options.pop("catalog", None) or SHIPPED, today=TODAY, **options)
 
     return from_text
 
@@ -136,7 +137,7 @@ def test_two_quotes_for_one_machine_stand_side_by_side(read: Read, tmp_path: Pat
     found = read(HEAD + "dgx-h100,31.50,Acme,2026-11-20,a\ndgx-h100,29.00,Globex & Co.,2026-11-10,b\n")
     books = books_of(found, "h100")
     assert list(books) == ["h100-acme", "h100-globex-co"]
-    globex, acme, before = compare(books, Catalog(), default=True)
+    globex, acme, before = compare(books, SHIPPED, default=True)
     assert (globex.counts, globex.usd, globex.why) == (True, 29.0, "cheapest")
     assert not acme.counts and acme.relative == pytest.approx(31.5 / 29 - 1)
     assert acme.why == "8.62 % dearer than that of Globex & Co. (h100-globex-co)"
@@ -153,7 +154,7 @@ def test_two_quotes_for_one_machine_stand_side_by_side(read: Read, tmp_path: Pat
 def test_what_counts_is_what_the_catalog_says_whatever_the_dates(read: Read, tmp_path: Path) -> None:
     for n, (mine, theirs) in enumerate([("2026-11-20", "2026-11-20"), ("2023-01-01", "2023-02-01")]):
         found = read(HEAD + f"dgx-h100,31.50,zeta,{mine},\ndgx-h100,29.00,alpha,{theirs},\ndgx-a100,9,zeta,{mine},\n")
-        offers = compare(books_of(found, "b"), Catalog(), default=True)
+        offers = compare(books_of(found, "b"), SHIPPED, default=True)
         catalog = written(found, tmp_path / str(n), "b")
         for machine in ("dgx-h100", "dgx-a100"):
             (counting,) = (offer for offer in offers if offer.counts and offer.machine == machine)
@@ -163,7 +164,7 @@ def test_what_counts_is_what_the_catalog_says_whatever_the_dates(read: Read, tmp
 
 def test_a_book_that_is_not_default_counts_only_by_name(read: Read, tmp_path: Path) -> None:
     found = read(HEAD + "dgx-h100,31.50,acme,2026-11-20,a\n")
-    before, mine = compare(books_of(found, "offers"), Catalog(), default=False)
+    before, mine = compare(books_of(found, "offers"), SHIPPED, default=False)
     assert not mine.counts and before.counts
     catalog = written(found, tmp_path, default=False)
     price = catalog.price_of("dgx-h100")

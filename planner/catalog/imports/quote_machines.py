@@ -55,38 +55,37 @@ class MachineNames:
             word for name in catalog.names(Accelerator) for word in [name.split("-")[0]] if re.search(r"\d", word)
         )
 
-    def find(self, text: str, provider: str = "", n_accelerators: int | None = None) -> list[str]:
-        """Return the machines that a text may mean: one where it is sure.
+    def find(self, text: str, provider: str = "", n_accelerators: int | None = None) -> tuple[str | None, list[str]]:
+        """Return the machine that a text means, and those that it may mean where it is not sure.
 
         Parameters
         ----------
         text : str
             `dgx-h100`, `NVIDIA DGX H100 640GB`, `8x H200`.
         provider : str
-            Whose machine it is, where several offer one.
+            Whose machine it is: a machine of another provider is not taken for it.
         n_accelerators : int, optional
             How many accelerators it has, where another column says so.
         """
         exact = self._exact.get(" ".join(text.casefold().split()))
         if exact is not None:
-            return [exact]
+            return exact, []
         words = _words(text)
         count = next((int(m[1]) for w in words if (m := re.fullmatch(r"(\d{1,2})x", w))), n_accelerators)
         found = [k for k in self._known if self._means(k, words, count)]
+        names = [k.machine for k in found]
         told = {word for word in words if not re.fullmatch(r"\d{1,2}x", word)}
         if not any(told & (k.words - set(_words(k.accelerator))) for k in found):
             # Told by the accelerator alone, of which there may be several: A100 of 40 GB and of 80 GB.
             chips = {k.accelerator: k.memory_gb for k in found}
             if len(set(chips.values())) > 1:
-                return [k.machine for k in found]
-        if len(found) > 1:
-            theirs = [k for k in found if _is_site(k.site, provider)]
-            own = [k for k in found if k.site == "own"]
-            found = theirs or own or found
+                return None, names
+        theirs = [k for k in found if _is_site(k.site, provider) or set(_words(k.site)) <= told]
+        found = theirs or [k for k in found if k.site == "own"]
         if len(found) > 1:  # the plain machine goes before a variant of it, such as one with a power cap
             plainest = min(found, key=lambda k: len(k.words))
             found = [plainest] if all(plainest.words <= k.words for k in found) else found
-        return [k.machine for k in found]
+        return (found[0].machine, []) if len(found) == 1 else (None, names)
 
     def _means(self, known: _Known, words: list[str], count: int | None) -> bool:
         """Whether every word fits: the machine's own name, or its accelerator with how many it has."""

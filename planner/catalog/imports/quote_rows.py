@@ -167,17 +167,17 @@ class RowReader:
             return None
         gpus = self._columns.cell(self._row, "gpus").text
         count = int(float(gpus)) if re.fullmatch(r"\d+(\.0*)?", gpus) else None
-        found = self._machines.find(text, provider, count)
-        if len(found) == 1:
-            machine = self._catalog.machine(found[0])
+        found, candidates = self._machines.find(text, provider, count)
+        if found is not None:
+            machine = self._catalog.machine(found)
             if count is not None and count != machine.n_accelerators:
-                self._fault("gpus", f"{found[0]} has {machine.n_accelerators:g} accelerators", value=gpus)
-            if text.casefold() != found[0].casefold() and text.casefold() not in self._machines.given:
-                self.notes.append(f"{text!r} is taken as {found[0]}")
-            return found[0]
-        near = found[:6] or near_misses(text, self._machines.names)
+                self._fault("gpus", f"{found} has {machine.n_accelerators:g} accelerators", value=gpus)
+            if text.casefold() != found.casefold() and text.casefold() not in self._machines.given:
+                self.notes.append(f"{text!r} is taken as {found}")
+            return found
+        near = candidates[:6] or near_misses(text, self._machines.names)
         self._fault(
-            "machine", f"unknown machine {text!r}" if not found else f"{text!r} could be several machines", near=near,
+            "machine", f"{text!r} could be several machines" if candidates else f"unknown machine {text!r}", near=near,
             fix=f'name it: --machine-map "{text}={near[0] if near else "NAME"}"',
         )  # fmt: skip
         return None
