@@ -55,13 +55,27 @@ RateOption = Annotated[str | None, scenario_option("--rate", "RATE", "Requests, 
 WorkloadOption = Annotated[
     str | None,
     scenario_option(
-        "--workload", "NAME|FILE", "Workload of the catalog, or a trace (CSV, JSONL). [default: azure-conv-2023]"
+        "--workload",
+        "NAME|FILE",
+        "Workload of the catalog, or a file of requests: a trace, a log or the results of a benchmark (CSV, JSONL, "
+        "JSON). "
+        "[default: azure-conv-2023]",
     ),
 ]
 ColumnsOption = Annotated[
     str | None,
     scenario_option(
         "--columns", "ROLE=COLUMN,...", "Columns of a trace with unusual names: prompt=..,output=..,timestamp=.."
+    ),
+]
+DropFailedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--drop-failed/--keep-failed",
+        help="Leave failed requests of a trace out, and ones without an answer; they are counted. [default: keep]",
+        envvar="PLANNER_DROP_FAILED",
+        show_envvar=False,
+        show_default=False,
     ),
 ]
 RatioOption = Annotated[

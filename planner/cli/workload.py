@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import CatalogOption, ColumnsOption, Format, FormatOption, OutputOption, QuietOption
-from planner.cli.output import check_output, emit, format_of, text_width
+from planner.cli.options import (
+    CatalogOption,
+    ColumnsOption,
+    DropFailedOption,
+    Format,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+)
+from planner.cli.output import Progress, check_output, emit, format_of, text_width
 from planner.errors import InputError, UnknownNameError
 from planner.parsing import is_file
 
@@ -18,7 +27,6 @@ if TYPE_CHECKING:
     from planner.workload.traces import Trace
 
 app = typer.Typer(no_args_is_help=True, help="List and describe workloads, and fit one to a trace.")
-_TRACE_SUFFIXES = (".csv", ".jsonl", ".json", ".gz", ".txt", ".tsv")
 
 
 @app.command("list")
@@ -33,6 +41,7 @@ def list_workloads(catalog: CatalogOption = None, format: FormatOption = None) -
 def describe(
     workload: Annotated[str, typer.Argument(metavar="TRACE|NAME", help="A trace file, or a workload of the catalog.")],
     columns: ColumnsOption = None,
+    drop_failed: DropFailedOption = None,
     fit: Annotated[
         str | None,
         typer.Option("--fit", metavar="NAME", help="Print the trace as a workload file of this name for a catalog."),
@@ -51,7 +60,8 @@ def describe(
     Save that file as workloads/NAME.yaml in an overlay folder and plan with --catalog FOLDER --workload NAME.
     """
     check_output(output)
-    found = _read(workload, columns, catalog)
+    with Progress(quiet=quiet) as progress:
+        found = _read(workload, columns, drop_failed, catalog, progress)
     if fit is not None:
         if format is not None:
             raise InputError("--fit prints a catalog file, which is YAML", where="--format", fix="leave --format out")
@@ -79,10 +89,17 @@ def describe(
     emit(text, output, quiet=quiet)
 
 
-def _read(name: str, columns: str | None, overlays: list[Path] | None) -> Trace | Workload:
+def _read(
+    name: str,
+    columns: str | None,
+    drop_failed: bool | None,
+    overlays: list[Path] | None,
+    progress: Callable[[str], object],
+) -> Trace | Workload:
     """The trace of a file, or a workload of the catalog."""
     from planner.catalog.catalog import Catalog
     from planner.catalog.schema import Workload
+    from planner.scenario.scenario import is_trace_file
     from planner.workload.trace_columns import parse_columns
     from planner.workload.traces import read_trace
 
@@ -92,9 +109,9 @@ def _read(name: str, columns: str | None, overlays: list[Path] | None) -> Trace 
         known = catalog.names(Workload)
         if name in known:
             return catalog.workload(name)
-        if Path(name).suffix.lower() not in _TRACE_SUFFIXES and "/" not in name:
+        if not is_trace_file(name):
             raise UnknownNameError.of("workload", name, known, where="TRACE|NAME")
-    return read_trace(name, columns=mapping)
+    return read_trace(name, columns=mapping, drop_failed=bool(drop_failed), progress=progress)
 
 
 def _summary(found: Trace | Workload) -> WorkloadSummary:

@@ -21,7 +21,7 @@ from planner.workload.objectives import Objective, parse_objectives
 
 DEFAULT_MACHINES = ("dgx-a100", "dgx-h100")
 DEFAULT_OBJECTIVES = ("ttft.p99=1s", "tbt.p99=200ms")
-TRACE_SUFFIXES = (".csv", ".jsonl", ".json", ".gz", ".txt", ".tsv")
+TRACE_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json", ".gz", ".txt", ".tsv")
 MAX_RATE_PER_S = 1e7  # above this a "request rate" is a slip of the keyboard
 
 

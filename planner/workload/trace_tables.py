@@ -1,82 +1,201 @@
-"""A CSV or JSONL file, maybe gzipped, as named columns of raw values with their line numbers."""
+"""A file of requests as named columns with line numbers: CSV, JSON lines or one JSON document, maybe gzipped.
+
+A file is opened (`open_table`), which reads its beginning: which columns there are, and its first records. Then the
+columns that are wanted are read, a few megabytes at a time, so that a file needs hardly more memory than its figures.
+"""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from planner.errors import TraceError, near_misses
+import numpy as np
+from numpy.typing import NDArray
 
-EXTENSIONS = (".csv", ".jsonl", ".csv.gz", ".jsonl.gz")
+from planner.errors import TraceError, near_misses
+from planner.workload.trace_cells import Cells, cells_of_values, joined
+from planner.workload.trace_csv import CsvHead, csv_blocks, open_csv
+from planner.workload.trace_json import first_objects, flat, names_of, objects, read_document, spread_over_lines, values
+from planner.workload.trace_text import Progress, beginning, text_blocks
+
+CSV, LINES, DOCUMENT = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson"), (".json",)
+EXTENSIONS = tuple(kind + zipped for zipped in ("", ".gz") for kind in (*CSV, *LINES, *DOCUMENT))
 
 
 @dataclass(frozen=True, eq=False)
+class Columns:
+    """Columns that were read.
+
+    Attributes
+    ----------
+    cells : dict of str to Cells
+    lists : dict of str to list
+        Columns of lists, such as the blocks of a prompt.
+    n_rows : int
+    """
+
+    cells: dict[str, Cells]
+    lists: dict[str, list[Any]]
+    n_rows: int
+
+
+@dataclass(eq=False)
 class RawTable:
-    """Rows as read. `rows` are lists of strings (CSV) or dicts (JSONL); `lines` are their 1-based line numbers."""
+    """A file of requests whose beginning has been read.
+
+    Attributes
+    ----------
+    path : Path
+    columns : tuple of str
+        Names of columns; of nested JSON fields with dots, `metrics.input_sequence_length.value`.
+    sample : list of dict
+        The first records, column to value; of a CSV, to text.
+    header_line : int
+        Line of the header, or of the first record.
+    csv : CsvHead or None
+    document : object
+        One JSON document as it was read; None: records come line by line.
+    records : list of dict or None
+        The records in the document.
+    """
 
     path: Path
-    columns: Sequence[str]
-    rows: Sequence[Any]
-    lines: Sequence[int]
-    header_line: int
+    columns: tuple[str, ...]
+    sample: list[dict[str, object]]
+    header_line: int = 1
+    csv: CsvHead | None = None
+    document: Any = None
+    records: list[dict[str, Any]] | None = None
+    _lines: list[NDArray[np.int64]] = field(default_factory=list)
+
+    @property
+    def head(self) -> str:
+        """Where the columns are named."""
+        return str(self.path) if self.document is not None else f"{self.path}:{self.header_line}"
 
     def where(self, row: int) -> str:
-        """Return `file:line` of a row."""
-        return f"{self.path}:{self.lines[row]}"
+        """`file:line` of a row, or its number in a JSON document."""
+        if self.document is not None:
+            return f"{self.path}, record {row + 1}"
+        for lines in self._lines:
+            if row < lines.size:
+                return f"{self.path}:{lines[row]}"
+            row -= lines.size
+        return str(self.path)
 
-    def values(self, column: str) -> list[object]:
-        """Return the raw values of one column.
+    def of_records(self, records: list[dict[str, Any]]) -> RawTable:
+        """The table of the records that a document holds."""
+        return RawTable(self.path, names_of(records), flat(records), document=self.document, records=records)
+
+    def all_records(self) -> list[dict[str, Any]]:
+        """Every object of JSON lines, whole: of files with few, large ones."""
+        return [record for records, _ in self._records(None) for record in records]
+
+    def read(self, names: Sequence[str], lists: Sequence[str] = (), progress: Progress | None = None) -> Columns:
+        """Read the columns of these names, from the first row to the last.
 
         Raises
         ------
         TraceError
-            A JSONL object that lacks it.
+            A row with another number of fields than the header, a line that is not a JSON object, text that is not
+            UTF-8, a gzip file that is not whole.
         """
-        key: Any = self.columns.index(column) if isinstance(self.rows[0], list) else column
-        try:
-            return [row[key] for row in self.rows]
-        except KeyError:
-            row = next(i for i, record in enumerate(self.rows) if column not in record)
-            raise TraceError(
-                f"field {column!r} is missing", where=self.where(row), rule="every object has the fields of the first"
-            ) from None
+        self._lines = []
+        with _uncollected():
+            return self._read(names, lists, progress)
+
+    def _read(self, names: Sequence[str], lists: Sequence[str], progress: Progress | None) -> Columns:
+        parts: dict[str, list[Cells]] = {name: [] for name in names}
+        found: dict[str, list[Any]] = {name: [] for name in lists}
+        n_rows = 0
+        if self.csv is not None:
+            index = [self.columns.index(name) for name in names]
+            for block in csv_blocks(self.csv, progress):
+                n_rows += block.n_rows
+                self._lines.append(block.lines)
+                for name, column in zip(names, index, strict=True):
+                    parts[name].append(block.cells(column))
+        else:
+            for records, lines in self._records(progress):
+                n_rows += len(records)
+                self._lines.append(lines)
+                for name in names:
+                    parts[name].append(cells_of_values(values(records, name)))
+                for name in lists:
+                    found[name] += values(records, name)
+        if not n_rows:
+            raise TraceError("the trace has a header and no requests", where=self.head, rule="at least one request")
+        return Columns({name: joined(cells) for name, cells in parts.items()}, found, n_rows)
+
+    def _records(self, progress: Progress | None) -> Iterator[tuple[list[dict[str, Any]], NDArray[np.int64]]]:
+        if self.records is not None:
+            yield self.records, np.arange(1, len(self.records) + 1)
+            return
+        for text, line, last in text_blocks(self.path, progress):
+            rows = [(n, row) for n, row in enumerate(text.split("\n"), line) if row and not row.isspace()]
+            if rows:
+                numbers = [n for n, _ in rows]
+                found = objects(self.path, [row for _, row in rows], numbers, last=last)
+                yield found, np.array(numbers, dtype=np.int64)
 
 
-def read_table(path: Path) -> RawTable:
-    """Read a whole trace file.
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles, of which records have none: it takes half the time of reading JSON."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def open_table(path: Path) -> RawTable:
+    """Read the beginning of a file of requests.
 
     Parameters
     ----------
     path : Path
-        A .csv or .jsonl file, or either with .gz behind it. UTF-8, with or without a byte order mark.
+        CSV (.csv, .tsv, .txt: commas, semicolons or tabs), JSON lines (.jsonl, .ndjson) or one JSON document (.json),
+        or any of them with .gz behind it. UTF-8, with or without a byte order mark.
+
+    Returns
+    -------
+    RawTable
+        Of a JSON document without its records: who knows its form finds them (`RawTable.of_records`).
 
     Raises
     ------
     TraceError
-        No such file, not a file, unknown extension, unreadable, not UTF-8, empty, header only, a row with another
-        number of fields than the header, a line that is not a JSON object.
+        No such file, not a file, unknown extension, unreadable, not UTF-8, empty, a line that is not a JSON object.
     """
-    kind = next((e for e in EXTENSIONS if path.name.casefold().endswith(e)), None)
+    name = path.name.casefold().removesuffix(".gz")
     if not path.exists():
         raise TraceError("trace file not found", where=str(path), suggestions=_neighbours(path), fix="check the path")
     if not path.is_file():
-        raise TraceError("not a file", where=str(path), rule="a trace is one CSV or JSONL file")
-    if kind is None:
+        raise TraceError("not a file", where=str(path), rule="a trace is one file")
+    if not name.endswith((*CSV, *LINES, *DOCUMENT)):
         raise TraceError(
             f"unknown trace file extension {path.suffix!r}", where=str(path), rule=f"one of {', '.join(EXTENSIONS)}",
             fix="export the trace as CSV with a header line, or as JSONL, one object a line",
         )  # fmt: skip
-    text = _decoded(_bytes(path, gzipped=kind.endswith(".gz")), path)
-    if not text.strip():
+    first = beginning(path)
+    if not first.strip():
         raise TraceError("the trace file is empty", where=f"{path}:1", rule="a header line and at least one request")
-    return _csv(path, text) if kind.startswith(".csv") else _jsonl(path, text)
+    if name.endswith(CSV):
+        head = open_csv(path, first)
+        return RawTable(path, head.columns, head.sample, head.line, csv=head)
+    if name.endswith(DOCUMENT) or spread_over_lines(first):
+        document = read_document(path, first)
+        if document is not None:
+            return RawTable(path, (), [], document=document)
+    line, records = first_objects(path, first)
+    return RawTable(path, names_of(records), flat(records), line)
 
 
 def _neighbours(path: Path) -> list[str]:
@@ -85,98 +204,3 @@ def _neighbours(path: Path) -> list[str]:
     except OSError:
         return []
     return near_misses(path.name, names)
-
-
-def _bytes(path: Path, *, gzipped: bool) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise TraceError("the trace file cannot be read", where=str(path), value=error.strerror) from None
-    if not gzipped:
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise TraceError(
-            "the trace file is not a whole gzip file", where=str(path), value=str(error),
-            fix="fetch or compress it again",
-        )  from None  # fmt: skip
-
-
-def _decoded(data: bytes, path: Path) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-        raise TraceError(
-            "the trace file is not UTF-8 text", where=f"{path}:{line}", value=f"byte 0x{data[error.start]:02x}",
-            rule="UTF-8", fix="it looks like UTF-16: save it as UTF-8" if utf16 else "save it as UTF-8",
-        ) from None  # fmt: skip
-
-
-def _csv(path: Path, text: str) -> RawTable:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        ends = "unexpected end" in str(error)
-        raise TraceError(
-            "not a CSV row", where=f"{path}:{reader.line_num}", value=str(error),
-            fix="the file ends inside quotes: was it cut short?" if ends else "correct the row",
-        ) from None  # fmt: skip
-    columns = [name.strip() for name in rows.pop(0)]
-    header_line = lines.pop(0)
-    where = f"{path}:{header_line}"
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise TraceError(f"column {twice[0]!r} is there twice", where=where, rule="column names differ")
-    if not rows:
-        raise TraceError("the trace has a header and no requests", where=where, rule="at least one request")
-    table = RawTable(path, columns, rows, lines, header_line)
-    if set(map(len, rows)) != {len(columns)}:
-        first = next(i for i, row in enumerate(rows) if len(row) != len(columns))
-        raise TraceError(
-            f"{_counted(len(rows[first]), 'field')} where the header has {len(columns)}", where=table.where(first),
-            value=",".join(rows[first]), rule="as many fields in every row as in the header",
-            fix="the file ends in this row: was it cut short?" if first == len(rows) - 1 else "correct the row",
-        )  # fmt: skip
-    return table
-
-
-def _jsonl(path: Path, text: str) -> RawTable:
-    rows: list[dict[str, object]] = []
-    lines: list[int] = []
-    # Not splitlines(): it also breaks at characters that JSON allows inside a string.
-    source = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line and not line.isspace()]
-    for number, line in source:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            cut = number > 1 and number == source[-1][0]
-            raise TraceError(
-                "not a JSON object", where=f"{path}:{number}", value=f"{_shortened(line)} ({error})",
-                rule="one JSON object a line",
-                fix="the file ends in this line: was it cut short?" if cut else "write one object a line",
-            ) from None  # fmt: skip
-        if not isinstance(record, dict):
-            raise TraceError(
-                "not a JSON object", where=f"{path}:{number}", value=_shortened(line), rule="one JSON object a line"
-            )
-        rows.append(record)
-        lines.append(number)
-    return RawTable(path, list(rows[0]), rows, lines, lines[0])
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def _shortened(text: str, n: int = 60) -> str:
-    text = text.strip()
-    return text if len(text) <= n else text[: n - 3] + "..."

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.errors import TraceError
+from planner.workload.prefixes import PrefixBlocks, blocks_of
 from planner.workload.sizes import FloatArray, RequestSizes
-from planner.workload.trace_columns import choose_columns
-from planner.workload.trace_tables import RawTable, read_table
+from planner.workload.timestamps import arrivals_of
+from planner.workload.trace_cells import MISSING, Cells
+from planner.workload.trace_columns import TraceColumns, choose_columns
+from planner.workload.trace_documents import Run, is_benchmark_result, of_results, requests_in
+from planner.workload.trace_failures import failed_rows
+from planner.workload.trace_tables import Columns, RawTable, open_table
+from planner.workload.trace_text import Progress
 
 MAX_TOKENS = 1e8
-# Seconds since 1970 reach this in the year 5138; milliseconds did in 1973.
-_EPOCH_MS = 1e11
-_DATE_TIME = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[+-]\d\d:?\d\d)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,21 @@ class Trace:
     path : Path
         The file.
     format : str
-        `azure`, `splitwise-sim`, `mooncake`, `generic` (usual column names) or `mapped` (the user's mapping).
+        A known form (`azure`, `burstgpt`, `aiperf`, ...), `generic` (usual column names) or `mapped` (the user's).
+    unit : str or None
+        Of its timestamps: `seconds`, `milliseconds`, `dates`, ...
+    stated_rate_per_s : float or None
+        Where there are no timestamps: requests over the duration that the file states [requests/s].
+    stated_cv2 : float or None
+        Where there are no timestamps: variability of the gaps that the file states.
+    blocks : PrefixBlocks or None
+        Blocks of the prompts, where the file has them.
+    cached_share : float or None
+        Prompt tokens that were cached where this was recorded, of all of them.
+    n_dropped : int
+        Failed requests that were left out.
+    notes : tuple of str
+        What a reader must know of how the file was read.
     """
 
     arrival_s: FloatArray | None
@@ -42,6 +60,13 @@ class Trace:
     output_tokens: FloatArray
     path: Path
     format: str
+    unit: str | None = None
+    stated_rate_per_s: float | None = None
+    stated_cv2: float | None = None
+    blocks: PrefixBlocks | None = None
+    cached_share: float | None = None
+    n_dropped: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def n_requests(self) -> int:
@@ -55,15 +80,15 @@ class Trace:
 
     @property
     def rate_per_s(self) -> float | None:
-        """Arrivals a second: one over the mean gap; None without timestamps or when all came at once."""
+        """Arrivals a second: one over the mean gap, or what the file states; None when all came at once."""
         duration_s = self.duration_s
-        return (self.n_requests - 1) / duration_s if duration_s else None
+        return (self.n_requests - 1) / duration_s if duration_s else self.stated_rate_per_s
 
     @property
     def arrival_cv2(self) -> float | None:
         """Squared coefficient of variation of the gaps, 1 for Poisson; None with fewer than two gaps or no time."""
         if self.arrival_s is None or self.n_requests < 3 or not self.duration_s:
-            return None
+            return self.stated_cv2
         gaps = np.diff(self.arrival_s)
         return float(np.var(gaps) / np.mean(gaps) ** 2)
 
@@ -73,21 +98,31 @@ class Trace:
         return RequestSizes.equally_weighted(self.prompt_tokens, self.output_tokens, name)
 
 
-def read_trace(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None) -> Trace:
+def read_trace(
+    path: str | os.PathLike[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    drop_failed: bool = False,
+    progress: Progress | None = None,
+) -> Trace:
     """Read a trace file.
 
     Parameters
     ----------
     path : path
-        CSV with a header line or JSONL, UTF-8, maybe gzipped (.csv, .jsonl, .csv.gz, .jsonl.gz).
+        CSV with a header line, JSON lines or one JSON document, UTF-8, maybe gzipped.
     columns : mapping, optional
         Which column holds what, for columns of other than the usual names: `{"prompt": "ctx", "output": "gen",
-        "timestamp": "t"}`; a timestamp in milliseconds is `timestamp_ms`.
+        "timestamp": "t"}`; a timestamp in milliseconds is `timestamp_ms`, a nested field is named with dots.
+    drop_failed : bool
+        Whether failed requests, and ones without a prompt or an answer, are left out; they are counted.
+    progress : callable, optional
+        Told how far it is.
 
     Returns
     -------
     Trace
-        All rows of the file, in its order.
+        All rows of the file, in order of arrival.
 
     Raises
     ------
@@ -98,150 +133,154 @@ def read_trace(path: str | os.PathLike[str], *, columns: Mapping[str, str] | Non
 
     Notes
     -----
-    Recognised are the Azure traces (TIMESTAMP, ContextTokens, GeneratedTokens), those of the Splitwise simulator
-    (arrival_timestamp, prompt_size, token_size), Mooncake (timestamp in ms, input_length, output_length) and usual
-    names such as prompt_tokens, input_tokens, output_tokens, completion_tokens, arrival_s. Timestamps may be
-    missing. Numbers are seconds unless the format or the name says milliseconds. No row is dropped, sorted or
-    changed: a row that cannot be used is an error.
+    Recognised are the forms of `trace_columns.FORMS` and usual names such as prompt_tokens, input_tokens,
+    output_tokens, completion_tokens, arrival_s. Timestamps may be missing. Their unit is told by the name, the form or
+    the data (`timestamps`). No row is dropped or changed without being asked: a row that cannot be used is an error.
     """
-    table = read_table(Path(path))
-    chosen = choose_columns(table.columns, columns, f"{table.path}:{table.header_line}")
-    prompt = _tokens(table, chosen.prompt)
-    output = _tokens(table, chosen.output)
-    _check_no_zero(table, chosen.prompt, prompt, chosen.output, output)
-    arrival = None
-    if chosen.timestamp is not None:
-        arrival = _arrivals(table, chosen.timestamp, in_ms=chosen.timestamp_in_ms)
+    table, form, runs = _requests(open_table(Path(path)))
+    chosen = choose_columns(table.columns, columns, table.head, form)
+    names = [chosen.prompt, chosen.output, *filter(None, (chosen.timestamp, chosen.cached)), *chosen.failed]
+    found = table.read(list(dict.fromkeys(names)), [chosen.blocks] if chosen.blocks else [], progress)
+    notes: list[str] = []
+    usable = _usable(table, chosen, found, drop_failed, notes)
+    row_of = np.flatnonzero(usable)
+    prompt, output = (
+        _tokens(table, name, found.cells[name].taken(usable), row_of) for name in (chosen.prompt, chosen.output)
+    )
+    arrival, order, unit = None, None, None
+    if len(runs) > 1:
+        notes.append(
+            f"the file holds {len(runs)} runs of a benchmark: the sizes of all are taken, and a rate of none of them"
+        )
+    elif chosen.timestamp is not None:
+        cells = found.cells[chosen.timestamp].taken(usable)
+        times = arrivals_of(
+            cells, chosen.timestamp, chosen.unit, usual="ms" if chosen.format == "mooncake" else "s",
+            form_tells=chosen.form is not None, any_order=chosen.form is not None and chosen.form.any_order,
+            where=lambda row: table.where(int(row_of[row])),
+        )  # fmt: skip
+        arrival, order, unit = times.arrival_s, times.order, times.unit
+        notes += times.notes
+    elif chosen.overlooked:
+        notes.append(
+            f"no timestamps are read; columns that may be some: {', '.join(chosen.overlooked[:6])} "
+            f"(--columns timestamp={chosen.overlooked[0]})"
+        )
+    blocks = None
+    if chosen.blocks:
+        lists = [found.lists[chosen.blocks][row] for row in row_of]
+        blocks = blocks_of(lists, prompt, chosen.form.block_tokens if chosen.form else None)
+    cached_share = _cached_share(found.cells[chosen.cached].taken(usable), prompt) if chosen.cached else None
+    if order is not None:
+        prompt, output = prompt[order], output[order]
+        blocks = blocks.taken(order) if blocks is not None else None
     for array in (prompt, output, arrival):
         if array is not None:
             array.flags.writeable = False
-    return Trace(arrival, prompt, output, table.path, chosen.format)
+    rate, cv2 = _stated(runs, prompt.size) if arrival is None else (None, None)
+    if rate is not None:
+        notes.append(f"the file has no timestamps: its rate is that of {prompt.size:,} requests over its duration")
+    return Trace(
+        arrival, prompt, output, table.path, chosen.format, unit, rate, cv2, blocks, cached_share,
+        int(usable.size - row_of.size), tuple(notes),
+    )  # fmt: skip
 
 
-def _tokens(table: RawTable, column: str) -> FloatArray:
-    values = table.values(column)
-    tokens = _numbers(table, column, values, "a whole number of tokens")
-    for bad, what, rule in (
-        (tokens < 0, "is negative", "tokens are whole numbers of at least 1"),
-        (tokens != np.floor(tokens), "is not a whole number", "tokens are whole numbers of at least 1"),
+def _requests(table: RawTable) -> tuple[RawTable, str | None, tuple[Run, ...]]:
+    """The table of the requests of a file, its form where the outside tells it, and the runs of a benchmark."""
+    if table.document is not None:
+        held = requests_in(table.path, table.document)
+    elif table.csv is None and table.sample and is_benchmark_result(table.sample[0]):
+        held = of_results(table.path, table.all_records())
+    else:
+        return table, None, ()
+    return table.of_records(held.records), held.form, held.runs
+
+
+def _stated(runs: tuple[Run, ...], n: int) -> tuple[float | None, float | None]:
+    """Rate and variability that one run without timestamps states."""
+    if len(runs) != 1 or runs[0].duration_s is None:
+        return None, None
+    return n / runs[0].duration_s, 1.0 / runs[0].burstiness if runs[0].burstiness else None
+
+
+def _usable(
+    table: RawTable, chosen: TraceColumns, found: Columns, drop_failed: bool, notes: list[str]
+) -> NDArray[np.bool_]:
+    """Rows that are requests: all of them, or those that did not fail where failed ones are to be left out."""
+    failed = np.zeros(found.n_rows, dtype=bool)
+    for name in chosen.failed:
+        failed |= failed_rows(name, found.cells[name])
+    prompt, output = (found.cells[name] for name in (chosen.prompt, chosen.output))
+    without = (prompt.numbers == 0) | (output.numbers == 0)
+    for cells in (prompt, output):
+        # What is missing of a request that failed is part of its failure; of another it is a fault of the file.
+        without[cells.other_rows] |= failed[cells.other_rows]
+    n_failed, n = int((failed | without).sum()), failed.size
+    if drop_failed and n_failed == n:
+        raise TraceError("every request of the trace failed", where=str(table.path), value=f"{n:,} requests")
+    if drop_failed:
+        if n_failed:
+            notes.append(f"{n_failed:,} of {n:,} requests failed and are left out")
+        return np.asarray(~(failed | without))
+    if without.any():
+        row = int(np.argmax(without))
+        column, cells = (chosen.output, output) if prompt.numbers[row] > 0 else (chosen.prompt, prompt)
+        shown = cells.shown(row)
+        state = "zero" if cells.numbers[row] == 0 else "missing"
+        n_without = int(without.sum())
+        have = "has" if n_without == 1 else "have"
+        what = f"{n_without} of {n} requests {have} a zero prompt or output"
+        if failed.any():
+            what = f"{int(failed.sum())} of {n} requests failed, and {n_without} {have} no prompt or no answer"
+        raise TraceError(
+            f"{column} is {state}; {what}, this is the first", where=table.where(row),
+            value=None if shown is MISSING else shown, rule="a request has at least 1 prompt and 1 output token",
+            fix="leave such requests out with --drop-failed, which counts them, or correct the file",
+        )  # fmt: skip
+    if n_failed:
+        notes.append(f"{n_failed:,} of {n:,} requests failed and count as load (--drop-failed leaves them out)")
+    return np.ones(n, dtype=bool)
+
+
+def _tokens(table: RawTable, column: str, cells: Cells, row_of: NDArray[np.int64]) -> FloatArray:
+    rule = f"{column} is a whole number of tokens"
+    if cells.other_rows.size:
+        row = int(cells.other_rows[0])
+        shown = cells.other(row)
+        if shown is MISSING:
+            raise TraceError(
+                f"field {column!r} is missing", where=table.where(int(row_of[row])),
+                rule="every object has the fields of the first", fix="is it a failed request? --drop-failed",
+            )  # fmt: skip
+        what = f"{column} is {'empty' if shown in ('', None) else 'not finite' if _infinite(shown) else 'not a number'}"
+        raise TraceError(what, where=table.where(int(row_of[row])), value=repr(shown), rule=rule)
+    tokens = cells.numbers
+    whole = "tokens are whole numbers of at least 1"
+    for bad, what, broken in (
+        (~np.isfinite(tokens), "is not finite", rule),
+        (tokens < 0, "is negative", whole),
+        (tokens != np.floor(tokens), "is not a whole number", whole),
         (tokens > MAX_TOKENS, "is absurdly large", f"at most {MAX_TOKENS:,.0f} tokens"),
     ):
         if bad.any():
             row = int(np.argmax(bad))
-            raise TraceError(f"{column} {what}", where=table.where(row), value=values[row], rule=rule)
+            value = float(tokens[row])
+            raise TraceError(
+                f"{column} {what}", where=table.where(int(row_of[row])),
+                value=int(value) if value.is_integer() else value, rule=broken,
+            )  # fmt: skip
     return tokens
 
 
-def _check_no_zero(table: RawTable, prompt_column: str, prompt: FloatArray, output_column: str,
-                   output: FloatArray) -> None:  # fmt: skip
-    zero = (prompt == 0) | (output == 0)
-    if not zero.any():
-        return
-    row = int(np.argmax(zero))
-    column = prompt_column if prompt[row] == 0 else output_column
-    n = int(zero.sum())
-    raise TraceError(
-        f"{column} is zero; {n} of {zero.size} requests {'has' if n == 1 else 'have'} a zero prompt or output, "
-        "this is the first",
-        where=table.where(row), value=0, rule="a request has at least 1 prompt and 1 output token",
-        fix="remove these requests from the file, or correct them: planner does not drop rows silently",
-    )  # fmt: skip
-
-
-def _numbers(table: RawTable, column: str, values: Sequence[object], expected: str) -> FloatArray:
+def _infinite(shown: object) -> bool:
     try:
-        if bool in set(map(type, values)):
-            raise TypeError
-        numbers = np.array([float(value) for value in values])  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        row = next(i for i, value in enumerate(values) if not _is_number(value))
-        shown = values[row]
-        what = f"{column} is empty" if shown in ("", None) else f"{column} is not a number"
-        raise TraceError(what, where=table.where(row), value=repr(shown), rule=f"{column} is {expected}") from None
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise TraceError(
-            f"{column} is not finite", where=table.where(row), value=values[row], rule=f"{column} is {expected}"
-        )
-    return np.asarray(numbers)
-
-
-def _is_number(value: object) -> bool:
-    try:
-        return not isinstance(value, bool) and float(value) is not None  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return False
-
-
-def _arrivals(table: RawTable, column: str, *, in_ms: bool) -> FloatArray:
-    values = table.values(column)
-    if _is_number(values[0]):
-        times = _numbers(table, column, values, "a number of milliseconds" if in_ms else "a number of seconds")
-        if not in_ms and times[0] > _EPOCH_MS:
-            raise TraceError(
-                f"{column} is too large to be seconds", where=table.where(0), value=values[0],
-                rule="numeric timestamps are seconds unless their name says milliseconds",
-                fix=f"if it is milliseconds, give --columns timestamp_ms={column}",
-            )  # fmt: skip
-        if (times < 0).any():
-            row = int(np.argmax(times < 0))
-            raise TraceError(
-                f"{column} is negative", where=table.where(row), value=values[row],
-                rule="timestamps are at least 0", fix="shift them all, so that the first is 0",
-            )  # fmt: skip
-        arrival = (times - times[0]) / (1e3 if in_ms else 1.0)
-    else:
-        times = _date_times_ns(table, column, values)
-        # Whole nanoseconds are subtracted before they become floats, which would keep only 0.2 us of a date.
-        arrival = (times - times[0]) / 1e9
-    falls = np.diff(times) < 0
-    if falls.any():
-        row = int(np.argmax(falls)) + 1
-        raise TraceError(
-            f"{column} falls from {values[row - 1]} to {values[row]}", where=table.where(row), value=values[row],
-            rule="timestamps must not decrease", fix=f"sort the file by {column}",
-        )  # fmt: skip
-    return np.asarray(arrival, dtype=float)
-
-
-def _date_times_ns(table: RawTable, column: str, values: Sequence[object]) -> np.ndarray:
-    """Nanoseconds since 1970, UTC unless a row says another offset."""
-    matches = [_DATE_TIME.fullmatch(value.strip()) if isinstance(value, str) else None for value in values]
-    if None in matches:
-        raise _not_a_time(table, column, values, matches.index(None))
-    texts = [match[1] for match in matches if match]
-    try:
-        times = np.array(texts, dtype="datetime64[ns]").astype(np.int64)
-    except ValueError:
-        row = next(i for i, text in enumerate(texts) if not _is_date_time(text))
-        raise _not_a_time(table, column, values, row) from None
-    offsets = [match[2] for match in matches if match]
-    if len(set(offsets)) > 1:
-        times = times - np.array([_offset_ns(offset) for offset in offsets])
-    return times
-
-
-def _is_date_time(text: str) -> bool:
-    try:
-        np.datetime64(text, "ns")
+        return isinstance(shown, str) and not math.isfinite(float(shown))
     except ValueError:
         return False
-    return True
 
 
-def _offset_ns(offset: str | None) -> int:
-    if offset in (None, "Z"):
-        return 0
-    digits = offset[1:].replace(":", "")
-    minutes = int(digits[:2]) * 60 + int(digits[2:])
-    return (-1 if offset[0] == "-" else 1) * minutes * 60 * 10**9
-
-
-def _not_a_time(table: RawTable, column: str, values: Sequence[object], row: int) -> TraceError:
-    shown = values[row]
-    what = f"{column} is empty" if shown in ("", None) else f"{column} is not a time"
-    return TraceError(
-        what, where=table.where(row), value=repr(shown),
-        rule="a number, or a date and time like 2023-11-16 18:17:03.9799600",
-    )  # fmt: skip
+def _cached_share(cells: Cells, prompt_tokens: FloatArray) -> float | None:
+    """Prompt tokens that were cached, of all; what a row does not say counts as none."""
+    cached = np.clip(np.nan_to_num(cells.numbers, nan=0.0, posinf=0.0, neginf=0.0), 0.0, prompt_tokens)
+    return float(cached.sum() / prompt_tokens.sum()) if cells.other_rows.size < cells.numbers.size else None

@@ -62,7 +62,7 @@ def test_azure_with_a_time_zone(tmp_path: Path, offset: str) -> None:
 
 
 def test_time_zones_that_differ_between_rows(tmp_path: Path) -> None:
-    text = "timestamp,prompt,output\n2024-05-01T10:00:00Z,1,1\n2024-05-01T12:00:05+02:00,1,1\n2024-05-01 10:01,1,1\n"
+    text = "timestamp,prompt,output\n2024-05-01T10:00:00Z,1,1\n2024-05-01T12:00:05+02:00,1,1\n2024-05-01 10:01Z,1,1\n"
     arrival = read_trace(write(tmp_path, "zones.csv", text)).arrival_s
     assert arrival is not None
     assert arrival.tolist() == [0, 5, 60]

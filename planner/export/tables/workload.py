@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.export.tables.text import aligned, labelled, number
+from planner.export.tables.text import aligned, labelled, number, percent
 from planner.units import format_time
 from planner.workload.describe import TokenSummary, WorkloadSummary
 
@@ -26,12 +26,40 @@ def workload_table(summary: WorkloadSummary, *, width: int = 100) -> str:
         ("Context", f"{number(summary.decode_context_tokens)} tokens, the mean that a decode step attends to"),
         ("KV held", f"{number(summary.mean_kv_token_steps)} token-steps a request, E[output (prompt + output/2)]"),
     ]  # fmt: skip
-    if summary.arrival_cv2 is not None:
-        remarks.insert(0, ("Arrivals", f"squared coefficient of variation of the gaps {number(summary.arrival_cv2, 3)} "
-                           "(1 is Poisson, more is burstier)"))  # fmt: skip
+    remarks = [*_arrivals(summary), *remarks, *(("Note", note) for note in summary.notes)]
     for label, text in remarks:
         lines += labelled(label, text, label_width=11, width=width)
     return "\n".join(lines) + "\n"
+
+
+def _arrivals(summary: WorkloadSummary) -> list[tuple[str, str]]:
+    """How requests came and what their prompts share, label and text."""
+    remarks = []
+    if summary.timestamp_unit is not None:
+        steps = summary.timestamp_step_s
+        remarks.append(
+            ("Timestamps", summary.timestamp_unit + (f", in steps of {format_time(steps)}" if steps else ""))
+        )
+    if summary.arrival_cv2 is not None:
+        text = f"squared coefficient of variation of the gaps {number(summary.arrival_cv2, 3)} (1 is Poisson, more is "
+        text += "burstier)"
+        if summary.timestamp_step_s and summary.variability is not None:
+            text += f", which are those of the steps; of counts over ten steps {number(summary.variability, 3)}"
+        remarks.append(("Arrivals", text))
+    over = (("1 s", summary.dispersion_1s), ("10 s", summary.dispersion_10s), ("1 min", summary.dispersion_1min),
+            ("10 min", summary.dispersion_10min))  # fmt: skip
+    swings = [f"{number(value, 3)} over {window}" for window, value in over if value is not None]
+    if swings:
+        remarks.append(("Swings", f"counts vary as a Poisson process's times {', '.join(swings)}"))
+    if summary.peak_minute is not None and summary.p95_minute is not None:
+        peaks = f"the busiest minute is {number(summary.peak_minute, 3)} x the mean, the minute at P95 "
+        remarks.append(("Peaks", peaks + f"{number(summary.p95_minute, 3)} x (--size-for)"))
+    if summary.prefix_shared is not None:
+        remarks.append(("Prefixes", f"{percent(summary.prefix_shared, 1)} of prompt tokens are the beginning of an "
+                        "earlier prompt: what a prefix cache that forgets nothing has"))  # fmt: skip
+    if summary.prefix_recorded is not None:
+        remarks.append(("Cached", f"{percent(summary.prefix_recorded, 1)} of prompt tokens where this was recorded"))
+    return remarks
 
 
 def _row(name: str, tokens: TokenSummary) -> list[str]:
