@@ -54,6 +54,7 @@ class Llm(Entry):
     )
     weight_precision: Precision = Field(description="As released; --precision changes it.")
     expert_precision: Precision | None = Field(default=None, description="Of expert weights, if other.")
+    mixer_precision: Precision | None = Field(default=None, description="Of weights that mix tokens, if other.")
     kv_precision: Precision = Field(description="Of the KV cache, as usually served.")
     max_context_tokens: Positive
     draft_layers: Count = Field(default=0, description="Layers of the multi-token-prediction head that it ships.")

@@ -131,12 +131,12 @@ app.command("import-quotes")(import_quotes)
 
 @app.command("import-model")
 def import_model(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.json", help="A Hugging Face config.json.")],
+    config: Annotated[Path, typer.Argument(metavar="DIR", help="A Hugging Face model repository, or its config.json.")],
     name: Annotated[str | None, typer.Option("--name", help="Name of the model in the catalog.")] = None,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write to this file.")] = None,
     catalog: Annotated[Path | None, typer.Option("--catalog", metavar="DIR", help="Write into this overlay.")] = None,
 ) -> None:
-    """Turn a Hugging Face config.json into a model of the catalog; printed unless told where to write."""
+    """Turn the config.json of a Hugging Face model into a model of the catalog; printed unless told where to write."""
     from planner.catalog.imports.huggingface import import_hf_config, llm_to_yaml
     from planner.export.files import write_together, write_whole
 
@@ -144,6 +144,8 @@ def import_model(
         raise InputError("--output and --catalog exclude each other", where="--output", fix="give one of them")
     llm = import_hf_config(config, name or (output.stem if output else None))
     text = llm_to_yaml(llm)
+    if llm.notes:
+        print(f"{llm.name}: {llm.notes}", file=sys.stderr)
     if catalog is not None:
         output = catalog / "models" / f"{llm.name}.yaml"
         if output.exists():

@@ -59,7 +59,10 @@ def matrices(llm: Llm, layout: Layout) -> list[Matrix]:
     """Every matrix that all tokens of a step are multiplied with, in the order they run; the LM head is the last."""
     tp, hidden = layout.tensor_parallel, llm.hidden_size
     width = STORED_BYTES[layout.precision]
-    found = _merged([m for mixer in llm.mixers for m in mixing_matrices(llm, mixer, layout, width)])
+    mixing = width
+    if llm.mixer_precision is not None and layout.precision == llm.weight_precision:
+        mixing = STORED_BYTES[llm.mixer_precision]
+    found = _merged([m for mixer in llm.mixers for m in mixing_matrices(llm, mixer, layout, mixing)])
     for mlp in llm.mlps:
         inner = mlp.intermediate_size / tp
         found.append(_feed_forward("mlp", llm.layers_of(mlp), hidden, inner, mlp.gated, width))

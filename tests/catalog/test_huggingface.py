@@ -463,6 +463,58 @@ def test_quantised_cache_and_unknown_dtype() -> None:
     assert read(LLAMA, torch_dtype=None, dtype="float32").weight_precision == "fp32"
 
 
+def test_dense_model_with_unquantised_attention() -> None:
+    llm = read(LLAMA, quantization_config=compressed("float", 4, ["re:.*self_attn.*", "lm_head"]))
+    assert (llm.weight_precision, llm.mixer_precision, llm.expert_precision) == ("fp4", "bf16", None)
+    hybrid = ["re:.*linear_attn.*", *(f"model.layers.{i}.self_attn*" for i in range(3, 32, 4))]
+    assert read(LLAMA, quantization_config=compressed("float", 4, hybrid)).mixer_precision == "bf16"
+
+
+def test_precisions_by_module_and_by_group() -> None:
+    by_module = {
+        "quant_algo": "MIXED_PRECISION",
+        "quantized_layers": {
+            "model.layers.0.self_attn.q_proj": {"quant_algo": "FP8"},
+            "model.layers.0.mlp.experts.0.down_proj": {"quant_algo": "NVFP4", "group_size": 16},
+        },
+    }
+    llm = read(MIXTRAL, quantization_config=by_module)
+    assert (llm.weight_precision, llm.expert_precision) == ("fp8", "fp4")
+    groups = {
+        "quant_method": "compressed-tensors",
+        "config_groups": {
+            "group_0": {"targets": ["re:.*self_attn.*"], "weights": {"num_bits": 8, "type": "float"}},
+            "group_1": {"targets": ["re:.*mlp.experts.*"], "weights": {"num_bits": 4, "type": "float"}},
+        },
+    }
+    llm = read(MIXTRAL, quantization_config=groups)
+    assert (llm.weight_precision, llm.expert_precision) == ("fp8", "fp4")
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("org--Model-8B-FP8", "FP8"),
+        ("Model-NVFP4", "NVFP4"),
+        ("model-awq", "awq"),
+        ("Model-w4a16", "w4a16"),
+        ("Model-70B-4bit", "4bit"),
+        ("Model-8B-Instruct", None),
+        ("Qwen3-4B", None),
+    ],
+)
+def test_a_name_that_says_quantised_with_no_such_file_is_warned_of(
+    tmp_path: Path, folder: str, told: str | None
+) -> None:
+    path = tmp_path / folder / "config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(LLAMA))
+    notes = import_hf_config(path).notes or ""
+    assert notes.startswith(f"WARNING: the name says {told}") if told else "WARNING" not in notes
+    path.write_text(json.dumps({**LLAMA, "quantization_config": {"quant_method": "fp8"}}))
+    assert "WARNING" not in (import_hf_config(path).notes or "")
+
+
 def test_modelopt_keeps_its_quantisation_in_a_second_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(LLAMA))
     beside = tmp_path / "hf_quant_config.json"
@@ -533,7 +585,10 @@ def test_unseen_model_of_known_form_is_read() -> None:
         ({"quantization_config": {"quant_method": "aqlm"}}, "quantization_config"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 3}}, "quantization_config"),
         ({"quantization_config": {"quant_algo": "MIXED_PRECISION"}}, "quantization_config"),
-        ({"quantization_config": compressed("float", 4, ["re:.*self_attn.*"])}, "quantization_config"),
+        (
+            {"quantization_config": {"quantized_layers": {"layers.0.mlp": "Q"}}},
+            "quantization_config",
+        ),
     ],
 )
 def test_wrong_values_are_named(changes: Config, what: str) -> None:
@@ -563,7 +618,7 @@ def test_names_that_cannot_be_files_are_refused() -> None:
         (b"\xff\xfe\x00", "config.json", "not a text file"),
         (b"[1, 2]", "config.json", "not a model config"),
         (b"null", "config.json", "not a model config"),
-        (b"[" * 100_000, "config.json", "not JSON"),
+        (b"[" * 100_000, "config.json", "nested more than 100 deep"),
         (b"<html>404</html>", "config.json:1", "not JSON"),
         (b"{}", "config.json", "num_hidden_layers is missing"),
     ],

@@ -42,6 +42,9 @@ MAX_CONTEXT = (
     "n_ctx", "max_len",
 )  # fmt: skip
 QUANTIZATION_FILE = "hf_quant_config.json"
+QUANTISED_NAME = re.compile(
+    r"(?i)(?<![a-z0-9])(?:NV|MX)?FP[48](?![0-9a-z])|(?<![a-z])(?:AWQ|GPTQ|W[48]A\d+|INT[48]|bnb|[48]-?bit)(?![a-z0-9])"
+)
 LEARNT_POSITIONS = ("gpt2", "gpt-sw3", "gpt_bigcode", "gpt_neo", "opt")
 # Beyond every published model; keeps a mistyped layer count from becoming a long loop.
 MOST_LAYERS = 10_000
@@ -80,7 +83,10 @@ def import_hf_config(path: str | Path, name: str | None = None) -> Llm:
     beside = path.with_name(QUANTIZATION_FILE)
     if isinstance(config, dict) and config.get("quantization_config") is None and is_file(beside):
         config = {**config, "quantization_config": _modelopt_quantization(_read_json(beside), str(beside))}
-    return llm_from_hf_config(config, name=name or _name_from(path), where=str(path))
+    llm = llm_from_hf_config(config, name=name or _name_from(path), where=str(path))
+    if warning := _unquantised_warning(config, path):
+        llm = llm.model_copy(update={"notes": " ".join(filter(None, [warning, llm.notes]))})
+    return llm
 
 
 def _read_json(path: Path) -> Any:
@@ -121,7 +127,25 @@ def _modelopt_quantization(beside: object, where: str) -> dict[str, object]:
         "quant_algo": quantization.get("quant_algo"),
         "kv_cache_scheme": quantization.get("kv_cache_quant_algo"),
         "ignore": quantization.get("exclude_modules"),
+        "quantized_layers": quantization.get("quantized_layers"),
     }
+
+
+def _unquantised_warning(config: object, path: Path) -> str | None:
+    """Say so where a name tells of quantised weights and neither the config nor a file beside it does."""
+    text = config.get("text_config") if isinstance(config, Mapping) else None
+    for part in (config, text):
+        if isinstance(part, Mapping) and (part.get("quantization_config") or part.get("compression_config")):
+            return None
+    given = config.get("_name_or_path") if isinstance(config, Mapping) else None
+    names = [_folder_of(path), path.stem, given if isinstance(given, str) else ""]
+    told = next((found[0] for name in names if (found := QUANTISED_NAME.search(name))), None)
+    if told is None:
+        return None
+    return (
+        f"WARNING: the name says {told}, but config.json has no quantization_config and no {QUANTIZATION_FILE} is "
+        "beside it; the weights are counted unquantised. Put the file of the model repository there."
+    )
 
 
 def llm_from_hf_config(config: Mapping[str, object], *, name: str, where: str = "config.json") -> Llm:
@@ -189,6 +213,7 @@ def llm_from_hf_config(config: Mapping[str, object], *, name: str, where: str = 
             looked_up_parameters=looked_up,
             weight_precision=precisions.weight,
             expert_precision=precisions.expert,
+            mixer_precision=precisions.mixer,
             kv_precision=precisions.kv,
             max_context_tokens=max_context_tokens,
             draft_layers=fields.n_draft_layers(),
@@ -275,12 +300,16 @@ def _name_from(path: Path) -> str:
     """Derive a catalog name: from the file's stem, else its folder, else the Hugging Face cache folder."""
     stem = re.sub(r"[_-]?config$", "", path.stem)
     if not stem:
-        folder = path.absolute().parent
-        if re.fullmatch(r"[0-9a-f]{40}", folder.name):  # .../models--org--name/snapshots/<commit>/config.json
-            folder = folder.parent.parent
-        stem = folder.name
+        stem = _folder_of(path)
     name = re.sub(r"[^a-z0-9._-]+", "-", stem.split("--")[-1].lower()).strip("._-")
     return name or "model"
+
+
+def _folder_of(path: Path) -> str:
+    folder = path.absolute().parent
+    if re.fullmatch(r"[0-9a-f]{40}", folder.name):  # .../models--org--name/snapshots/<commit>/config.json
+        folder = folder.parent.parent
+    return folder.name
 
 
 def _line(text: str, number: int) -> str:

@@ -50,6 +50,8 @@ def llm_to_yaml(llm: Llm) -> str:
     lines += ["", f"weight_precision: {llm.weight_precision}  # as released"]
     if llm.expert_precision is not None:
         lines.append(f"expert_precision: {llm.expert_precision}  # of expert weights")
+    if llm.mixer_precision is not None:
+        lines.append(f"mixer_precision: {llm.mixer_precision}  # of the weights that mix tokens")
     lines.append(f"kv_precision: {llm.kv_precision}  # of the KV cache, as usually served")
     lines.append(f"max_context_tokens: {llm.max_context_tokens}")
     lines.append(f"n_parameters: {_number(llm.n_parameters)}  # {llm.n_parameters / 1e9:.4g} billion")
