@@ -110,7 +110,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
         if not any(word.startswith(("--output", "-o")) for word in words):
-            return _report(OutputError("stdout is closed", where="stdout", fix="write to a file with --output"), [])
+            return _report(OutputError("stdout is closed", where="stdout", fix="write to a file with --output"), ())
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # a stream that somebody else has put there
@@ -127,6 +127,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     try:
+        _refuse_empty_options(words)
         return _exit_code(typer.main.get_command(app).main(args=words, prog_name="planner", standalone_mode=False))
     except SystemExit as stop:
         return _exit_code(stop.code)
@@ -144,6 +145,16 @@ def _run(words: list[str]) -> int:
                 return EXIT_BAD_INPUT
             return _report(_as_input_error(error), words)
         return _report(_as_fault(error), words)
+
+
+def _refuse_empty_options(words: Sequence[str]) -> None:
+    """An option that is given nothing was meant to have something: `--profile "$PROFILE"` with the variable unset."""
+    for word, after in zip(words, [*words[1:], None], strict=False):
+        if word == "--":
+            return
+        if word.startswith("--") and ((after is not None and not after.strip()) or word.endswith("=")):
+            option = word.removesuffix("=")
+            raise InputError("the option is empty", where=option, fix="give it a value, or leave it out")
 
 
 def _exit_code(result: Any) -> int:
@@ -182,7 +193,7 @@ def _is_colourful() -> bool:
 
 def _wants_json(words: Sequence[str]) -> bool:
     """Whether JSON was asked for; told from the bare words, for the error may lie in the options themselves."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
+    pairs = zip(words, [*words[1:], ""], strict=False)
     return any(word == "--format=json" or (word == "--format" and after == "json") for word, after in pairs)
 
 

@@ -108,6 +108,11 @@ def _read(
         catalog = Catalog.default(overlays or [])
         known = catalog.names(Workload)
         if name in known:
+            if mapping is not None:
+                raise InputError(
+                    f"{name} is a workload of the catalog, which has no columns", where="--columns", value=columns,
+                    fix="leave it out, or name a trace file",
+                )  # fmt: skip
             return catalog.workload(name)
         if not is_trace_file(name):
             raise UnknownNameError.of("workload", name, known, where="TRACE|NAME")

@@ -159,6 +159,7 @@ def resolve(
     )  # fmt: skip
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
+    _refuse_contradictions(scenario, catalog, design)
     limits = _limits(scenario, names)
     for book in scenario.prices:
         catalog.price_book(book, where="prices")
@@ -347,6 +348,26 @@ def _machines(
                 + ("use --objective power" if alone else "leave it out"),
             )
     return tuple(m for m in machines if m not in unpriced), tuple(m.name for m in unpriced)
+
+
+def _refuse_contradictions(scenario: Scenario, catalog: Catalog, design: Design) -> None:
+    """Refuse fields that say different things, or one that cannot apply: none of them is ignored."""
+    default = Scenario.model_fields["machines"].default
+    left_out = [name for name in design.machines if name not in scenario.machines]
+    if left_out and scenario.machines != default and ALL_MACHINES not in scenario.machines:
+        raise ScenarioError(
+            f"{scenario.design} is made of {', '.join(left_out)}, which is not among the machines to consider",
+            where="design", value=f"machines: {', '.join(scenario.machines)}",
+            fix=f"add --machine {left_out[0]}, or name another design",
+        )  # fmt: skip
+    reference = catalog.machine(scenario.reference_machine, where="reference_machine").name
+    is_default = reference == Scenario.model_fields["reference_machine"].default
+    if not is_default and all(o.slowdown is None for o in scenario.slo):
+        raise ScenarioError(
+            "a reference machine is named, and no objective is a slowdown", where="reference_machine", value=reference,
+            rule="slowdowns such as ttft.p50=2x are measured against it",
+            fix="leave it out, or state an objective in x",
+        )  # fmt: skip
 
 
 def _refuse_carbon_free(machines: Sequence[Machine], electricity: ElectricitySupply) -> None:

@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from planner.catalog.loading import Layer, read_layer
 from planner.catalog.precedence import QuoteChoice
@@ -130,10 +139,11 @@ class Scenario(BaseModel):
             raise ValueError("must be an objective like ttft=1s, or a list of them")
         return value
 
-    @field_validator("machines", "workload", mode="after")
+    @field_validator("*", mode="after")
     @classmethod
-    def _not_empty(cls, value: object) -> object:
-        if not value or (isinstance(value, str) and not value.strip()):
+    def _not_empty(cls, value: object, info: ValidationInfo) -> object:
+        empty = (isinstance(value, str) and not value.strip()) or (info.field_name == "machines" and not value)
+        if empty or (isinstance(value, tuple) and any(isinstance(v, str) and not v.strip() for v in value)):
             raise ValueError("must not be empty")
         return value
 

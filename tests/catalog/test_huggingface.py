@@ -618,7 +618,7 @@ def test_names_that_cannot_be_files_are_refused() -> None:
         (b"\xff\xfe\x00", "config.json", "not a text file"),
         (b"[1, 2]", "config.json", "not a model config"),
         (b"null", "config.json", "not a model config"),
-        (b"[" * 100_000, "config.json", "nested more than 100 deep"),
+        (b"[" * 100_000, "config.json:1", "nested more than 100 deep"),
         (b"<html>404</html>", "config.json:1", "not JSON"),
         (b"{}", "config.json", "num_hidden_layers is missing"),
     ],

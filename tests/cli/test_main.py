@@ -197,3 +197,41 @@ def test_a_full_disk_behind_stdout_is_told() -> None:
         )
     assert done.returncode == 2
     assert done.stderr == "error: stdout: cannot write: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("optimize", "--profile", ""), ("optimize", "--slo="), ("optimize", "--reference-machine", "  "),
+        ("catalog", "import-model", "config.json", "--name", ""), ("compare", "--design", ""),
+        ("simulate", "--pool", ""),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_given_nothing_is_an_error(planner: Planner, words: tuple[str, ...]) -> None:
+    shown = planner(*words, code=2)
+    option = next(word for word in words if word.startswith("--")).removesuffix("=")
+    assert shown.err.startswith(f"error: {option}: the option is empty")
+
+
+def test_messages_show_control_characters_by_their_codes(planner: Planner) -> None:
+    shown = planner("optimize", "--model", "a\x1b[2J\x07\x9bb", code=2)
+    assert "\x1b[2J" not in shown.err and "\x07" not in shown.err and "\x9b" not in shown.err
+
+
+@pytest.mark.parametrize("more", [(), ("--format", "json")])
+def test_a_closed_stdout_is_an_error_that_says_so(more: tuple[str, ...]) -> None:
+    code = "import sys; sys.stdout = None\nfrom planner.cli.main import run\nsys.exit(run(sys.argv[1:]))"
+    words = ["optimize", "--slo", "ttft=1s", "--no-verify", *more]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: stdout: stdout is closed")
+
+
+def test_an_interruption_while_the_command_is_loaded_is_quiet() -> None:
+    code = (
+        "import sys, builtins\nfrom planner.cli import entry\nreal = builtins.__import__\n"
+        "def stop(name, *rest):\n    if name == 'planner.cli.main': raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = stop\nsys.exit(entry.run())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

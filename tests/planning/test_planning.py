@@ -11,7 +11,7 @@ import pytest
 
 import planner
 from planner.catalog.catalog import Catalog
-from planner.errors import DoesNotFitError, NoPlanFoundError, PlannerError
+from planner.errors import DoesNotFitError, InputError, NoPlanFoundError, PlannerError
 from planner.planning.plan import Plan
 
 # What the formulas say; proof by simulation has tests of its own.
@@ -343,3 +343,18 @@ def test_a_plan_found_after_lowering_capacities_keeps_the_first_bound(
     assert plan.solver.value >= proven.solver.value
     assert plan.solver.gap == pytest.approx(1 - plan.solver.bound / plan.solver.value)
     assert plan.solver.status == ("optimal" if plan.solver.gap <= 1e-6 else "limit")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reference_machine": "nope"}, {"reference_machine": "dgx-h100"},
+        {"design": "Baseline-H100", "machines": ["dgx-a100"]}, {"design": "Splitwise-HA", "machines": "dgx-h100"},
+    ],
+)  # fmt: skip
+def test_fields_that_contradict_each_other_or_cannot_apply_are_refused(
+    fields: dict[str, Any], catalog: Catalog
+) -> None:
+    with pytest.raises(InputError) as raised:
+        optimize(fields | {"slo": "ttft=1s"}, catalog=catalog)
+    assert raised.value.exit_code == 2
