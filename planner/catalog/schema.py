@@ -186,6 +186,19 @@ class Efficiency(CatalogModel):
     slow_collective_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, beyond it.")
     pipeline_bubble: FractionOrZero = Field(description="Share of a step lost to pipeline imbalance.")
     expert_imbalance: float = Field(ge=1, description="Busiest expert-parallel rank over the mean.")
+    attention_imbalance: float = Field(
+        default=1.1, ge=1, description="Busiest group of attention data parallelism over the mean."
+    )
+    nic: Fraction = Field(default=0.9, description="Of NIC bandwidth, between the ranks of one replica.")
+    nic_alpha_s: Seconds = Field(
+        default=14e-6, alias="nic_alpha", description="Fixed cost that a collective has more where it crosses NICs."
+    )
+    exchange_alpha_s: Seconds = Field(
+        default=15e-6, alias="exchange_alpha", description="Fixed cost of one exchange of tokens between experts."
+    )
+    exchange_exposed: Fraction = Field(
+        default=1.0, description="Of such an exchange, what is not behind the work of another micro-batch."
+    )
     power_base: FractionOrZero = Field(description="P/TDP of a busy accelerator at zero utilisation.")
     power_compute: FractionOrZero | Annotated[float, Field(ge=0)] = Field(description="P/TDP per compute utilisation.")
     power_memory: FractionOrZero = Field(description="P/TDP per memory utilisation.")
@@ -264,6 +277,10 @@ class Runtime(Entry):
     prefill_token_budget: Positive = Field(description="Most prompt tokens batched in one step.")
     max_batch: Positive = Field(description="Most sequences decoding together in one replica.")
     memory_reserve: FractionOrZero = Field(description="Share of accelerator memory kept free.")
+    redundant_experts: Count = Field(
+        default=32,  # LMSYS, Deploying DeepSeek with PD Disaggregation and Large-Scale EP, 5 May 2025: 32 beside 256
+        description="Copies of busy experts beside, in replicas with more than 8 expert-parallel ranks.",
+    )
     memory_use: MemoryUse = Field(default=MemoryUse(), description="What the engine takes beside weights and KV cache.")
     tokens_per_step: float = Field(
         default=1.0, ge=1, description="Tokens that a sequence gets from a decode step, drafts accepted included."

@@ -83,6 +83,40 @@ def all_to_all_time_s(
     return alpha_s + (n_ranks - 1) * hop_s + (n_ranks - 1) / n_ranks * message / link_bytes_per_s
 
 
+def exchange_bytes_per_token(
+    n_ranks: int, n_per_domain: int, n_chosen: int, token_bytes: float, *, once_per_domain: bool
+) -> tuple[float, float]:
+    """Bytes that each rank sends for one of its tokens to the ranks of its experts: over the scale-up link, over NICs.
+
+    Parameters
+    ----------
+    n_ranks, n_per_domain : int
+        Ranks over which experts are spread, and how many of them share a scale-up domain.
+    n_chosen : int
+        Experts k that a token goes to, uniform over the ranks.
+    token_bytes : float
+        Size of a token's vector [bytes].
+    once_per_domain : bool
+        High-throughput kernels send a token once to each domain and forward it there; low-latency kernels send a copy
+        for each expert.
+
+    Notes
+    -----
+    With N = n/D domains: copies for each expert, k (1 - D/n) over NICs and k (D - 1)/n over links; once a domain,
+    (N - 1)(1 - (1 - 1/N)^k) over NICs and (n - 1)(1 - (1 - 1/n)^k) over links, forwarding included.     (3)
+
+    References
+    ----------
+    .. [2] DeepSeek-AI, DeepEP, github.com/deepseek-ai/DeepEP, README: normal and low-latency kernels.
+    """
+    d = min(n_ranks, n_per_domain)
+    if not once_per_domain:
+        return n_chosen * (d - 1) / n_ranks * token_bytes, n_chosen * (1 - d / n_ranks) * token_bytes
+    domains = n_ranks / d
+    over_nics = (domains - 1) * (1 - (1 - 1 / domains) ** n_chosen)
+    return (n_ranks - 1) * (1 - (1 - 1 / n_ranks) ** n_chosen) * token_bytes, over_nics * token_bytes
+
+
 def point_to_point_time_s(message_bytes: ArrayLike, link_bytes_per_s: float, alpha_s: float) -> Floats:
     """Time to hand a tensor to the next pipeline stage: alpha + m / bw [s]."""
     return alpha_s + np.asarray(message_bytes, dtype=float) / link_bytes_per_s

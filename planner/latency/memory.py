@@ -13,6 +13,8 @@ from planner.latency.sequences import rank_kv_bytes_per_token
 from planner.latency.weights import rank_weight_bytes
 from planner.units import format_data
 
+WIDE = 8  # ranks beyond which expert parallelism is called wide
+
 
 @dataclass(frozen=True)
 class MemoryFit:
@@ -53,7 +55,7 @@ def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Lay
     `memory_reserve` of all memory (vLLM's `gpu_memory_utilization`) or of what is free beside weights, activations and
     workspace (TensorRT-LLM's `free_gpu_memory_fraction`).
     """
-    weights, use = rank_weight_bytes(llm, layout), runtime.memory_use
+    weights, use = rank_weight_bytes(llm, layout, redundant_experts(runtime, layout)), runtime.memory_use
     activations = activation_bytes(llm, accelerator, runtime, layout)
     capacity = accelerator.memory_bytes
     kept = use.workspace_bytes + (use.communicator_bytes if layout.accelerators_per_replica > 1 else 0.0)
@@ -62,7 +64,13 @@ def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Lay
     layers_per_stage = math.ceil(llm.n_layers / layout.pipeline_parallel)
     kv = rank_kv_bytes_per_token(llm, layout) * layers_per_stage / llm.n_layers
     free = capacity - weights - activations - reserve
-    return MemoryFit(capacity, weights, activations, reserve, kv, free / kv)
+    resident = free / kv * layout.attention_data_parallel
+    return MemoryFit(capacity, weights, activations, reserve, kv, resident)
+
+
+def redundant_experts(runtime: Runtime, layout: Layout) -> int:
+    """Copies of busy experts that a replica of wide expert parallelism holds; 0 within a usual machine."""
+    return runtime.redundant_experts if layout.expert_parallel > WIDE else 0
 
 
 def activation_bytes(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> float:

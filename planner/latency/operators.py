@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.catalog import parameters
 from planner.catalog.schema import Efficiency, Llm
@@ -19,6 +19,7 @@ NORM_ACCESSES = 4.0  # a block's norm with its residual addition reads two vecto
 QUANTISED_BYTES = 3.0  # quantising an activation reads 16 bits and writes 8
 EXPERT_KERNELS = 6  # sort and gather tokens, gate-up, activation, down, combine
 EXPERT_PRODUCTS = 2
+ONCE = (STEP, PREFILLS, DECODING)  # features that do not grow with the batch
 DECODE_ATTENTION_KERNELS = 2  # over pieces of the context, and their combination
 
 Coefficients = dict[str, float]
@@ -55,8 +56,6 @@ def operators_of(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency,
     dense = matrices(llm, layout)
     streaming = efficiency.weight_streaming * rates.bandwidth_bytes_per_s
     found = [_product(m, rates, efficiency.gemm_half_tokens, streaming) for m in dense]
-    if llm.experts:
-        found.append(_experts(llm, layout, rates.expert_gemm, efficiency, streaming))
     attending = attending_of(llm, layout)
     found.append(_prefill_attention(attending, rates, efficiency, streaming))
     found.append(_decode_attention(attending, rates, efficiency, rows))
@@ -65,7 +64,27 @@ def operators_of(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency,
     found.append(_elementwise(llm, dense, rates, streaming))
     if rates.gemm.precision in QUANTISED or rates.expert_gemm.precision in QUANTISED:
         found.append(_quantise(llm, layout, dense, rates, streaming))
+    if layout.attention_data_parallel > 1:
+        share = efficiency.attention_imbalance / layout.attention_data_parallel
+        found = [_of_group(operator, share) for operator in found]
+    if llm.experts:
+        found.insert(len(dense), _experts(llm, layout, rates.expert_gemm, efficiency, streaming))
     return found
+
+
+def _of_group(operator: Operator, share: float) -> Operator:
+    """An operator of one group of attention data parallelism, which has its share of the batch and whole weights."""
+
+    def shared(row: Coefficients) -> Coefficients:
+        return {name: value * (1.0 if name in ONCE else share) for name, value in row.items()}
+
+    return replace(
+        operator,
+        flop=shared(operator.flop),
+        bytes=shared(operator.bytes),
+        compute_s=shared(operator.compute_s),
+        memory_s=shared(operator.memory_s),
+    )
 
 
 def _product(matrix: Matrix, rates: Rates, half_tokens: float, streaming: float) -> Operator:
@@ -95,7 +114,7 @@ def _experts(llm: Llm, layout: Layout, rate: GemmRate, efficiency: Efficiency, s
     experts = llm.experts
     assert experts is not None
     layers = llm.n_expert_layers
-    share = (efficiency.expert_imbalance if layout.expert_parallel > 1 else 1.0) / layout.tensor_parallel
+    share = (efficiency.expert_imbalance if layout.expert_parallel > 1 else 1.0) / layout.ranks
     k = experts.n_experts_per_token
     elements = layers * share * float(parameters.expert_elements(llm))
     weights = elements * expert_bytes_per_element(llm, layout)

@@ -38,6 +38,7 @@ from planner.latency.features import (
 from planner.latency.layout import Layout
 from planner.latency.operators import ACTIVATION_BYTES, Operator, operators_of
 from planner.latency.rates import Rates, link_bytes_per_s, rates_of
+from planner.latency.weights import QUANTISED
 
 __all__ = ["OperatorCost", "Roof", "RooflineLatency"]
 
@@ -121,15 +122,20 @@ class RooflineLatency:
         self._rates: Rates = rates_of(llm, accelerator, efficiency, layout)
         scale_up = machine.scale_up or accelerator.scale_up
         self._topology = scale_up.topology if scale_up else "none"
-        self._link = link_bytes_per_s(machine, accelerator, layout.tensor_parallel)
-        self._stage_link = link_bytes_per_s(machine, accelerator, layout.accelerators_per_replica)
+        self._domain = machine.n_accelerators
+        nics = machine.network.n_nics * machine.network.nic_bandwidth_bytes_per_s
+        self._nic = efficiency.nic * nics / machine.n_accelerators
+        self._link = link_bytes_per_s(machine, accelerator, min(layout.tensor_parallel, self._domain))
+        self._rank_link = link_bytes_per_s(machine, accelerator, min(layout.ranks, self._domain))
+        stage_link = link_bytes_per_s(machine, accelerator, min(layout.accelerators_per_replica, self._domain))
+        self._stage_link = self._nic if layout.machines > 1 else efficiency.link * stage_link
         cap = machine.power_cap
         self._prefill_factor = cap.prefill_time_factor if cap else 1.0
         self._decode_factor = cap.decode_time_factor if cap else 1.0
 
         self._operators: list[Operator] = operators_of(llm, layout, self._rates, efficiency, self._tokens_per_sequence)
         self._network = self._network_rows()
-        self._direct = self._direct_all_reduce()
+        self._others = self._other_rows()
         self._slow_s_per_token = self._slow_part()
         self._floor_s = llm.n_layers * efficiency.prefill_layer_floor_s
         self._names, self._rows = self._coefficients()
@@ -155,10 +161,11 @@ class RooflineLatency:
             _add(linear, o.launches, launch_s)
         for row in self._network.values():
             _add(linear, row)
-        if self._direct is not None:
-            # min(direct, ring) = ring - max(ring - direct, 0)
-            saved = dict(self._network["all-reduce"])
-            _add(saved, self._direct, -1.0)
+        self._n_roofline = len(excesses)
+        for name, other in self._others.items():
+            # min(one, other) = one - max(one - other, 0)
+            saved = dict(self._network[name])
+            _add(saved, other, -1.0)
             excesses.append(saved)
         rows = [host, linear, *excesses]
         used = {name for row in rows for name, value in row.items() if value != 0.0} | {STEP, TOKENS, PREFILLS}
@@ -201,9 +208,9 @@ class RooflineLatency:
         tokens = batch.prompt_tokens + self._tokens_per_sequence * batch.decode_sequences
         for name, row in self._network.items():
             time_s = zero + self._sum(row, batch)
+            if name in self._others:
+                time_s = np.minimum(time_s, self._sum(self._others[name], batch))
             if name == "all-reduce":
-                if self._direct is not None:
-                    time_s = np.minimum(time_s, self._sum(self._direct, batch))
                 time_s = time_s + self._slow_s(tokens)
             costs.append(OperatorCost(name, "network", time_s, zero, zero, zero, zero))
         busy_s, time_s = self._device_and_step_s(batch)
@@ -235,8 +242,7 @@ class RooflineLatency:
         host_s, busy_s = rows[0], rows[1]
         if len(rows) > 2:
             excess_s = np.maximum(rows[2:], 0.0)
-            if self._direct is not None:
-                excess_s[-1] *= -1.0
+            excess_s[self._n_roofline :] *= -1.0
             busy_s = busy_s + excess_s.sum(axis=0)
         if self._slow_s_per_token:
             busy_s = busy_s + self._slow_s(x[self._tokens])
@@ -266,27 +272,39 @@ class RooflineLatency:
     def _message_bytes_per_token(self) -> float:
         return self.llm.hidden_size * ACTIVATION_BYTES
 
+    def _exchanges(self) -> bool:
+        """Whether expert layers exchange tokens between groups of ranks."""
+        return self.llm.experts is not None and self.layout.attention_data_parallel > 1
+
     def _n_all_to_all(self) -> int:
         if self.llm.experts is None or self.layout.expert_parallel == 1 or self.layout.tensor_parallel == 1:
             return 0
-        return 2 * self.llm.n_expert_layers
+        return 0 if self._exchanges() else 2 * self.llm.n_expert_layers
 
     def _n_all_reduce(self) -> int:
-        return parameters.n_blocks(self.llm) - self._n_all_to_all() // 2
+        spared = self.llm.n_expert_layers if self._exchanges() else self._n_all_to_all() // 2
+        return parameters.n_blocks(self.llm) - spared
 
     def _network_rows(self) -> dict[str, dict[str, float]]:
-        """Two all-reduces a layer; expert-parallel layers exchange tokens all-to-all in place of the second."""
+        """An all-reduce a block; layers of spread experts exchange tokens in its place."""
         layout, llm, efficiency = self.layout, self.llm, self._efficiency
         message = self._message_bytes_per_token()
         alpha, hop, tp = efficiency.all_reduce_alpha_s, efficiency.all_reduce_hop_s, layout.tensor_parallel
+        # A group of attention data parallelism has its share of the tokens.
+        share = efficiency.attention_imbalance / layout.attention_data_parallel if self._is_divided else 1.0
         rows: dict[str, dict[str, float]] = {}
         if tp > 1:
             bandwidth = efficiency.link * self._link
             n_all_to_all = self._n_all_to_all()
             n_all_reduce = self._n_all_reduce()
-            fixed_s = float(collectives.all_reduce_time_s(0.0, tp, bandwidth, alpha, hop))
-            token_s = float(collectives.all_reduce_time_s(message, tp, bandwidth, 0.0))
-            rows["all-reduce"] = {STEP: n_all_reduce * fixed_s, TOKENS: n_all_reduce * token_s}
+            inside = min(tp, self._domain)
+            fixed_s = float(collectives.all_reduce_time_s(0.0, inside, bandwidth, alpha, hop))
+            token_s = float(collectives.all_reduce_time_s(message, inside, bandwidth, 0.0))
+            if tp > inside:  # the ranks of each machine reduce, then those of like place across machines
+                n = tp // inside
+                fixed_s += float(collectives.all_reduce_time_s(0.0, n, self._nic, efficiency.nic_alpha_s, hop))
+                token_s += float(collectives.all_reduce_time_s(message / inside, n, self._nic, 0.0))
+            rows["all-reduce"] = {STEP: n_all_reduce * fixed_s, TOKENS: n_all_reduce * token_s * share}
             if n_all_to_all:
                 assert llm.experts is not None
                 width = (llm.experts.latent_size or llm.hidden_size) * ACTIVATION_BYTES
@@ -294,11 +312,54 @@ class RooflineLatency:
                 fixed_s = float(collectives.all_to_all_time_s(0.0, tp, bandwidth, alpha, hop))
                 token_s = float(collectives.all_to_all_time_s(held, tp, bandwidth, 0.0))
                 rows["all-to-all"] = {STEP: n_all_to_all * fixed_s, TOKENS: n_all_to_all * token_s}
+        if self._exchanges():
+            rows["expert-exchange"] = self._exchange(once_per_domain=True)
         if layout.pipeline_parallel > 1:
             hops = layout.pipeline_parallel - 1
-            token_s = float(collectives.point_to_point_time_s(message / tp, efficiency.link * self._stage_link, 0.0))
-            rows["pipeline"] = {STEP: hops * alpha, TOKENS: hops * token_s}
+            token_s = float(collectives.point_to_point_time_s(message / tp, self._stage_link, 0.0))
+            between = efficiency.nic_alpha_s if layout.machines > 1 else 0.0
+            rows["pipeline"] = {STEP: hops * (alpha + between), TOKENS: hops * token_s * share}
         return rows
+
+    @property
+    def _is_divided(self) -> bool:
+        return self.layout.attention_data_parallel > 1
+
+    def _exchange(self, *, once_per_domain: bool) -> dict[str, float]:
+        """Dispatch of tokens to their experts, in 8 bits where those are quantised, and combination of the results.
+
+        What crosses links and what crosses NICs do so at the same time.
+        """
+        layout, llm, efficiency = self.layout, self.llm, self._efficiency
+        assert llm.experts is not None
+        width = llm.experts.latent_size or llm.hidden_size
+        dispatched = 1.0 if self._rates.expert_gemm.precision in QUANTISED else ACTIVATION_BYTES
+        token_s = 0.0
+        for width_bytes in (width * dispatched, width * ACTIVATION_BYTES):
+            link, nic = collectives.exchange_bytes_per_token(
+                layout.ranks,
+                self._domain,
+                llm.experts.n_experts_per_token,
+                width_bytes,
+                once_per_domain=once_per_domain,
+            )
+            token_s += max(link / (efficiency.link * self._rank_link), nic / self._nic)
+        n_machines = -(-layout.ranks // self._domain)
+        crossing = efficiency.nic_alpha_s if n_machines > 1 else 0.0
+        # High-throughput kernels first tell all ranks how much is coming: measured, about twice the fixed cost.
+        fixed_s = 2 * (efficiency.exchange_alpha_s + crossing) * (2 if once_per_domain else 1)
+        n = llm.n_expert_layers * efficiency.exchange_exposed
+        per_rank = efficiency.attention_imbalance / layout.ranks
+        return {STEP: n * fixed_s, TOKENS: n * token_s * per_rank}
+
+    def _other_rows(self) -> dict[str, dict[str, float]]:
+        """Another algorithm of a collective, where the runtime has one and takes the faster."""
+        found = {}
+        if (direct := self._direct_all_reduce()) is not None:
+            found["all-reduce"] = direct
+        if self._exchanges():
+            found["expert-exchange"] = self._exchange(once_per_domain=False)
+        return found
 
     def _direct_all_reduce(self) -> dict[str, float] | None:
         """All-reduces of a step by the runtime's algorithm for small messages, or None if it has none.
@@ -310,11 +371,15 @@ class RooflineLatency:
         efficiency, tp = self._efficiency, self.layout.tensor_parallel
         if tp == 1 or efficiency.direct_all_reduce_alpha_s is None or efficiency.direct_link is None:
             return None
+        if tp > self._domain:
+            return None
         if tp > 2 and self._topology not in ("switched", "mesh", "torus"):
             return None
         bandwidth = efficiency.direct_link * self._link
         token_s = float(collectives.all_reduce_time_s(self._message_bytes_per_token(), tp, bandwidth, 0.0))
         n = self._n_all_reduce()
+        if self._is_divided:
+            token_s *= efficiency.attention_imbalance / self.layout.attention_data_parallel
         return {STEP: n * efficiency.direct_all_reduce_alpha_s, TOKENS: n * token_s}
 
     def _slow_part(self) -> float:
@@ -334,7 +399,7 @@ class RooflineLatency:
             STEP: efficiency.step_overhead_s + n_layers * decode_s,
             PREFILLS: n_layers * (prefill_s - decode_s),
             MIXED: n_layers * max(decode_s - prefill_s, 0.0),
-            DECODES: efficiency.sequence_overhead_s,
+            DECODES: efficiency.sequence_overhead_s / self.layout.attention_data_parallel,
         }
 
 

@@ -177,8 +177,8 @@ def expert_bytes_per_element(llm: Llm, layout: Layout) -> float:
     return STORED_BYTES[precision] * padding
 
 
-def rank_weight_bytes(llm: Llm, layout: Layout) -> float:
-    """Weights held by the fullest accelerator of a replica [bytes].
+def rank_weight_bytes(llm: Llm, layout: Layout, redundant_experts: int = 0) -> float:
+    """Weights held by the fullest accelerator of a replica [bytes], with copies of busy experts beside.
 
     Notes
     -----
@@ -204,7 +204,8 @@ def rank_weight_bytes(llm: Llm, layout: Layout) -> float:
     norms = parameters.n_blocks(llm) * stage * llm.hidden_size * 2.0
     experts = 0.0
     if llm.experts:
-        per_layer = llm.experts.n_experts * parameters.expert_elements(llm) / tp
+        held = (llm.experts.n_experts + redundant_experts) / layout.ranks
+        per_layer = held * parameters.expert_elements(llm)
         experts = n_experts * per_layer * expert_bytes_per_element(llm, layout)
     return total + norms + experts
 

@@ -234,7 +234,8 @@ def _group_precision(fields: Fields, group: object) -> Precision:
     if not isinstance(weights, Mapping):
         raise fields.error("quantization_config", "must give the weights of each of its config_groups")
     found = _by_bits(fields, str(weights.get("type", "int")), weights.get("num_bits"))
-    shared_by_32 = weights.get("group_size") == 32 or str(group.get("format", "")).startswith("mxfp4")
+    form = group.get("format") if isinstance(group, Mapping) else None
+    shared_by_32 = weights.get("group_size") == 32 or str(form).startswith("mxfp4")
     return "mxfp4" if found == "fp4" and shared_by_32 else found  # NVFP4 has a scale for 16 values
 
 
