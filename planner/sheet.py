@@ -5,7 +5,7 @@ back as text that begins with `error:`, so that a cell shows it; `planner.optimi
 instead. Plans are kept for the session: a sheet of a hundred rows reads the catalog once, and rows that ask the
 same are solved once. `refresh()` forgets all of it, after a price or a trace has changed.
 
-Plans here are proven optimal in the model and not simulated: before you sign, `planner.optimize` or the command line.
+Plans are those of `planner.optimize`, proven by simulation unless `verify` is FALSE.
 """
 
 from __future__ import annotations
@@ -217,14 +217,16 @@ def _evaluated(
 
 @functools.lru_cache(maxsize=_KEPT)
 def _solved(fields: Fields, environment: str) -> Plan:
-    from planner.planning.record import plan_of
-    from planner.planning.search import solve_problem
+    from planner.planning.road import plan
     from planner.scenario.resolve import resolve
     from planner.scenario.scenario import load_scenario
 
     given = dict(fields)
-    problem = resolve(load_scenario(given), _catalog(given.get("catalog", ()), environment))
-    return plan_of(problem, solve_problem(problem))
+    found = plan(resolve(load_scenario(given), _catalog(given.get("catalog", ()), environment)))
+    if found.certificate is not None and found.certificate.status != "confirmed":
+        # A cell has no room for a remark.
+        raise PlannerError("no plan was confirmed by simulation", fix="verify=FALSE gives what the formulas predict")
+    return found
 
 
 @functools.lru_cache(maxsize=_KEPT)

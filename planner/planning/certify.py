@@ -21,9 +21,10 @@ from planner.planning.certificate import (
     SparesRemoved,
 )
 from planner.planning.correction import Cluster, Corrections
-from planner.planning.search import Progress, Solution, prepare_search, quiet, solve_search
+from planner.planning.search import Solution, prepare_search, solve_search
 from planner.planning.trials import Testbed
 from planner.pools.prediction import ClusterModel, Member
+from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem
 from planner.serving.requests import Limit
 from planner.simulation.interval import IntervalReport

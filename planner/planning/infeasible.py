@@ -14,9 +14,12 @@ from planner.planning.designs import best_of, enumerate_designs
 from planner.pools.candidate import Candidate
 from planner.pools.configuration import Configuration
 from planner.pools.limits import Limits, ObjectiveName, price_usd_per_hour
-from planner.scenario.resolve import Problem
+from planner.scenario.changes import setting
+from planner.scenario.resolve import Problem, changed
 from planner.serving.requests import Limit
 from planner.units import format_data, format_money, format_power, format_time
+
+BEYOND_LIMITS = "no plan meets the objectives within the limits"
 
 
 def unreachable(problem: Problem, found: Sequence[Configuration]) -> InfeasibleError:
@@ -110,7 +113,7 @@ def explain_infeasible(problem: Problem, candidates: Sequence[Candidate]) -> Inf
     limits, scenario = problem.limits, problem.scenario
     throughput = scenario.objective == "throughput"
     if throughput:  # not even the first request is served; how many are asked for does not matter
-        problem = replace(problem, need=replace(problem.need, rate_per_s=1e-3))
+        problem = changed(problem, setting(rate_per_s=1e-3))
     rate = problem.need.rate_per_s
     lines: list[str] = []
     for name, lifted in _lifted_one_by_one(limits).items():
@@ -136,7 +139,7 @@ def explain_infeasible(problem: Problem, candidates: Sequence[Candidate]) -> Inf
         )
     objectives = ", ".join(str(o) for o in scenario.slo)
     return InfeasibleError(
-        "no plan meets the objectives within the limits",
+        BEYOND_LIMITS,
         where="limits",
         value="\n         ".join(lines),
         rule=f"objectives {objectives} at {'any rate' if throughput else f'{rate:g} requests/s'}",

@@ -41,6 +41,7 @@ from planner.serving.requests import Limit
 from planner.workload.objectives import METRIC_TITLES
 
 LESS_SLACK = "less slack than the stated error of the step times"
+NOT_SIMULATED = "not simulated"
 _ALTERNATIVES = 4
 
 
@@ -155,7 +156,7 @@ def _meets(model: ClusterModel, predicted: Sequence[Prediction], certificate: Ce
 
 def _verified(certificate: Certificate | None) -> str:
     if certificate is None:
-        return "not simulated"
+        return NOT_SIMULATED
     runs = f"{len(certificate.seeds)} x {certificate.requests_per_run:,} requests simulated"
     return {"confirmed": runs, "failed": f"NOT confirmed by simulation ({runs})"}.get(
         certificate.status, "simulation interrupted"

@@ -1,116 +1,65 @@
-"""Candidate pools made once and chosen from many times: for other designs, budgets and objectives.
+"""Candidate pools made once for all that ask about the same requests, software and network.
 
-A capacity curve does not depend on what is minimised, on budgets, or on which other pools a design allows. So the
-pools of the widest design serve every narrower one, and a capacity once computed is remembered.
+A capacity curve does not depend on what is minimised, on prices, on budgets, or on which other pools a design allows.
+So candidates are kept by the content of what they do depend on, and every verb that asks again finds them there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from planner.errors import InfeasibleError
-from planner.planning.infeasible import explain_infeasible, unreachable
-from planner.planning.search import Progress, Solution, best_among, pools_of, quiet
 from planner.pools.candidate import Candidate, needs_end_to_end
-from planner.pools.configuration import Configuration, Rejection
+from planner.pools.configuration import Configuration
 from planner.pools.design import Design
+from planner.pools.generation import Known, generate
+from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem
-from planner.serving.capacity import CapacityCurve
+
+_MOST_KEPT = 12  # sets of candidates; a set of two machines is some 100 kB
+_NOT_IN_CURVES = ("electricity", "price_factors", "lanes")  # of `Serving`: prices, carbon, and what is made of the rest
+_kept: OrderedDict[str, Known] = OrderedDict()
 
 
-@dataclass(frozen=True, eq=False)
-class Pools:
-    """The candidate pools of a problem, to choose from again and again.
+def candidates_of(
+    problem: Problem,
+    found: Sequence[Configuration],
+    top_rate_per_s: float,
+    progress: Progress = quiet,
+    *,
+    design: Design | None = None,
+) -> list[Candidate]:
+    """Every pool that the design of a problem allows, as `generate` makes them, at the prices of `found`.
 
-    Attributes
+    Parameters
     ----------
     problem : Problem
-        What they were made for.
-    found : list of Configuration
-        Layouts of the model on the machines considered.
-    rejected : list of Rejection
-        Machines that cannot serve, and why.
-    candidates : list of Candidate
-        None where no objective can be reached.
+    found : sequence of Configuration
+        Its layouts.
+    top_rate_per_s : float
+        Largest rate a pool could be asked to carry [requests/s].
+    progress : callable
+        Told what is being done.
+    design : Design, optional
+        In the place of the problem's.
     """
-
-    problem: Problem
-    found: list[Configuration]
-    rejected: list[Rejection]
-    candidates: list[Candidate]
-
-    def narrowed(self, design: Design, machines: Collection[str]) -> Pools:
-        """Those that a design allows on some of the machines."""
-        kept = {m.name for m in self.problem.machines} & set(machines)
-        problem = replace(
-            self.problem,
-            design=design,
-            machines=tuple(m for m in self.problem.machines if m.name in kept),
-            unpriced=tuple(name for name in self.problem.unpriced if name in kept),
-        )
-        return Pools(
-            problem,
-            [c for c in self.found if c.machine.name in kept],
-            [r for r in self.rejected if r.machine in kept],
-            allowed(self.candidates, design, kept),
-        )
-
-    def best(self, problem: Problem, progress: Progress = quiet) -> Solution | None:
-        """Best plan for the problem or a variation of it with other limits or another objective; None if there is none.
-
-        Raises
-        ------
-        NoPlanFoundError
-            A time limit passed before any plan was found.
-        """
-        return best_among(problem, self.candidates, self.rejected, progress)
-
-    def why_none(self, problem: Problem) -> InfeasibleError:
-        """Why `best` has found none, with what would help."""
-        if not self.found and self.rejected:
-            error = self.rejected[0].error
-            return error if isinstance(error, InfeasibleError) else InfeasibleError(error.what, value=error.value)
-        return explain_infeasible(problem, self.candidates) if self.candidates else unreachable(problem, self.found)
+    key = _digest(problem, top_rate_per_s)
+    known = _kept.setdefault(key, Known())
+    _kept.move_to_end(key)
+    while len(_kept) > _MOST_KEPT:
+        _kept.popitem(last=False)
+    return generate(found, problem.need, design or problem.design, top_rate_per_s, progress, known)
 
 
-def make_pools(problem: Problem, progress: Progress = quiet) -> Pools:
-    """Generate the candidate pools of a problem, their capacities remembered once computed.
-
-    Raises
-    ------
-    InfeasibleError
-        The model fits no machine.
-    """
-    found, rejected, candidates = pools_of(problem, progress)
-    return Pools(problem, found, rejected, [remembering(c) for c in candidates])
-
-
-def can_share(problem: Problem) -> bool:
-    """Whether other budgets leave the pools of a problem as they are.
-
-    They do not where throughput is sought within end-to-end limits: how long prompts wait at the rate that is the
-    answer decides what decode pools may take.
-    """
-    return problem.scenario.objective != "throughput" or not needs_end_to_end(problem.need)
-
-
-def allowed(candidates: Sequence[Candidate], design: Design, machines: Collection[str]) -> list[Candidate]:
-    """Candidates that a design may have, on these machines; the same as if they were generated for it alone."""
-
-    def fits(c: Candidate) -> bool:
-        wanted = design.decode_machine if c.role == "decode" else design.prefill_machine
-        name = c.configuration.machine.name
-        return (design.mixed if c.role == "mixed" else design.split) and name in machines and wanted in (None, name)
-
-    return chosen_from(candidates, fits)
-
-
-def chosen_from(candidates: Sequence[Candidate], fits: Callable[[Candidate], bool]) -> list[Candidate]:
-    """Candidates that fit, decode pools with the senders that are left, without those that nothing is left for."""
-    kept = [c for c in candidates if fits(c)]
+def without(candidates: Sequence[Candidate], forbidden: Collection[tuple[str, str]]) -> list[Candidate]:
+    """Candidates but for those of some roles and machines; decode pools with the senders that are left."""
+    kept = [c for c in candidates if (c.role, c.configuration.machine.name) not in forbidden]
     prefill = {c.key for c in kept if c.role == "prefill"}
     fed = [
         replace(c, sources=tuple(key for key in c.sources if key in prefill)) if c.role == "decode" else c for c in kept
@@ -119,14 +68,44 @@ def chosen_from(candidates: Sequence[Candidate], fits: Callable[[Candidate], boo
     return [c for c in fed if c.role == "mixed" or c.sources or c.key in needed]
 
 
-def remembering(candidate: Candidate) -> Candidate:
-    """The same candidate, each capacity of which is computed once."""
-    known = dict(zip(candidate.curve.n_machines.tolist(), candidate.curve.rate_per_s.tolist(), strict=True))
+def forget() -> None:
+    """Forget every candidate that was kept."""
+    _kept.clear()
 
-    def compute(n: np.ndarray) -> CapacityCurve:
-        new = np.array([k for k in n.tolist() if k not in known], dtype=np.int64)
-        if new.size:
-            known.update(zip(new.tolist(), candidate.compute(new).rate_per_s.tolist(), strict=True))
-        return CapacityCurve(n, np.array([known[k] for k in n.tolist()], dtype=float))
 
-    return replace(candidate, compute=compute)
+def _digest(problem: Problem, top_rate_per_s: float) -> str:
+    """What capacity curves depend on, as a hash; what is not known not to matter is taken to."""
+    content = hashlib.sha256(f"{problem.catalog.digest()} {top_rate_per_s!r}".encode())
+    for field in fields(problem.serving):
+        if field.name not in _NOT_IN_CURVES:
+            _add(content, getattr(problem.serving, field.name))
+    for field in fields(problem.need):
+        # Within end-to-end limits a decode pool is offered what prompts that wait at this rate leave of them.
+        if field.name != "rate_per_s" or needs_end_to_end(problem.need):
+            _add(content, getattr(problem.need, field.name))
+    return content.hexdigest()
+
+
+def _add(content: Any, value: Any) -> None:
+    """Add a value, with a mark of its kind and size so that no two run into each other."""
+    content.update(f"|{type(value).__name__}".encode())
+    if isinstance(value, np.ndarray):
+        content.update(f"{value.dtype}{value.shape}".encode())
+        content.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, BaseModel):
+        content.update(value.model_dump_json().encode())
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            _add(content, getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for key in sorted(value, key=repr):
+            _add(content, key)
+            _add(content, value[key])
+    elif isinstance(value, (tuple, list)):
+        content.update(str(len(value)).encode())
+        for one in value:
+            _add(content, one)
+    elif hasattr(value, "__dict__"):
+        _add(content, vars(value))
+    else:
+        content.update(repr(value).encode())

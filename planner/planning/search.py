@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,18 +22,21 @@ from planner.planning.certificate import Certificate
 from planner.planning.correction import NOTHING_LEARNT, Cluster, Corrections
 from planner.planning.designs import best_of, enumerate_designs
 from planner.planning.infeasible import explain_infeasible, unreachable
+from planner.planning.links import check_links
+from planner.planning.reuse import candidates_of, without
 from planner.pools.candidate import Candidate, needs_end_to_end, stable_rate_of_one
 from planner.pools.configuration import Configuration, Rejection
 from planner.pools.design import Design
-from planner.pools.generation import generate
 from planner.pools.prediction import ClusterModel, Member, Route
-from planner.scenario.resolve import Problem, configurations
+from planner.scenario.changes import setting
+from planner.scenario.progress import Progress, quiet
+from planner.scenario.resolve import Problem, changed, configurations
 from planner.serving.capacity import CapacityCurve
 from planner.serving.decode import DecodeQueue
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
 
-Progress = Callable[[str], None]
+BASELINE = Design("baseline", mixed=True, split=False)
 _RATES_TRIED = 3  # for throughput within end-to-end limits
 _TIGHTENINGS = 12  # rounds of lowering a capacity that the whole-cluster model does not confirm
 
@@ -96,12 +99,8 @@ class Search:
     homogeneous: dict[str, Simple]
 
 
-def quiet(_: str) -> None:
-    """Report no progress."""
-
-
 def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
-    """Find the best cluster.
+    """Find the best cluster as the formulas see it.
 
     Raises
     ------
@@ -113,28 +112,81 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
     return solve_search(prepare_search(problem, progress), progress=progress)
 
 
-def prepare_search(problem: Problem, progress: Progress = quiet) -> Search:
-    """Generate the candidate pools of a problem.
+def best_or_none(
+    problem: Problem,
+    progress: Progress = quiet,
+    *,
+    forbidden: Collection[tuple[str, str]] = (),
+    top_rate_per_s: float | None = None,
+) -> Solution | None:
+    """The same for who asks many times and needs no reasons: None where there is no plan.
+
+    Parameters
+    ----------
+    problem : Problem
+    progress : callable
+    forbidden : collection of (str, str)
+        Roles and machines that no pool may have.
+    top_rate_per_s : float, optional
+        Largest rate of all that are asked, so that they share candidates; left out, the problem's.
+
+    Raises
+    ------
+    NoPlanFoundError
+        A time limit passed before any plan was found.
+    """
+    try:
+        search = prepare_search(problem, progress, top_rate_per_s=top_rate_per_s, compares=False)
+        return solve_search(search, progress=progress, forbidden=forbidden, explains=False)
+    except InfeasibleError:
+        return None
+
+
+def prepare_search(
+    problem: Problem, progress: Progress = quiet, *, top_rate_per_s: float | None = None, compares: bool = True
+) -> Search:
+    """Refuse what cannot be served, and make the candidate pools of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    progress : callable
+    top_rate_per_s : float, optional
+        Largest rate a pool could be asked for; left out, `largest_rate`.
+    compares : bool
+        Whether the best plans of one mixed pool are worked out for comparison, where the design does not include them.
 
     Raises
     ------
     InfeasibleError
-        No machine can hold the model, or none reaches an objective even unloaded.
+        No machine can hold the model, or none reaches an objective even unloaded; links that cannot carry the KV
+        caches of a design that only splits.
+    ScenarioError
+        Nothing bounds the throughput.
     """
     found, rejected = configurations(problem)
-    top = _largest_rate(problem, found)
+    check_links(problem, found)
+    top = largest_rate(problem, found) if top_rate_per_s is None else top_rate_per_s
     posed = list(_posed(problem, found, top, progress))
-    return Search(posed, rejected, _homogeneous(problem, found, top))
+    return Search(posed, rejected, _homogeneous(problem, found, top) if compares else {})
 
 
-def solve_search(search: Search, corrections: Corrections = NOTHING_LEARNT, progress: Progress = quiet) -> Solution:
+def solve_search(
+    search: Search,
+    corrections: Corrections = NOTHING_LEARNT,
+    progress: Progress = quiet,
+    *,
+    forbidden: Collection[tuple[str, str]] = (),
+    explains: bool = True,
+) -> Solution:
     """Choose among prepared candidates, capacities corrected by what simulation taught; raises as `solve_problem`."""
     best: Solution | None = None
     refused: InfeasibleError | None = None
     for posed, candidates in search.posed:
-        corrected = [corrections.applied_to(c) for c in candidates]
+        kept = without(candidates, forbidden) if forbidden else candidates
+        corrected = [corrections.applied_to(c) for c in kept]
         try:
-            solution = _solve(posed, corrected, search.rejected, corrections, progress)
+            solution = _solve(posed, corrected, search.rejected, corrections, progress, explains)
         except InfeasibleError as error:
             refused = refused or error
             continue
@@ -157,52 +209,17 @@ def _posed(
     one before, from the largest conceivable downwards; whatever is then chosen is confirmed at its own rate.
     """
     if problem.scenario.objective != "throughput" or not needs_end_to_end(problem.need):
-        yield problem, _candidates(problem, found, top, progress)
+        yield problem, _reachable(problem, found, top, progress)
         return
     tried: list[float] = []
     rate = top
     while len(tried) < _RATES_TRIED and not any(math.isclose(rate, other, rel_tol=0.01) for other in tried):
         tried.append(rate)
-        posed = replace(problem, need=replace(problem.need, rate_per_s=rate))
-        candidates = _candidates(posed, found, top, progress)
+        posed = changed(problem, setting(rate_per_s=rate))
+        candidates = _reachable(posed, found, top, progress)
         yield posed, candidates
         best = best_of(enumerate_designs(candidates, posed, posed.limits).values(), posed)
         rate = best.rate_per_s if best is not None else rate
-
-
-def pools_of(
-    problem: Problem, progress: Progress = quiet
-) -> tuple[list[Configuration], list[Rejection], list[Candidate]]:
-    """Configurations of a problem, those that cannot serve, and its candidate pools; none where nothing is reachable.
-
-    For who solves a problem many times: with other budgets or objectives of the optimisation, or with some of the
-    candidates. Those of throughput within end-to-end limits belong to one answer and cannot be used again.
-
-    Raises
-    ------
-    InfeasibleError
-        The model fits no machine.
-    """
-    found, rejected = configurations(problem)
-    return found, rejected, generate(found, problem.need, problem.design, _largest_rate(problem, found), progress)
-
-
-def best_among(
-    problem: Problem, candidates: list[Candidate], rejected: list[Rejection], progress: Progress = quiet
-) -> Solution | None:
-    """Best cluster made of these candidates; None where there is none.
-
-    Like `solve_problem` without the parts that cost time and tell why, or what else there is.
-
-    Raises
-    ------
-    NoPlanFoundError
-        A time limit passed before any plan was found.
-    """
-    try:
-        return _solve(problem, candidates, rejected, NOTHING_LEARNT, progress, explain=False) if candidates else None
-    except InfeasibleError:
-        return None
 
 
 def _solve(
@@ -211,7 +228,7 @@ def _solve(
     rejected: list[Rejection],
     corrections: Corrections,
     progress: Progress,
-    explain: bool = True,
+    explains: bool,
 ) -> Solution | None:
     """Choose among the candidates until the whole cluster meets the objectives; None if it never does.
 
@@ -234,7 +251,7 @@ def _solve(
             seed=scenario.seed,
         )
         if selection is None:
-            raise explain_infeasible(problem, candidates) if explain else InfeasibleError("no plan")
+            raise explain_infeasible(problem, candidates) if explains else InfeasibleError("no plan")
         by_key = {c.key: c for c in candidates}
         keys, members, routes, capacities = assemble(selection, by_key)
         first = first or selection
@@ -253,8 +270,7 @@ def _homogeneous(problem: Problem, found: Sequence[Configuration], top: float) -
     """Best plans of one mixed pool, for comparison, where the design asked for does not include them."""
     if problem.design.mixed:
         return {}
-    baseline = Design("baseline", mixed=True, split=False)
-    return enumerate_designs(generate(found, problem.need, baseline, top), problem, problem.limits)
+    return enumerate_designs(candidates_of(problem, found, top, design=BASELINE), problem, problem.limits)
 
 
 def _against(first: Selection, last: Selection) -> Selection:
@@ -274,7 +290,7 @@ def derated(candidate: Candidate, factor: float) -> Candidate:
     return replace(candidate, curve=curve, compute=compute)
 
 
-def _largest_rate(problem: Problem, found: Sequence[Configuration]) -> float:
+def largest_rate(problem: Problem, found: Sequence[Configuration]) -> float:
     """Largest rate that one pool could be asked for: the demand, or for throughput what the limits could buy.
 
     Each phase is served by machines at their best; a budget spent on the best type bounds what it buys, and so does
@@ -316,8 +332,8 @@ def _largest_rate(problem: Problem, found: Sequence[Configuration]) -> float:
     return max(min(min(rates) for rates in best.values()), 1e-9)
 
 
-def _candidates(problem: Problem, found: Sequence[Configuration], top: float, progress: Progress) -> list[Candidate]:
-    candidates = generate(found, problem.need, problem.design, top, progress)
+def _reachable(problem: Problem, found: Sequence[Configuration], top: float, progress: Progress) -> list[Candidate]:
+    candidates = candidates_of(problem, found, top, progress)
     if not candidates:
         raise unreachable(problem, found)
     return candidates

@@ -230,7 +230,7 @@ def decode_candidate(
         return CapacityCurve(n, np.minimum(curve.rate_per_s, n * wire))
 
     curve = _first_curve(compute, top_rate_per_s, min(stable_rate_of_one(configuration, queue), wire))
-    known[key] = Candidate(key, "decode", configuration, (), curve, compute)
+    known[key] = remembering(Candidate(key, "decode", configuration, (), curve, compute))
     return known[key]
 
 
@@ -273,6 +273,19 @@ def _once(
     if full not in known:
         known[full] = compute(n)
     return known[full]
+
+
+def remembering(candidate: Candidate) -> Candidate:
+    """The same candidate, each capacity of which is computed once."""
+    known = dict(zip(candidate.curve.n_machines.tolist(), candidate.curve.rate_per_s.tolist(), strict=True))
+
+    def compute(n: Counts) -> CapacityCurve:
+        new = np.array([k for k in n.tolist() if k not in known], dtype=np.int64)
+        if new.size:
+            known.update(zip(new.tolist(), candidate.compute(new).rate_per_s.tolist(), strict=True))
+        return CapacityCurve(n, np.array([known[k] for k in n.tolist()], dtype=float))
+
+    return replace(candidate, compute=compute)
 
 
 def _first_curve(

@@ -118,6 +118,8 @@ class Serving:
         None: nothing is known of what it emits.
     step_time_factors : mapping of str to float
         Accelerator -> what its step times are multiplied by, to see what an error of theirs does.
+    price_factors : mapping of str to float
+        Machine -> what its price is multiplied by, to see what another price does.
     lanes : dict
         Lanes made so far: machines of like silicon, whoever sells them, share one, and with it all that queues work
         out about it.
@@ -133,6 +135,7 @@ class Serving:
     network: NetworkOverride | None = None
     electricity: ElectricitySupply | None = None
     step_time_factors: Mapping[str, float] = field(default_factory=dict)
+    price_factors: Mapping[str, float] = field(default_factory=dict)
     lanes: dict[object, Lane] = field(default_factory=dict, init=False, repr=False)
 
 
@@ -170,7 +173,7 @@ def configure(
         fabric=fabric,
         layout=layout,
         lane=lane,
-        price=catalog.price_of(machine.name, books),
+        price=_price(catalog, machine, serving, books),
         kv_bytes_per_token=kv_bytes_per_token(llm, layout),
         network_bytes_per_s=line_rate * fabric.efficiency / fabric.oversubscription,
         step_time_error=runtime.efficiency(accelerator, machine).step_time_error,
@@ -202,6 +205,13 @@ def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: 
         max_batch=serving.runtime.max_batch,
         token_budget=serving.shortcuts.prompt_token_budget(serving.runtime.prefill_token_budget),
     )
+
+
+def _price(catalog: Catalog, machine: Machine, serving: Serving, books: Sequence[str]) -> MachinePrice | None:
+    price, factor = catalog.price_of(machine.name, books), serving.price_factors.get(machine.name, 1.0)
+    if price is None or factor == 1.0:
+        return price
+    return price.model_copy(update={"usd_per_hour": price.usd_per_hour * factor})
 
 
 def layouts(machine: Machine, accelerator: Accelerator, serving: Serving) -> list[Layout]:

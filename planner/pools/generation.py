@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from planner.pools.candidate import (
     mixed_candidate,
     needs_end_to_end,
     prefill_candidate,
+    remembering,
     stable_rate_of_one,
 )
 from planner.pools.configuration import Configuration
@@ -29,12 +30,61 @@ from planner.serving.requests import Lane
 _BUSY_GRADES = (0.8, 0.65, 0.5)
 
 
+Queue = TypeVar("Queue", PrefillQueue, DecodeQueue, MixedQueue)
+
+
+class SharedQueues:
+    """One queue for each kind and lane: machines that differ by seller alone have the same lanes."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[type, int], Any] = {}
+        self._lanes: list[Lane] = []  # kept, for an id is that of a lane only while it lives
+
+    def of(self, kind: type[Queue], configuration: Configuration, need: Requirement) -> Queue:
+        """Return the queue of a configuration's lanes."""
+        lane = configuration.lane
+        key = (kind, id(lane))
+        if key not in self._made:
+            self._lanes.append(lane)
+            self._made[key] = kind(lane, need.traffic)
+        return self._made[key]  # type: ignore[no-any-return]
+
+
+@dataclass
+class Known:
+    """Candidates made before, for other designs and machines, prices and limits: no capacity depends on those.
+
+    All of one `Known` are of one requirement, software and network, up to one rate.
+
+    Attributes
+    ----------
+    mixed, prefill : dict
+        Machine -> its candidates.
+    queues : dict
+        Key of a prefill candidate -> its queue.
+    decode : dict
+        Machine and key of a sender -> keys of the candidates that take from it.
+    decoding : dict
+        Key -> candidate, its senders left open.
+    shared : SharedQueues
+        Queues of machines that differ by seller alone.
+    """
+
+    mixed: dict[str, list[Candidate]] = field(default_factory=dict)
+    prefill: dict[str, list[Candidate]] = field(default_factory=dict)
+    queues: dict[str, PrefillQueue] = field(default_factory=dict)
+    decode: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    decoding: dict[str, Candidate] = field(default_factory=dict)
+    shared: SharedQueues = field(default_factory=SharedQueues)
+
+
 def generate(
     configurations: Sequence[Configuration],
     need: Requirement,
     design: Design,
     top_rate_per_s: float,
     progress: Callable[[str], None] = lambda _: None,
+    known: Known | None = None,
 ) -> list[Candidate]:
     """Every pool that the design allows, less those that another layout of the same machine dominates.
 
@@ -48,95 +98,105 @@ def generate(
         Largest rate a pool could be asked to carry [requests/s].
     progress : callable
         Told what is being done.
+    known : Known, optional
+        What was made before; added to.
     """
+    known = Known() if known is None else known
     by_machine: dict[str, list[Configuration]] = {}
     for configuration in sorted(configurations, key=lambda c: c.label):
         by_machine.setdefault(configuration.machine.name, []).append(configuration)
     candidates: list[Candidate] = []
-    queues = _SharedQueues(need)
     if design.mixed:
         for name, layouts in by_machine.items():
             if design.prefill_machine in (None, name):
-                progress(f"mixed pools of {name}")
-                roomy = [c for c in layouts if need.is_held_by(c, "mixed")]
-                mixed = [queues.of(MixedQueue, c) for c in roomy]
-                candidates += _best_layouts(roomy, mixed, _mixed_maker(need, top_rate_per_s))
+                if name not in known.mixed:
+                    progress(f"mixed pools of {name}")
+                    known.mixed[name] = _mixed(layouts, need, top_rate_per_s, known)
+                candidates += known.mixed[name]
     if design.split:
-        candidates += _split_candidates(by_machine, need, design, top_rate_per_s, progress, queues)
-    return candidates
+        candidates += _split(by_machine, need, design, top_rate_per_s, progress, known)
+    own = {c.label: c for c in configurations}  # at their prices
+    return [replace(c, configuration=own[c.configuration.label]) for c in candidates]
 
 
-def _mixed_maker(need: Requirement, top_rate_per_s: float) -> Callable[[Configuration, MixedQueue], Candidate]:
-    return lambda configuration, queue: mixed_candidate(configuration, queue, need, top_rate_per_s)
+def _mixed(layouts: Sequence[Configuration], need: Requirement, top_rate_per_s: float, known: Known) -> list[Candidate]:
+    roomy = [c for c in layouts if need.is_held_by(c, "mixed")]
+
+    def make(configuration: Configuration, queue: MixedQueue) -> Candidate:
+        return mixed_candidate(configuration, queue, need, top_rate_per_s)
+
+    return list(map(remembering, _best_layouts(roomy, [known.shared.of(MixedQueue, c, need) for c in roomy], make)))
 
 
-def _split_candidates(
+def _split(
     by_machine: dict[str, list[Configuration]],
     need: Requirement,
     design: Design,
     top_rate_per_s: float,
     progress: Callable[[str], None],
-    shared: _SharedQueues,
+    known: Known,
 ) -> list[Candidate]:
-    grades = [need.most_busy]
-    if needs_end_to_end(need):
-        grades += [g for g in _BUSY_GRADES if g < need.most_busy]
     prefill: list[Candidate] = []
-    queue_of: dict[str, PrefillQueue] = {}
     for name, layouts in by_machine.items():
-        if design.prefill_machine not in (None, name):
-            continue
-        progress(f"prefill pools of {name}")
-        roomy = [c for c in layouts if need.is_held_by(c, "prefill")]
-        queues = [shared.of(PrefillQueue, c) for c in roomy]
-        for grade in grades:
-
-            def make(c: Configuration, queue: PrefillQueue, grade: float = grade) -> Candidate:
-                candidate = prefill_candidate(c, queue, need, grade, top_rate_per_s)
-                queue_of[candidate.key] = queue
-                return candidate
-
-            prefill += _best_layouts(roomy, queues, make)
-    known: dict[str, Candidate] = {}
+        if design.prefill_machine in (None, name):
+            if name not in known.prefill:
+                progress(f"prefill pools of {name}")
+                known.prefill[name] = _prefill(layouts, need, top_rate_per_s, known)
+            prefill += known.prefill[name]
     sources: dict[str, list[str]] = {}
     for name, layouts in by_machine.items():
         if design.decode_machine not in (None, name):
             continue
-        progress(f"decode pools of {name}")
-        roomy = [c for c in layouts if need.is_held_by(c, "decode")]
-        decode_queues = [shared.of(DecodeQueue, c) for c in roomy]
-        for source in prefill:
-            if source.configuration.can_send_to(layouts[0]):
-
-                def take(c: Configuration, queue: DecodeQueue, source: Candidate = source) -> Candidate:
-                    return decode_candidate(c, queue, source, queue_of[source.key], need, top_rate_per_s, known)
-
-                for candidate in _best_layouts(roomy, decode_queues, take):
-                    sources.setdefault(candidate.key, []).append(source.key)
-    decode = [replace(known[key], sources=tuple(sorted(senders))) for key, senders in sorted(sources.items())]
+        reached = [s for s in prefill if s.configuration.can_send_to(layouts[0])]
+        new = [s for s in reached if (name, s.key) not in known.decode]
+        if new:
+            progress(f"decode pools of {name}")
+            _decode(name, layouts, new, need, top_rate_per_s, known)
+        for source in reached:
+            for key in known.decode[name, source.key]:
+                sources.setdefault(key, []).append(source.key)
+    decode = [replace(known.decoding[key], sources=tuple(sorted(senders))) for key, senders in sorted(sources.items())]
     fed = {key for c in decode for key in c.sources}
     return [c for c in prefill if c.key in fed] + decode
 
 
-Queue = TypeVar("Queue", PrefillQueue, DecodeQueue, MixedQueue)
+def _prefill(
+    layouts: Sequence[Configuration], need: Requirement, top_rate_per_s: float, known: Known
+) -> list[Candidate]:
+    roomy = [c for c in layouts if need.is_held_by(c, "prefill")]
+    queues = [known.shared.of(PrefillQueue, c, need) for c in roomy]
+    grades = [need.most_busy]
+    if needs_end_to_end(need):
+        grades += [g for g in _BUSY_GRADES if g < need.most_busy]
+    made: list[Candidate] = []
+    for grade in grades:
+
+        def make(c: Configuration, queue: PrefillQueue, grade: float = grade) -> Candidate:
+            candidate = prefill_candidate(c, queue, need, grade, top_rate_per_s)
+            known.queues[candidate.key] = queue
+            return candidate
+
+        made += map(remembering, _best_layouts(roomy, queues, make))
+    return made
 
 
-class _SharedQueues:
-    """One queue for each kind and lane: machines that differ by seller alone have the same lanes."""
+def _decode(
+    name: str,
+    layouts: Sequence[Configuration],
+    senders: Sequence[Candidate],
+    need: Requirement,
+    top_rate_per_s: float,
+    known: Known,
+) -> None:
+    roomy = [c for c in layouts if need.is_held_by(c, "decode")]
+    queues = [known.shared.of(DecodeQueue, c, need) for c in roomy]
+    for sender in senders:
 
-    def __init__(self, need: Requirement) -> None:
-        self._traffic = need.traffic
-        self._made: dict[tuple[type, int], Any] = {}
-        self._lanes: list[Lane] = []  # kept, for an id is that of a lane only while it lives
+        def take(c: Configuration, queue: DecodeQueue, sender: Candidate = sender) -> Candidate:
+            source_queue = known.queues[sender.key]
+            return decode_candidate(c, queue, sender, source_queue, need, top_rate_per_s, known.decoding)
 
-    def of(self, kind: type[Queue], configuration: Configuration) -> Queue:
-        """Return the queue of a configuration's lanes."""
-        lane = configuration.lane
-        key = (kind, id(lane))
-        if key not in self._made:
-            self._lanes.append(lane)
-            self._made[key] = kind(lane, self._traffic)
-        return self._made[key]  # type: ignore[no-any-return]
+        known.decode[name, sender.key] = [c.key for c in _best_layouts(roomy, queues, take)]
 
 
 def _best_layouts(

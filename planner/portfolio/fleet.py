@@ -407,6 +407,7 @@ class Fleet(BaseModel):
             prices=self.prices,
             quotes=self.quotes,
             objective="machines",  # prices are looked up by plan, not on demand alone
+            max_machines={machine: 0 for machine, most in self.max_machines.items() if most == 0},
             catalog=self.catalog,
             solver=self.solver,
             seed=self.seed,

@@ -20,16 +20,19 @@ from planner.optimization.model import (
     Span,
 )
 from planner.optimization.search import Portfolio, choose_portfolio, least_excess
-from planner.planning.search import derated, quiet, unreachable
+from planner.planning.infeasible import BEYOND_LIMITS, unreachable
+from planner.planning.links import check_links
+from planner.planning.reuse import candidates_of
+from planner.planning.search import derated
 from planner.pools.candidate import Candidate
 from planner.pools.configuration import Rejection
-from planner.pools.generation import generate
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.portfolio.batch import Lot
 from planner.portfolio.calendar import Period, Stage, days, periods_within, stages_of
 from planner.portfolio.fleet import DemandScenario, Fleet
 from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
 from planner.portfolio.supplies import deliveries, offers_of, refuse_unpriced, supplies_of
+from planner.scenario.progress import quiet
 from planner.scenario.resolve import Problem, configurations, resolve
 from planner.serving.capacity import CapacityCurve
 from planner.units import format_money, format_power
@@ -136,6 +139,9 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
         for name, p in problems.items()
     }
     parts = parts_of(fleet, problems)
+    for part in parts:
+        if part.has_objectives:
+            check_links(part.problem, configurations(part.problem)[0])
     stages = stages_of(
         fleet.horizon_months,
         fleet.stage_months,
@@ -299,8 +305,8 @@ def _pose(
         label = group.name if len(mixes) == 1 else f"{group.name} #{n + 1}"
         laid_out, rejected = configurations(problem)
         posed.rejected += [r for r in rejected if r.machine not in {x.machine for x in posed.rejected}]
-        candidates = generate(
-            laid_out, problem.need, problem.design, problem.need.rate_per_s,
+        candidates = candidates_of(
+            problem, laid_out, problem.need.rate_per_s,
             lambda text, name=group.name: progress(f"{name}: {text}"),  # type: ignore[misc]
         )  # fmt: skip
         if not candidates:
@@ -449,7 +455,7 @@ def _explained(fleet: Fleet, given: PortfolioProblem) -> InfeasibleError:
                 )
             ]
     return InfeasibleError(
-        "no plan meets all objectives and deadlines within the limits",
+        f"{BEYOND_LIMITS}, and all deadlines" if any(w.batch for w in fleet.workloads.values()) else BEYOND_LIMITS,
         where="limits",
         value="\n         ".join(lines) or "no number of the machines considered carries this load in time",
         rule="workloads " + ", ".join(fleet.workloads),

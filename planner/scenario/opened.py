@@ -4,51 +4,88 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from planner.catalog.catalog import Catalog
 from planner.scenario.cluster import Cluster, read_cluster, read_cluster_file
+from planner.scenario.resolve import Problem, resolve
 from planner.scenario.scenario import Scenario, load_scenario
-
-if TYPE_CHECKING:
-    from planner.catalog.catalog import Catalog
 
 Path = str | os.PathLike[str]
 ScenarioLike = Scenario | Mapping[str, Any] | str | os.PathLike[str]
+CatalogLike = Catalog | Path | Sequence[Path] | None
 ClusterLike = Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str]
 
 
-def quiet(_: str) -> None:
-    """Report no progress."""
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A scenario with the catalog that its names are looked up in."""
+
+    scenario: Scenario
+    catalog: Catalog
+
+    def with_fields(self, **fields: Any) -> Asked:
+        """The same with some fields changed."""
+        return Asked(load_scenario(self.scenario, **fields), self.catalog)
+
+    def resolved(self) -> Problem:
+        """The problem.
+
+        Raises
+        ------
+        PlannerError
+            As `resolve`.
+        """
+        return resolve(self.scenario, self.catalog)
 
 
-def opened_catalog(
-    catalog: Catalog | Path | Sequence[Path] | None, fields: dict[str, Any]
-) -> tuple[Catalog | None, dict[str, Any]]:
+def ask(source: ScenarioLike | None, catalog: CatalogLike, fields: Mapping[str, Any]) -> Asked:
+    """Read a scenario and open its catalog.
+
+    Parameters
+    ----------
+    source : Scenario, mapping, or path of a YAML file, or None
+    catalog : Catalog, or path of an overlay folder, or several, or None
+        Paths win over the scenario's own.
+    fields : mapping
+        Fields of the scenario that win over the source's.
+
+    Raises
+    ------
+    InputError
+        Something in the scenario or the catalog is wrong.
+    """
+    opened, own = opened_catalog(catalog, fields)
+    scenario = load_scenario(source if source is not None else {}, **own)
+    return Asked(scenario, (opened or Catalog.default(scenario.catalog)).choosing(scenario.quotes))
+
+
+def opened_catalog(catalog: CatalogLike, fields: Mapping[str, Any]) -> tuple[Catalog | None, dict[str, Any]]:
     """A catalog that is open already, or its overlays as a field of the scenario."""
     if isinstance(catalog, (str, os.PathLike)):
-        return None, fields | {"catalog": [os.fspath(catalog)]}
+        return None, dict(fields) | {"catalog": [os.fspath(catalog)]}
     if isinstance(catalog, Sequence):
-        return None, fields | {"catalog": [os.fspath(path) for path in catalog]}
-    return catalog, fields
+        return None, dict(fields) | {"catalog": [os.fspath(path) for path in catalog]}
+    return catalog, dict(fields)
 
 
 def cluster_and_scenario(
-    cluster: Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    cluster: ClusterLike,
     scenario: ScenarioLike | None,
-    catalog: Catalog | Path | Sequence[Path] | None,
-    fields: dict[str, Any],
-) -> tuple[Cluster, Scenario, Catalog | None]:
+    catalog: CatalogLike,
+    fields: Mapping[str, Any],
+) -> tuple[Cluster, Asked]:
     """A given cluster, and the scenario it is to serve without what only matters to a search."""
     if isinstance(cluster, (str, os.PathLike)):
         pools, planned_for = read_cluster_file(cluster)
     else:
         pools, planned_for = read_cluster(cluster), {}
-    opened, fields = opened_catalog(catalog, fields)
-    loaded = load_scenario(planned_for if scenario is None else scenario, **fields)
+    asked = ask(planned_for if scenario is None else scenario, catalog, fields)
     names = tuple(dict.fromkeys(pool.machine for pool in pools.pools))
     overrides: dict[str, Any] = {
         "machines": names, "design": "auto", "objective": "machines",
         "max_machines": {}, "max_pools": None, "max_total_machines": None,
         "max_cost_usd_per_hour": None, "max_power_w": None,
     }  # fmt: skip
-    return pools, load_scenario(loaded, **overrides), opened
+    return pools, asked.with_fields(**overrides)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.schema import Llm, Machine, Runtime, Workload
+from planner.catalog.schema import KvTransferCosts, Llm, Machine, Runtime, Workload
 from planner.economics.energy import ElectricitySupply, electricity_supply
 from planner.errors import (
     DoesNotFitError,
@@ -33,6 +35,7 @@ from planner.pools.configuration import (
 from planner.pools.design import Design, parse_design
 from planner.pools.limits import Limits
 from planner.pools.network import parse_network
+from planner.scenario.changes import Change, other_workload
 from planner.scenario.scenario import Scenario, is_trace_file
 from planner.serving.requests import Lane, Limit, Traffic, reference_latencies
 from planner.workload.library import sizes_of
@@ -41,6 +44,7 @@ from planner.workload.traces import Trace, read_trace
 
 SIZE_POINTS = 512  # points of the joint size distribution that queues are computed over
 ALL_MACHINES = "all"
+WAYS = ("overlapped", "serialised")  # of sending KV caches
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,8 @@ class Problem:
         What slowdowns are measured against; None where no objective is one.
     notes : tuple of str
         What a reader must know about the inputs.
+    given_sizes : RequestSizes or None
+        Requests taken in place of those of the scenario's workload.
     """
 
     scenario: Scenario
@@ -76,27 +82,7 @@ class Problem:
     sizes: RequestSizes
     reference: Lane | None
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ModelErrors:
-    """What the inputs of the model are multiplied by, to see what errors of theirs do; no field of a scenario.
-
-    Attributes
-    ----------
-    prompt_tokens, output_tokens, arrival_cv2 : float
-        Factors of every prompt, every output, and of the squared coefficient of variation of arrivals.
-    step_times : mapping of str to float
-        Accelerator -> factor of its step times.
-    """
-
-    prompt_tokens: float = 1.0
-    output_tokens: float = 1.0
-    arrival_cv2: float = 1.0
-    step_times: Mapping[str, float] = field(default_factory=dict)
-
-
-NO_ERRORS = ModelErrors()
+    given_sizes: RequestSizes | None = None
 
 
 def resolve(
@@ -104,7 +90,6 @@ def resolve(
     catalog: Catalog | None = None,
     trace: Trace | None = None,
     sizes: RequestSizes | None = None,
-    errors: ModelErrors = NO_ERRORS,
 ) -> Problem:
     """Look up every name of a scenario and apply its objectives to its traffic.
 
@@ -117,7 +102,6 @@ def resolve(
         The scenario's workload, where it is a file that was read before.
     sizes : RequestSizes, optional
         Requests to take in place of those of the scenario's workload.
-    errors : ModelErrors, optional
 
     Raises
     ------
@@ -129,22 +113,17 @@ def resolve(
     catalog = (catalog or Catalog.default(scenario.catalog)).choosing(scenario.quotes)
     llm = catalog.llm(scenario.model, where="model")
     runtime = catalog.runtime(scenario.runtime, where="runtime")
-    if sizes is None:
-        sizes, arrival_cv2, cached, workload_notes = _traffic(scenario, catalog, trace)
-    else:
-        arrival_cv2, cached, workload_notes = scenario.arrival_cv2 or 1.0, 0.0, []
-    notes = list(workload_notes)
-    if scenario.prompt_output_ratio is not None:
-        sizes = sizes.at_ratio(scenario.prompt_output_ratio)
-        notes.append(
-            f"sizes scaled to {scenario.prompt_output_ratio:.4g} prompt tokens an output token: "
-            f"{sizes.mean_prompt_tokens:,.0f} and {sizes.mean_output_tokens:,.0f} on average"
-        )
-    if (errors.prompt_tokens, errors.output_tokens) != (1.0, 1.0):
-        sizes = sizes.scaled(errors.prompt_tokens, errors.output_tokens)
-    arrival_cv2 *= errors.arrival_cv2
+    given, supposed = sizes, scenario.suppose
+    arriving = _arriving(scenario, catalog, trace) if sizes is None else _Arriving(sizes, scenario.arrival_cv2 or 1.0)
+    notes = list(arriving.notes)
+    for name, share in supposed.mix.items():
+        other = _arriving(other_workload(name).applied(scenario), catalog)
+        arriving = _blended(arriving, other, share)
+    if supposed.sizes_differ:
+        arriving = replace(arriving, sizes=arriving.sizes.scaled(supposed.prompt_tokens, supposed.output_tokens))
+    sizes, arrival_cv2 = arriving.sizes, arriving.arrival_cv2 * supposed.arrival_cv2
     profile = read_profile(scenario.profile) if scenario.profile else None
-    shortcuts = _shortcuts(scenario, runtime, cached)
+    shortcuts = _shortcuts(scenario, runtime, arriving.prefix_cached)
     notes += _shortcut_notes(shortcuts)
     traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
     residency = residency_of(llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
@@ -153,9 +132,10 @@ def resolve(
         notes.append(f"network: {network.describe()}")
     notes += [f"not read: {stray.where}: {stray.what}" for stray in catalog.strays]
     electricity = electricity_supply(catalog, scenario.region, scenario.electricity_usd_per_kwh, scenario.pue)
+    electricity = electricity.scaled(pue=supposed.pue, usd_per_kwh=supposed.electricity, carbon=supposed.carbon)
     serving = Serving(
         llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, residency, network, electricity,
-        errors.step_times,
+        supposed.step_times, supposed.prices,
     )  # fmt: skip
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
@@ -181,7 +161,7 @@ def resolve(
         traffic=traffic,
         limits=tuple(Limit(o, alone[o.metric] if o.slowdown is not None else ones) for o in scenario.slo),
         most_busy=scenario.max_utilisation,
-        kv_transfer=runtime.kv_transfer,
+        kv_transfer=_kv_transfer(scenario, runtime),
         n_layers=llm.n_layers,
         longest_prompt_tokens=float(sizes.prompt_tokens.max()),
         longest_request_tokens=float((sizes.prompt_tokens + sizes.output_tokens).max()),
@@ -195,8 +175,20 @@ def resolve(
         )
     return Problem(
         scenario, catalog, llm, runtime, serving, design, limits, need, machines, unpriced, sizes, reference,
-        tuple(notes),
+        tuple(notes), given,
     )  # fmt: skip
+
+
+def changed(problem: Problem, change: Change) -> Problem:
+    """The problem of the scenario with something changed; the same if nothing is.
+
+    Raises
+    ------
+    PlannerError
+        As `resolve`.
+    """
+    scenario = change.applied(problem.scenario)
+    return problem if scenario == problem.scenario else resolve(scenario, problem.catalog, sizes=problem.given_sizes)
 
 
 def configurations(problem: Problem) -> tuple[list[Configuration], list[Rejection]]:
@@ -254,8 +246,29 @@ def _shortcut_notes(shortcuts: Shortcuts) -> list[str]:
     return notes
 
 
-def _traffic(scenario: Scenario, catalog: Catalog, trace: Trace | None) -> tuple[RequestSizes, float, float, list[str]]:
-    """Sizes, variability of arrivals, share of prompt tokens cached, and notes."""
+@dataclass(frozen=True, eq=False)
+class _Arriving:
+    """Requests of one workload: sizes, variability of arrivals, share of prompt tokens cached, and notes."""
+
+    sizes: RequestSizes
+    arrival_cv2: float
+    prefix_cached: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+def _arriving(scenario: Scenario, catalog: Catalog, trace: Trace | None = None) -> _Arriving:
+    found = _of_workload(scenario, catalog, trace)
+    if scenario.prompt_output_ratio is None:
+        return found
+    sizes = found.sizes.at_ratio(scenario.prompt_output_ratio)
+    note = (
+        f"sizes scaled to {scenario.prompt_output_ratio:.4g} prompt tokens an output token: "
+        f"{sizes.mean_prompt_tokens:,.0f} and {sizes.mean_output_tokens:,.0f} on average"
+    )
+    return replace(found, sizes=sizes, notes=(*found.notes, note))
+
+
+def _of_workload(scenario: Scenario, catalog: Catalog, trace: Trace | None) -> _Arriving:
     name = scenario.workload
     if trace is None and is_catalog_workload(name, catalog):
         if scenario.workload_columns:
@@ -264,15 +277,35 @@ def _traffic(scenario: Scenario, catalog: Catalog, trace: Trace | None) -> tuple
                 value=f"{name} is a workload of the catalog", fix="leave them out, or give a file as the workload",
             )  # fmt: skip
         workload = catalog.workload(name)
-        return sizes_of(workload), scenario.arrival_cv2 or workload.arrival_cv2, workload.prefix_cached, []
+        return _Arriving(sizes_of(workload), scenario.arrival_cv2 or workload.arrival_cv2, workload.prefix_cached)
     trace = trace or trace_of(scenario, catalog)
-    notes = []
-    if scenario.arrival_cv2 is None:
-        notes.append(
-            "sizes are drawn from the trace; its arrivals are replaced by Poisson arrivals at the rate asked for "
-            "(--arrival-cv2 makes them burstier)"
-        )
-    return trace.sizes(), scenario.arrival_cv2 or 1.0, 0.0, notes
+    note = (
+        "sizes are drawn from the trace; its arrivals are replaced by Poisson arrivals at the rate asked for "
+        "(--arrival-cv2 makes them burstier)"
+    )
+    return _Arriving(trace.sizes(), scenario.arrival_cv2 or 1.0, notes=() if scenario.arrival_cv2 else (note,))
+
+
+def _blended(a: _Arriving, b: _Arriving, share: float) -> _Arriving:
+    """Requests of both, at random; variability of arrivals and cached prompts as they are on average."""
+    sizes = RequestSizes(
+        np.concatenate([a.sizes.prompt_tokens, b.sizes.prompt_tokens]),
+        np.concatenate([a.sizes.output_tokens, b.sizes.output_tokens]),
+        np.concatenate([a.sizes.weight * (1 - share), b.sizes.weight * share]),
+        f"{1 - share:.0%} {a.sizes.name}, {share:.0%} {b.sizes.name}",
+    )
+    prompts = (1 - share) * a.sizes.mean_prompt_tokens, share * b.sizes.mean_prompt_tokens
+    return _Arriving(
+        sizes,
+        (1 - share) * a.arrival_cv2 + share * b.arrival_cv2,
+        (a.prefix_cached * prompts[0] + b.prefix_cached * prompts[1]) / sum(prompts),
+        (*a.notes, *b.notes),
+    )
+
+
+def _kv_transfer(scenario: Scenario, runtime: Runtime) -> KvTransferCosts:
+    way = scenario.suppose.kv_transfer
+    return runtime.kv_transfer if way is None else runtime.kv_transfer.model_copy(update={"overlapped": way == WAYS[0]})
 
 
 def is_catalog_workload(name: str, catalog: Catalog) -> bool:
@@ -293,21 +326,44 @@ def trace_of(scenario: Scenario, catalog: Catalog) -> Trace:
     name = scenario.workload
     if not is_trace_file(name) and not is_file(name):
         raise UnknownNameError.of("workload", name, catalog.names(Workload), where="workload")
-    return read_trace(name, columns=scenario.workload_columns)
+    try:
+        state = Path(name).stat()
+        stamp = (state.st_mtime_ns, state.st_size)
+    except OSError:
+        stamp = (0, 0)  # reading it says what is wrong
+    return _read_trace(name, tuple(sorted((scenario.workload_columns or {}).items())), stamp)
 
 
-def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
-    for machine in scenario.max_machines:
-        if machine not in names:
-            raise UnknownNameError.of("machine", machine, names, where="max_machines")
-    limits = Limits(
+@lru_cache(maxsize=4)
+def _read_trace(name: str, columns: tuple[tuple[str, str], ...], stamp: tuple[int, int]) -> Trace:
+    """A trace that many scenarios have in common; `stamp` tells its content."""
+    return read_trace(name, columns=dict(columns) or None)
+
+
+def limits_of(scenario: Scenario) -> Limits:
+    """Budgets, stock and spares of a scenario."""
+    return Limits(
         max_cost_usd_per_hour=scenario.max_cost_usd_per_hour,
         max_power_w=scenario.max_power_w,
         max_machines=dict(scenario.max_machines),
         max_total_machines=scenario.max_total_machines,
         max_pools=scenario.max_pools,
         spares=scenario.spares,
+        owned=scenario.suppose.owned,
+        max_bought=scenario.suppose.max_bought,
     )
+
+
+def has_budget(scenario: Scenario) -> bool:
+    """Whether anything in a scenario bounds the size of a plan."""
+    return limits_of(scenario).any_budget
+
+
+def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
+    for machine in scenario.max_machines:
+        if machine not in names:
+            raise UnknownNameError.of("machine", machine, names, where="max_machines")
+    limits = limits_of(scenario)
     if scenario.objective == "throughput" and not limits.any_budget:
         raise ScenarioError(
             "throughput needs something that bounds it",
@@ -329,6 +385,11 @@ def _machines(
         names = [n for n in names if n in design.machines]
         names += [n for n in design.machines if n not in names]
     machines = [catalog.machine(name, where="machines") for name in sorted(names)]
+    gone = [name for name in design.machines if limits.max_machines.get(name, 1) == 0]
+    if gone:
+        raise InfeasibleError(
+            f"the stock of {' and '.join(gone)} is zero", where="max_machines", rule="it is of the design"
+        )
     machines = [m for m in machines if limits.max_machines.get(m.name, 1) > 0]
     if not machines:
         raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")

@@ -26,6 +26,7 @@ from planner.catalog.schema import Precision
 from planner.economics.energy import DEFAULT_PUE, DEFAULT_REGION
 from planner.errors import ScenarioError, near_misses
 from planner.parsing import is_file
+from planner.scenario.supposition import NOTHING_SUPPOSED, Supposition
 from planner.workload.objectives import Objective, parse_objectives
 
 DEFAULT_MACHINES = ("dgx-a100", "dgx-h100")
@@ -91,7 +92,7 @@ class Scenario(BaseModel):
     oversubscription: float | None = Field(
         default=None,
         ge=1,
-        le=1000,
+        le=10_000,
         description="Bandwidth of all ports over what the switches above them carry; default the fabric's, mostly 1.",
     )
     reference_machine: str = Field(default="dgx-a100", description="What slowdowns are measured against.")
@@ -128,6 +129,10 @@ class Scenario(BaseModel):
     verify_requests: int | None = Field(
         default=None, ge=100, le=100_000_000, description="Requests of each; default as many as the traffic calls for."
     )
+    suppose: Supposition = Field(
+        default=NOTHING_SUPPOSED,
+        description="Inputs that differ from what catalog, trace and runtime say.",
+    )
 
     @field_validator("slo", mode="before")
     @classmethod
@@ -156,9 +161,9 @@ class Scenario(BaseModel):
 
     def dump(self) -> dict[str, Any]:
         """JSON-ready form that `Scenario.model_validate` reads back; objectives as text."""
-        data = self.model_dump(mode="json")
+        data = self.model_dump(mode="json", exclude={"suppose"})
         data["slo"] = [str(o) for o in self.slo]
-        return data
+        return data | ({"suppose": self.suppose.dump()} if self.suppose != NOTHING_SUPPOSED else {})
 
 
 def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str], **overrides: Any) -> Scenario:

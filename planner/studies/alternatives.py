@@ -11,27 +11,24 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from planner._version import __version__
+from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Machine
 from planner.errors import NoPlanFoundError, ScenarioError, UnknownNameError
-from planner.planning.plan import Plan
-from planner.planning.record import LESS_SLACK, plan_of
-from planner.planning.reuse import Pools, chosen_from, make_pools
-from planner.planning.search import Progress, Solution, quiet
-from planner.pools.limits import Limits
-from planner.scenario.asking import Source, ask
-from planner.scenario.resolve import ALL_MACHINES, Problem, resolve
+from planner.planning.record import plan_of
+from planner.planning.search import Solution, best_or_none, solve_problem
+from planner.scenario.changes import budget, setting, supposing
+from planner.scenario.opened import CatalogLike, ScenarioLike, ask
+from planner.scenario.progress import Progress, quiet
+from planner.scenario.resolve import ALL_MACHINES, Problem, changed
 from planner.studies.alternatives_result import AlternativePlan, Alternatives
-from planner.studies.frontier_axes import measured, with_budget
-from planner.studies.rows import latencies, pools_text, used_prices
+from planner.studies.frontier_axes import measured
+from planner.studies.head import head_of_plans
+from planner.studies.rows import ROLES, latencies, pools_text
 from planner.units import FRACTION, UnitError, parse
-
-if TYPE_CHECKING:
-    from planner.catalog.catalog import Catalog
 
 OBJECTIVES = ("cost", "power", "machines")
 WITHIN = 0.05
@@ -47,21 +44,16 @@ class _Search:
     """What is common to all solves, and what was found."""
 
     problem: Problem
-    pools: Pools
     name: str
     progress: Progress
     solves: int = 0
-    found: dict[int, tuple[Solution, Problem, list[str]]] = field(default_factory=dict)
+    found: dict[int, tuple[Solution, list[str]]] = field(default_factory=dict)
 
-    def solved(self, problem: Problem, what: str, fits: Callable[[str, str], bool] | None = None) -> Solution | None:
-        """The best plan of the pools that fit, by role and machine; None if there is none."""
+    def solved(self, problem: Problem, what: str, forbidden: Collection[tuple[str, str]] = ()) -> Solution | None:
+        """The best plan without pools of some roles and machines; None if there is none."""
         self.solves += 1
         self.progress(f"{self.solves} solves, {what}")
-        pools = self.pools
-        if fits is not None:
-            kept = chosen_from(pools.candidates, lambda c: fits(c.role, c.configuration.machine.name))
-            pools = replace(pools, candidates=kept)
-        return pools.best(problem)
+        return best_or_none(problem, forbidden=forbidden)
 
     def value(self, solution: Solution) -> float:
         return measured(solution, self.problem.limits.spares, self.name)
@@ -73,23 +65,23 @@ class _Search:
             total[member.configuration.machine.name] += member.count + self.problem.limits.spares
         return total
 
-    def keep(self, solution: Solution, problem: Problem, reason: str) -> None:
+    def keep(self, solution: Solution, reason: str) -> None:
         """List a plan, or give one that is listed a further reason."""
-        for other, _, reasons in self.found.values():
+        for other, reasons in self.found.values():
             if _same(other, solution):
                 if reason not in reasons:
                     reasons.append(reason)
                 return
-        self.found[len(self.found)] = (solution, problem, [reason])
+        self.found[len(self.found)] = (solution, [reason])
 
 
 def alternatives(
-    scenario: Source | None = None,
+    scenario: ScenarioLike | None = None,
     *,
     within: str | float = WITHIN,
     owned: Mapping[str, int] | None = None,
     most: int = MOST,
-    catalog: Catalog | str | Sequence[str] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> Alternatives:
@@ -137,14 +129,11 @@ def alternatives(
     machines = asked.scenario.machines
     if ALL_MACHINES not in machines:
         machines = tuple(dict.fromkeys([*machines, *own]))
-    problem = resolve(asked.with_fields(machines=machines), asked.catalog)
-    pools = make_pools(problem, progress)
-    search = _Search(problem, pools, name, progress)
-    best = search.solved(problem, "the best plan")
-    if best is None:
-        raise pools.why_none(problem)
-    search.keep(best, problem, "best")
-    near = with_budget(problem, name, search.value(best) * (1.0 + share))
+    problem = asked.with_fields(machines=machines).resolved()
+    search = _Search(problem, name, progress, solves=1)
+    best = solve_problem(problem, progress)
+    search.keep(best, "best")
+    near = changed(problem, budget(name, search.value(best) * (1.0 + share)))
     complete, every, ends = True, False, ""
     try:
         every = _other_mixes(search, near, best, most)
@@ -160,14 +149,8 @@ def alternatives(
     progress("predicting percentiles")
     plans = _sorted(search, own, search.value(best))
     whole = [p.plan for p in plans]
-    notes = [note for plan in whole for note in plan.notes if not note.startswith(LESS_SLACK)]
     return Alternatives(
-        planner_version=__version__,
-        catalog_digest=asked.catalog.digest()[:16],
-        model=problem.llm.name,
-        runtime=problem.runtime.name,
-        precision=problem.scenario.precision or problem.llm.weight_precision,
-        workload=problem.sizes.name,
+        **head_of_plans(problem, whole),
         objective=name,  # type: ignore[arg-type]
         within_fraction=share,
         owned=own,
@@ -176,10 +159,6 @@ def alternatives(
         ends=ends,
         solves=search.solves,
         plans=plans,
-        prices=used_prices(whole),
-        step_time_error=max(plan.step_time_error for plan in whole),
-        notes=list(dict.fromkeys(notes)),
-        scenario=problem.scenario.dump(),
     )
 
 
@@ -242,7 +221,7 @@ def _other_mixes(search: _Search, near: Problem, best: Solution, most: int) -> b
             if len(listed) == most:
                 return False
             if listed:
-                search.keep(solution, near, "another mix")
+                search.keep(solution, "another mix")
             listed.append(mix)
         for item in sorted(mix):
             without = forbidden | {item}
@@ -250,7 +229,7 @@ def _other_mixes(search: _Search, near: Problem, best: Solution, most: int) -> b
                 continue
             seen.add(without)
             what = "without " + ", ".join(f"{role} {machine}" for role, machine in sorted(without))
-            found = search.solved(near, what, lambda role, machine, w=without: (role, machine) not in w)  # type: ignore[misc]
+            found = search.solved(near, what, without)
             if found is not None:
                 heapq.heappush(heap, (search.value(found), next(order), without, found))
     return True
@@ -263,22 +242,29 @@ def _fewest_types(search: _Search, near: Problem, every: bool) -> None:
     Else sets of types are tried, as long as there are not too many.
     """
     found = list(search.found.values())
-    fewest = min(len(_types(_mix(solution))) for solution, _, _ in found)
+    fewest = min(len(_types(_mix(solution))) for solution, _ in found)
     if not every:
-        names = sorted({c.configuration.machine.name for c in search.pools.candidates})
+        names = [machine.name for machine in search.problem.machines]
         for k in range(1, fewest):
             if math.comb(len(names), k) > _MOST_TRIED:
                 return  # nothing is claimed
             tried = [
-                (search.solved(near, f"{' and '.join(chosen)} only", lambda _, machine, c=chosen: machine in c), chosen)  # type: ignore[misc]
+                search.solved(
+                    near, f"{' and '.join(chosen)} only", {(r, n) for r in ROLES for n in names if n not in chosen}
+                )
                 for chosen in itertools.combinations(names, k)
             ]
-            plans = [solution for solution, _ in tried if solution is not None]
+            plans = [solution for solution in tried if solution is not None]
             if plans:
-                search.keep(min(plans, key=search.value), near, "fewest machine types")
+                search.keep(min(plans, key=search.value), "fewest machine types")
                 return
-    candidates = [(search.value(s), i) for i, (s, _, _) in search.found.items() if len(_types(_mix(s))) == fewest]
-    search.found[min(candidates)[1]][2].append("fewest machine types")
+    candidates = [(search.value(s), i) for i, (s, _) in search.found.items() if len(_types(_mix(s))) == fewest]
+    search.found[min(candidates)[1]][1].append("fewest machine types")
+
+
+def _but_for(chosen: Collection[str], names: Iterable[str]) -> set[tuple[str, str]]:
+    """Pools of all machines but some, in any role."""
+    return {(role, name) for role in ROLES for name in names if name not in chosen}
 
 
 def _fewest_pools(search: _Search, near: Problem, best: Solution) -> None:
@@ -287,30 +273,28 @@ def _fewest_pools(search: _Search, near: Problem, best: Solution) -> None:
         given = near.limits.max_pools
         if given is not None and k > given:
             break
-        posed = replace(near, limits=replace(near.limits, max_pools=k))
-        found = search.solved(posed, f"{k} pool{'s' if k > 1 else ''}")
+        found = search.solved(changed(near, setting(max_pools=k)), f"{k} pool{'s' if k > 1 else ''}")
         if found is not None:
-            search.keep(found, near, "fewest pools")
+            search.keep(found, "fewest pools")
             return
-    search.keep(best, near, "fewest pools")
+    search.keep(best, "fewest pools")
 
 
 def _least_change(search: _Search, near: Problem, best: Solution, owned: Mapping[str, int], share: float) -> None:
     """The plans that need the fewest machines beyond those owned: within the range, and at any cost."""
     within = _least_bought(search, near, best, owned)
-    search.keep(within[1], near, "least change from what is owned")
+    search.keep(within[1], "least change from what is owned")
     if within[0] > 0:
         anywhere = _least_bought(search, search.problem, within[1], owned)
         if anywhere[0] < within[0]:
-            search.keep(anywhere[1], search.problem, f"least change from what is owned, beyond {100 * share:.3g} %")
+            search.keep(anywhere[1], f"least change from what is owned, beyond {100 * share:.3g} %")
 
 
 def _least_bought(search: _Search, problem: Problem, known: Solution, owned: Mapping[str, int]) -> tuple[int, Solution]:
     """Fewest machines beyond those owned, by halving, and the best plan with so many."""
 
     def posed(most: int) -> Problem:
-        limits: Limits = replace(problem.limits, owned=dict(owned), max_bought=most)
-        return replace(problem, limits=limits)
+        return changed(problem, supposing(owned=dict(owned), max_bought=most))
 
     high = sum(_beyond(search.counts(known), owned).values())
     found = search.solved(posed(high), f"at most {high} machines bought") or known
@@ -331,14 +315,14 @@ def _beyond(counts: Mapping[str, int], owned: Mapping[str, int]) -> dict[str, in
 
 
 def _sorted(search: _Search, owned: Mapping[str, int], best: float) -> list[AlternativePlan]:
-    rows = [_row(search, s, problem, reasons, owned, best) for s, problem, reasons in search.found.values()]
+    rows = [_row(search, s, reasons, owned, best) for s, reasons in search.found.values()]
     return rows[:1] + sorted(rows[1:], key=lambda row: row.value)
 
 
 def _row(
-    search: _Search, solution: Solution, problem: Problem, reasons: list[str], owned: Mapping[str, int], best: float
+    search: _Search, solution: Solution, reasons: list[str], owned: Mapping[str, int], best: float
 ) -> AlternativePlan:
-    plan: Plan = plan_of(replace(problem, limits=search.problem.limits, scenario=search.problem.scenario), solution)
+    plan = plan_of(search.problem, solution)
     value, counts = search.value(solution), search.counts(solution)
     bought, idle = _beyond(counts, owned), _beyond(owned, counts)
     prices = {m.configuration.machine.name: m.configuration.price for m in solution.members}

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from planner.planning.plan import Plan, PriceUsed, Result
+from planner.planning.plan import Plan, Result
+from planner.studies.head import Head
 
 ALTERNATIVES_SCHEMA_VERSION = "1.0"
 
@@ -40,16 +41,10 @@ class AlternativePlan(Result):
     plan: Plan = Field(description="The plan whole.")
 
 
-class Alternatives(Result):
+class Alternatives(Head):
     """The best plan and others nearly as good."""
 
     schema_version: str = ALTERNATIVES_SCHEMA_VERSION
-    planner_version: str
-    catalog_digest: str
-    model: str
-    runtime: str
-    precision: str
-    workload: str
     objective: Literal["cost", "power", "machines"]
     within_fraction: float = Field(description="How much above the best a plan may be.")
     owned: dict[str, int]
@@ -60,10 +55,6 @@ class Alternatives(Result):
     ends: str = Field(description="Why there are no further plans.")
     solves: int = Field(description="Optimisations that it took.")
     plans: list[AlternativePlan] = Field(description="The best first, then by value.")
-    prices: list[PriceUsed]
-    step_time_error: float = Field(description="Largest stated error of the step times, as a fraction.")
-    notes: list[str]
-    scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a plan, without the plan itself: rows for a spreadsheet."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from planner import units
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Machine
 from planner.errors import ScenarioError, UnitError, UnknownNameError
-from planner.pools.limits import Limits
+from planner.scenario.changes import Change, budget
 
 Kind = Literal["cost", "power", "machines"]
 KINDS: tuple[Kind, ...] = ("cost", "power", "machines")
@@ -51,12 +51,10 @@ class Budget:
         number = self.text.partition("=")[2].partition("x")[0]
         return f"{amount}, the {self.kind} of {number} x {self.machine}"
 
-    def limits(self, others: Limits) -> Limits:
-        """The other limits with this one among them; the tighter of two counts."""
-        name = {"cost": "max_cost_usd_per_hour", "power": "max_power_w", "machines": "max_total_machines"}[self.kind]
-        amount = int(self.amount) if self.kind == "machines" else self.amount
-        given = getattr(others, name)
-        return replace(others, **{name: amount if given is None else min(given, amount)})  # type: ignore[arg-type]
+    @property
+    def change(self) -> Change:
+        """A scenario within it."""
+        return budget(self.kind, self.amount)
 
 
 def parse_budgets(
@@ -82,8 +80,8 @@ def parse_budgets(
     UnknownNameError
         No such machine, or no such kind of budget, with near misses.
     """
-    found = [budget for text in texts for budget in _parsed(text, catalog, books, where)]
-    return tuple({budget.text: budget for budget in found}.values())
+    found = [one for text in texts for one in _parsed(text, catalog, books, where)]
+    return tuple({one.text: one for one in found}.values())
 
 
 def _parsed(text: str, catalog: Catalog, books: Sequence[str], where: str) -> Iterator[Budget]:

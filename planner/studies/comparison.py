@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from planner._version import __version__
-from planner.errors import InfeasibleError, NoPlanFoundError, PlannerError, ScenarioError, UnknownNameError
-from planner.planning.certify import certified
+from planner.errors import (
+    EXIT_LIMIT_WITH_PLAN,
+    EXIT_OK,
+    InfeasibleError,
+    NoPlanFoundError,
+    PlannerError,
+    ScenarioError,
+    UnknownNameError,
+)
 from planner.planning.plan import Plan
-from planner.planning.record import LESS_SLACK, plan_of
-from planner.planning.reuse import Pools, can_share, make_pools
-from planner.planning.search import Progress, Solution, quiet, solve_problem
+from planner.planning.record import LESS_SLACK, NOT_SIMULATED
+from planner.planning.road import plan
 from planner.pools.design import Design
-from planner.pools.limits import Limits, ObjectiveName
-from planner.scenario.asking import Asked, Source, ask
-from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import Scenario
+from planner.pools.limits import ObjectiveName
+from planner.scenario.opened import Asked, CatalogLike, ScenarioLike, ask
+from planner.scenario.progress import Progress, quiet
+from planner.scenario.resolve import Problem, has_budget
 from planner.studies.budgets import Budget, parse_budgets
 from planner.studies.comparison_result import Comparison, ComparisonRow, Status
 from planner.studies.designs import find_baseline, machines_of, read_designs
+from planner.studies.head import head_of
 from planner.studies.presets import preset_of
 from planner.studies.rows import latencies, pool_counts, pools_text, slacks, used_prices
-
-if TYPE_CHECKING:
-    from planner.catalog.catalog import Catalog
 
 OBJECTIVES: tuple[ObjectiveName, ...] = ("cost", "power", "machines", "carbon", "throughput")
 _WORDS = {"cost": "least cost", "power": "least power", "machines": "fewest machines", "carbon": "least carbon"}
@@ -46,7 +49,7 @@ class Question:
 
 
 def compare(
-    scenario: Source | None = None,
+    scenario: ScenarioLike | None = None,
     *,
     designs: Sequence[str] | str | None = None,
     pairs: Sequence[str] | str = (),
@@ -56,7 +59,7 @@ def compare(
     relative_to: str | None = None,
     preset: str | None = None,
     verify: bool = False,
-    catalog: Catalog | str | Sequence[str] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> Comparison:
@@ -125,7 +128,7 @@ def compare(
     rows: list[ComparisonRow] = []
     complete, common = True, None
     try:
-        for problem, row in _rows(asked, kinds, picked, questions, verify, progress):
+        for problem, row in _rows(asked, kinds, picked, questions, progress):
             common = common or problem
             rows.append(row)
     except KeyboardInterrupt:
@@ -139,21 +142,15 @@ def compare(
     if not any(row.found for row in rows if row.design == baseline):
         notes.append(f"there is no plan for {baseline}, so nothing is relative to it")
     return Comparison(
-        planner_version=__version__,
-        catalog_digest=catalogue.digest()[:16],
-        model=common.llm.name,
-        runtime=common.runtime.name,
-        precision=asked.scenario.precision or common.llm.weight_precision,
+        **head_of(common, used_prices(plans), notes) | {"scenario": asked.scenario.dump()},
+        step_time_error=max((plan.step_time_error for plan in plans), default=None),
+        verified="as each row says" if verify else NOT_SIMULATED,
         workloads=list(dict.fromkeys(row.workload for row in rows)),
         designs=[design.name for design in picked],
         questions=list(dict.fromkeys(row.question for row in rows)),
         relative_to=baseline,
         complete=complete,
         rows=rows,
-        prices=used_prices(plans),
-        step_time_error=max((plan.step_time_error for plan in plans), default=None),
-        notes=list(dict.fromkeys(notes)),
-        scenario=asked.scenario.dump(),
     )
 
 
@@ -187,7 +184,7 @@ def _questions(objectives: Sequence[str] | None, budgets: Sequence[str], asked: 
         if name not in OBJECTIVES:
             raise UnknownNameError.of("objective", name, OBJECTIVES, where="objectives")
     found = [Question(name) for name in dict.fromkeys(chosen)]  # type: ignore[arg-type]
-    if any(q.objective == "throughput" for q in found) and not limits_of(scenario).any_budget:
+    if any(q.objective == "throughput" for q in found) and not has_budget(scenario):
         raise ScenarioError(
             "throughput needs something that bounds it", where="objectives",
             fix="give a budget, such as --budget cost=40xdgx-h100, or --max-cost and the like",
@@ -195,123 +192,50 @@ def _questions(objectives: Sequence[str] | None, budgets: Sequence[str], asked: 
     return found + [Question("throughput", budget) for budget in parse_budgets(budgets, asked.catalog, scenario.prices)]
 
 
-def limits_of(scenario: Scenario) -> Limits:
-    """Budgets, stock and spares of a scenario."""
-    return Limits(
-        max_cost_usd_per_hour=scenario.max_cost_usd_per_hour,
-        max_power_w=scenario.max_power_w,
-        max_machines=dict(scenario.max_machines),
-        max_total_machines=scenario.max_total_machines,
-        max_pools=scenario.max_pools,
-        spares=scenario.spares,
-    )
-
-
 def _rows(
     asked: Asked,
     workloads: Sequence[str],
     designs: Sequence[Design],
     questions: Sequence[Question],
-    verify: bool,
     progress: Progress,
 ) -> Iterator[tuple[Problem, ComparisonRow]]:
     machines = machines_of(designs, asked.scenario.machines)
     total, number = len(workloads) * len(questions) * len(designs), 0
     for workload in workloads:
-        # Which machines lack a price matters to single designs only; so it is looked at there.
-        wide = asked.with_fields(
-            workload=workload,
-            machines=tuple(machines),
-            design="auto",
-            objective="carbon" if any(q.objective == "carbon" for q in questions) else "machines",
-            max_cost=None,
-        )
-        problem = resolve(wide, asked.catalog)
-        pools: Pools | None = None
-        fault: InfeasibleError | None = None
+        # What is wrong for every design is said at once; which machines lack a price matters to single designs only.
+        carbon = any(q.objective == "carbon" for q in questions)
+        common = asked.with_fields(
+            workload=workload, machines=tuple(machines), design="auto",
+            objective="carbon" if carbon else "machines", max_cost=None,
+        ).resolved()  # fmt: skip
         for question in questions:
             for design in designs:
                 number += 1
                 at = f"{number} of {total}, {design.name}"
-                progress(f"{at}: {question.words(problem.need.rate_per_s)}")
-                posed = _posed(problem, design, question, asked)
-                if pools is None and fault is None:
-                    try:
-                        pools = make_pools(problem, lambda text, at=at: progress(f"{at}: {text}"))  # type: ignore[misc]
-                    except InfeasibleError as error:
-                        fault = error
-                plan = fault or _plan(posed, pools, asked, verify, lambda text, at=at: progress(f"{at}: {text}"))  # type: ignore[misc]
-                yield problem, _row(posed, design, question, plan)
+                progress(f"{at}: {question.words(common.need.rate_per_s)}")
+                found = _plan(asked, workload, design, question, lambda text, at=at: progress(f"{at}: {text}"))  # type: ignore[misc]
+                yield common, _row(common, design, question, found)
 
 
-def _posed(problem: Problem, design: Design, question: Question, asked: Asked) -> Problem:
-    """The problem of one row."""
-    limits = limits_of(asked.scenario)
-    if question.budget is not None:
-        limits = question.budget.limits(limits)
-    scenario = problem.scenario.model_copy(
-        update={
-            "design": design.name,
-            "machines": design.machines or asked.scenario.machines,
-            "objective": question.objective,
-            "max_cost_usd_per_hour": limits.max_cost_usd_per_hour,
-            "max_power_w": limits.max_power_w,
-            "max_total_machines": limits.max_total_machines,
-        }
-    )
-    return replace(problem, scenario=scenario, design=design, limits=limits)
-
-
-def _plan(posed: Problem, pools: Pools | None, asked: Asked, verify: bool, progress: Progress) -> Plan | PlannerError:
+def _plan(asked: Asked, workload: str, design: Design, question: Question, progress: Progress) -> Plan | PlannerError:
     """The plan of one row, or why there is none."""
-    assert pools is not None
-    machines = machines_of([posed.design], asked.scenario.machines)
-    own = replace(pools, problem=posed).narrowed(posed.design, machines if "all" not in machines else _names(posed))
-    posed = own.problem
+    posed = asked.with_fields(
+        workload=workload, design=design.name, machines=design.machines or asked.scenario.machines,
+        objective=question.objective,
+    )  # fmt: skip
+    if question.budget is not None:
+        posed = Asked(question.budget.change.applied(posed.scenario), posed.catalog)
     try:
-        _refuse_unpriced(posed, asked)
-        gone = [name for name in posed.design.machines if name not in _names(posed)]
-        if gone or not posed.machines:
-            raise InfeasibleError(f"the stock of {' and '.join(gone) or 'every machine'} is zero")
-        if not own.found:
-            raise own.why_none(posed)
-        solution = _solution(posed, own, verify, progress)
-        return plan_of(posed, solution)
-    except (InfeasibleError, NoPlanFoundError) as error:
+        found = plan(posed.resolved(), progress)
+    except (InfeasibleError, NoPlanFoundError, ScenarioError) as error:
         return error
+    if found.certificate is not None and found.certificate.status == "interrupted":
+        raise KeyboardInterrupt
+    return found
 
 
-def _names(problem: Problem) -> list[str]:
-    return [machine.name for machine in problem.machines]
-
-
-def _solution(posed: Problem, own: Pools, verify: bool, progress: Progress) -> Solution:
-    if verify:
-        found = certified(posed, progress)
-        if found.certificate is not None and found.certificate.status == "interrupted":
-            raise KeyboardInterrupt
-        return found
-    if posed.scenario.objective == "throughput" or not can_share(posed):
-        return solve_problem(posed, progress)
-    solution = own.best(posed, progress)
-    if solution is None:
-        raise own.why_none(posed)
-    return solution
-
-
-def _refuse_unpriced(posed: Problem, asked: Asked) -> None:
-    if posed.scenario.objective != "cost" and posed.limits.max_cost_usd_per_hour is None:
-        return
-    books = posed.scenario.prices
-    unpriced = [m.name for m in posed.machines if asked.catalog.price_of(m.name, books) is None]
-    if unpriced:
-        raise InfeasibleError(
-            f"no price book lists {', '.join(unpriced)}", rule="least cost, or a cost budget, needs prices"
-        )
-
-
-def _row(posed: Problem, design: Design, question: Question, plan: Plan | PlannerError) -> ComparisonRow:
-    found = plan if isinstance(plan, Plan) else None
+def _row(common: Problem, design: Design, question: Question, answer: Plan | PlannerError) -> ComparisonRow:
+    found = answer if isinstance(answer, Plan) else None
     counts = pool_counts(found)
     percentiles: dict[str, float | None] = {
         f"{metric}_{p}_s": None for metric in ("ttft", "tbt", "e2e") for p in ("p50", "p90", "p99")
@@ -321,13 +245,14 @@ def _row(posed: Problem, design: Design, question: Question, plan: Plan | Planne
         percentiles = latencies(found)
         tightest = min(slacks(found), key=lambda entry: entry[1], default=None)
     return ComparisonRow(
-        workload=posed.sizes.name,
-        question=question.words(posed.need.rate_per_s),
+        workload=common.sizes.name,
+        question=question.words(common.need.rate_per_s),
         objective=question.objective,
         budget=question.budget.text if question.budget else None,
         design=design.name,
-        status=_status(plan),
-        reason=None if isinstance(plan, Plan) else _one_line(plan),
+        status=_status(answer),
+        reason=None if isinstance(answer, Plan) else _one_line(answer),
+        exit_code=_exit_code(answer),
         pools=pools_text(found),
         machines=found.machines if found else None,
         prefill_machines=counts["prefill"],
@@ -360,6 +285,12 @@ def _status(plan: Plan | PlannerError) -> Status:
     if plan.certificate is not None and plan.certificate.status != "confirmed":
         return "unconfirmed"
     return "limit" if plan.solver.status == "limit" else "optimal"
+
+
+def _exit_code(answer: Plan | PlannerError) -> int:
+    if isinstance(answer, PlannerError):
+        return answer.exit_code
+    return EXIT_OK if _status(answer) == "optimal" else EXIT_LIMIT_WITH_PLAN
 
 
 def _one_line(error: PlannerError) -> str:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from planner.planning.plan import Plan, PriceUsed, Result
+from planner.planning.plan import Plan, Result
+from planner.studies.head import Head
 
 COMPARISON_SCHEMA_VERSION = "1.0"
 
@@ -29,6 +30,7 @@ class ComparisonRow(Result):
         "infeasible, unsolved (no plan found in time)."
     )
     reason: str | None = Field(description="Why there is no plan.")
+    exit_code: int = Field(description="Exit code that `planner optimize` ends with.")
     pools: str | None = Field(description="Machines by role, such as `27 x dgx-h100 prefill + 3 x dgx-h100 decode`.")
     machines: int | None = Field(description="Spares included, as everywhere here.")
     prefill_machines: int | None
@@ -67,25 +69,16 @@ class ComparisonRow(Result):
         return self.plan is not None
 
 
-class Comparison(Result):
+class Comparison(Head):
     """Designs side by side."""
 
     schema_version: str = COMPARISON_SCHEMA_VERSION
-    planner_version: str
-    catalog_digest: str
-    model: str
-    runtime: str
-    precision: str
     workloads: list[str]
     designs: list[str]
     questions: list[str]
     relative_to: str = Field(description="The design that relative figures are against.")
     complete: bool = Field(description="False where it was interrupted; rows not begun are missing.")
     rows: list[ComparisonRow]
-    prices: list[PriceUsed]
-    step_time_error: float | None = Field(description="Largest stated error of the step times, as a fraction.")
-    notes: list[str]
-    scenario: dict[str, Any] = Field(description="What is common to all rows, defaults filled in.")
 
     def row(self, design: str, workload: str | None = None, question: str | None = None) -> ComparisonRow:
         """The row of a design; of the first workload and question unless told.

@@ -7,27 +7,25 @@ says how far it reaches, and the next solve begins just beyond.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from planner._version import __version__
-from planner.errors import InfeasibleError, NoPlanFoundError, ScenarioError
+from planner.errors import NoPlanFoundError, ScenarioError
 from planner.planning.plan import Plan
-from planner.planning.record import LESS_SLACK, plan_of
-from planner.planning.reuse import Pools, make_pools
-from planner.planning.search import Progress, Solution, quiet, solve_problem
+from planner.planning.record import plan_of
+from planner.planning.search import Solution, best_or_none, solve_problem
 from planner.pools.candidate import needs_end_to_end
 from planner.pools.prediction import ClusterModel
-from planner.scenario.asking import Source, ask
-from planner.scenario.resolve import Problem, resolve
-from planner.studies.frontier_axes import Axis, measured, read_axes, with_budget, with_limit, with_rate
+from planner.scenario.changes import budget, setting
+from planner.scenario.opened import CatalogLike, ScenarioLike, ask
+from planner.scenario.progress import Progress, quiet
+from planner.scenario.resolve import Problem, changed
+from planner.studies.frontier_axes import Axis, measured, read_axes
 from planner.studies.frontier_result import Frontier, FrontierPoint
-from planner.studies.rows import pools_text, used_prices
+from planner.studies.head import head_of_plans
+from planner.studies.rows import pools_text
 from planner.units import FRACTION, UnitError, parse
-
-if TYPE_CHECKING:
-    from planner.catalog.catalog import Catalog
 
 TOLERANCE = 0.01
 _BUDGET_STEP = 1e-7  # relative, by which the next budget is below the last point: more than rows are rounded by
@@ -68,22 +66,26 @@ class _Walk:
         """A plan's figure on an axis of budgets."""
         return measured(solution, self.problem.limits.spares, axis.name)
 
-    def solved(self, pools: Pools, problem: Problem, at: str) -> Solution | None:
+    def solved(self, problem: Problem, at: str, top_rate_per_s: float | None = None) -> Solution | None:
         """The best plan, counted and told."""
         self.solves += 1
         self.progress(f"{self.solves} solves, {at}")
-        return pools.best(problem)
+        return best_or_none(problem, top_rate_per_s=top_rate_per_s)
+
+    def first(self, problem: Problem, at: str, top_rate_per_s: float | None = None) -> Solution:
+        """The same where the walk begins: raises what `solve_problem` does."""
+        return self.solved(problem, at, top_rate_per_s) or solve_problem(problem, self.progress)
 
 
 def frontier(
-    scenario: Source | None = None,
+    scenario: ScenarioLike | None = None,
     *,
     x: str = "power",
     y: str = "cost",
     start: str | float | None = None,
     stop: str | float | None = None,
     tolerance: str | float = TOLERANCE,
-    catalog: Catalog | str | Sequence[str] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> Frontier:
@@ -130,7 +132,7 @@ def frontier(
             rule="it begins below where it ends",
         )  # fmt: skip
     share = _fraction(tolerance)
-    problem = resolve(asked.with_fields(objective=least.name, verify=False), asked.catalog)
+    problem = asked.with_fields(objective=least.name, verify=False).resolved()
     _refuse_unpriced(problem, along)
     walk = _Walk(problem, along, least, begin, end, share, progress)
     steps: list[_Step] = []
@@ -148,14 +150,8 @@ def frontier(
     progress("predicting percentiles")
     points = sorted((_point(step) for step in steps), key=lambda point: point.x)
     plans = [point.plan for point in points]
-    notes = [note for plan in plans for note in plan.notes if not note.startswith(LESS_SLACK)]
     return Frontier(
-        planner_version=__version__,
-        catalog_digest=asked.catalog.digest()[:16],
-        model=problem.llm.name,
-        runtime=problem.runtime.name,
-        precision=problem.scenario.precision or problem.llm.weight_precision,
-        workload=problem.sizes.name,
+        **head_of_plans(problem, plans),
         x=along.name,
         x_label=along.label,
         x_unit=along.unit,
@@ -168,10 +164,6 @@ def frontier(
         complete=walk.complete and all(step.proven for step in steps),
         solves=walk.solves,
         points=points,
-        prices=used_prices(plans),
-        step_time_error=max((plan.step_time_error for plan in plans), default=None),
-        notes=list(dict.fromkeys(notes)),
-        scenario=problem.scenario.dump(),
     )
 
 
@@ -229,22 +221,19 @@ def _extend(steps: list[_Step], step: _Step) -> None:
 
 def _along_budget(walk: _Walk) -> Iterator[_Step]:
     """Least y; least x at that y; then with a budget of x just below: every trade-off, from the least y on."""
-    pools = make_pools(walk.problem, walk.progress)
-    budget = walk.stop
+    most = walk.stop
     last: _Step | None = None
-    cheaper = walk.problem.scenario.model_copy(update={"objective": walk.x.name})
     while True:
-        at = "no budget" if budget is None else f"{walk.x.label} up to {walk.x.words(budget)}"
-        posed = with_budget(walk.problem, walk.x.name, budget)
-        first = walk.solved(pools, posed, at)
+        at = "no budget" if most is None else f"{walk.x.label} up to {walk.x.words(most)}"
+        posed = changed(walk.problem, budget(walk.x.name, most))
+        first = walk.first(posed, at) if last is None else walk.solved(posed, at)
         if first is None:
-            if last is None:
-                raise pools.why_none(posed)
+            assert last is not None
             walk.ends = f"no plan has less than {walk.x.words(last.x)}"
             return
         y = walk.measured(first, walk.y)
-        tied = with_budget(replace(walk.problem, scenario=cheaper), walk.y.name, y)
-        second = walk.solved(pools, tied, f"least {walk.x.label} at {walk.y.words(y)}")
+        tied = changed(walk.problem, setting(objective=walk.x.name).then(budget(walk.y.name, y)))
+        second = walk.solved(tied, f"least {walk.x.label} at {walk.y.words(y)}")
         solution = second or first
         proven = first.selection.status == "optimal" and second is not None and second.selection.status == "optimal"
         x, y = walk.measured(solution, walk.x), walk.measured(solution, walk.y)
@@ -253,8 +242,8 @@ def _along_budget(walk: _Walk) -> Iterator[_Step]:
             walk.ends = f"the range begins at {walk.x.words(walk.start)}"
             return
         yield last
-        budget = last.x - 1.0 if walk.x.name == "machines" else last.x * (1.0 - _BUDGET_STEP)
-        if budget <= 0:
+        most = last.x - 1.0 if walk.x.name == "machines" else last.x * (1.0 - _BUDGET_STEP)
+        if most <= 0:
             walk.ends = "nothing is less"
             return
 
@@ -271,15 +260,13 @@ def _along_rate(walk: _Walk) -> Iterator[_Step]:
             "the range is empty", where="stop", value=walk.x.words(most), rule=f"it begins at {walk.x.words(rate)}"
         )
     # Capacities do not depend on the load, but for end-to-end limits: what prompts wait at it.
-    shared = None if needs_end_to_end(walk.problem.need) else make_pools(with_rate(walk.problem, most), walk.progress)
+    top = None if needs_end_to_end(walk.problem.need) else most
     begun = False
     while rate <= most:
-        posed = with_rate(walk.problem, rate)
-        pools = shared or make_pools(posed)
-        solution = walk.solved(pools, posed, walk.x.words(rate))
+        posed = changed(walk.problem, setting(rate_per_s=rate))
+        at = walk.x.words(rate)
+        solution = walk.solved(posed, at, top) if begun else walk.first(posed, at, top)
         if solution is None:
-            if not begun:
-                raise pools.why_none(posed)
             walk.ends = f"no plan carries {walk.x.words(rate)} within the limits"
             return
         begun = True
@@ -288,7 +275,8 @@ def _along_rate(walk: _Walk) -> Iterator[_Step]:
         full = _loaded(solution, reach)
         y = walk.measured(solution, walk.y)
         proven = solution.selection.status == "optimal"
-        yield _Step(rate * reach, y, solution.selection.bound, proven, with_rate(posed, rate * reach), full)
+        loaded = changed(posed, setting(rate_per_s=rate * reach))
+        yield _Step(rate * reach, y, solution.selection.bound, proven, loaded, full)
         rate *= reach * (1.0 + walk.tolerance)
     walk.ends = f"the range ends at {walk.x.words(most)}"
 
@@ -333,15 +321,10 @@ def _along_limit(walk: _Walk) -> Iterator[_Step]:
     limit = walk.stop or _WIDE * (own or walk.start or 1.0)
     least: float | None = None
     while walk.start is None or limit >= walk.start * (1.0 - _SAME):
-        posed = with_limit(walk.problem, walk.x, limit)
-        try:
-            solution = walk.solved(make_pools(posed), posed, f"{walk.x.label} {walk.x.words(limit)}")
-        except InfeasibleError:
-            solution = None
+        posed = changed(walk.problem, walk.x.at(limit))
+        at = f"{walk.x.label} {walk.x.words(limit)}"
+        solution = walk.first(posed, at) if least is None else walk.solved(posed, at)
         if solution is None:
-            if least is None:
-                solve_problem(posed)  # which says why
-                raise InfeasibleError("there is no plan", where="slo")
             walk.ends = f"no plan keeps {walk.x.words(limit)}"
             return
         y = walk.measured(solution, walk.y)
@@ -353,7 +336,7 @@ def _along_limit(walk: _Walk) -> Iterator[_Step]:
         if walk.start is not None:
             reach = max(reach, walk.start)
         proven = solution.selection.status == "optimal"
-        yield _Step(reach, y, solution.selection.bound, proven, with_limit(posed, walk.x, reach), solution)
+        yield _Step(reach, y, solution.selection.bound, proven, changed(posed, walk.x.at(reach)), solution)
         limit = reach * (1.0 - walk.tolerance)
     walk.ends = f"the range begins at {walk.x.words(walk.start or 0.0)}"
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
 
 from planner import units
 from planner.errors import ScenarioError, UnitError, UnknownNameError
 from planner.planning.search import Solution
 from planner.pools.configuration import Configuration
-from planner.pools.limits import Limits, ObjectiveName
-from planner.scenario.resolve import Problem
+from planner.pools.limits import ObjectiveName
+from planner.scenario.changes import Change, budget, limit, setting
 from planner.scenario.scenario import Scenario
-from planner.serving.requests import Limit
 from planner.studies.frontier_result import Unit
 from planner.workload.objectives import ALIASES, METRICS, Objective, parse_objective
 
@@ -85,6 +82,12 @@ class Axis:
         }[self.unit]  # fmt: skip
         return units.parse(text, dimension)
 
+    def at(self, value: float) -> Change:
+        """A scenario at a position: a budget, the load, or the limit of the axis's objective."""
+        if self.objective is not None:
+            return limit(self.objective.at(value))
+        return setting(rate_per_s=value) if self.name == "rate" else budget(self.name, value)
+
     def words(self, value: float) -> str:
         """A position for people: `$152.00/h`, `40.8 kW`, `4 machines`, `434 ms`, `1.25x`, `70 requests/s`."""
         return {
@@ -143,45 +146,6 @@ def _objective(wanted: str, scenario: Scenario) -> Objective:
             )  # fmt: skip
         return same[0]
     return next((o for o in same if o.percentile == named.percentile), named)
-
-
-def with_budget(problem: Problem, name: str, most: float | None) -> Problem:
-    """The problem with a budget of cost, power or machines; the tighter one counts where it has one already."""
-    if most is None:
-        return problem
-    field = {"cost": "max_cost_usd_per_hour", "power": "max_power_w", "machines": "max_total_machines"}[name]
-    amount = math.floor(most + 1e-9) if name == "machines" else most
-    given = getattr(problem.limits, field)
-    amount = amount if given is None else min(given, amount)
-    limits: Limits = replace(problem.limits, **{field: amount})  # type: ignore[arg-type]
-    return replace(problem, limits=limits, scenario=problem.scenario.model_copy(update={field: amount}))
-
-
-def with_rate(problem: Problem, rate_per_s: float) -> Problem:
-    """The problem with another load."""
-    need = replace(problem.need, rate_per_s=rate_per_s)
-    return replace(problem, need=need, scenario=problem.scenario.model_copy(update={"rate_per_s": rate_per_s}))
-
-
-def with_limit(problem: Problem, axis: Axis, value: float) -> Problem:
-    """The problem with another limit of the axis's objective."""
-    old = axis.objective
-    assert old is not None
-    new = old.model_copy(update={"limit_s": value} if old.limit_s is not None else {"slowdown": value})
-
-    def same(o: Objective) -> bool:
-        return (o.metric, o.percentile) == (old.metric, old.percentile)
-
-    kept = [limit for limit in problem.need.limits if not same(limit.objective)]
-    unit_s = next(
-        (x.unit_s for x in problem.need.limits if same(x.objective)), np.ones_like(problem.need.traffic.weight)
-    )
-    slo = (*(o for o in problem.scenario.slo if not same(o)), new)
-    return replace(
-        problem,
-        need=replace(problem.need, limits=(*kept, Limit(new, unit_s))),
-        scenario=problem.scenario.model_copy(update={"slo": slo}),
-    )
 
 
 def measured(solution: Solution, spares: int, name: str) -> float:

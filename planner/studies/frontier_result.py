@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from planner.planning.plan import Plan, PriceUsed, Result
+from planner.planning.plan import Plan, Result
+from planner.studies.head import Head
 
 FRONTIER_SCHEMA_VERSION = "1.0"
 
@@ -38,16 +39,10 @@ class FrontierPoint(Result):
     plan: Plan = Field(description="The plan whole.")
 
 
-class Frontier(Result):
+class Frontier(Head):
     """The points that nothing beats, from one end of x to the other."""
 
     schema_version: str = FRONTIER_SCHEMA_VERSION
-    planner_version: str
-    catalog_digest: str
-    model: str
-    runtime: str
-    precision: str
-    workload: str
     x: str = Field(description="power, cost, machines, rate, or an objective such as ttft.p99.")
     x_label: str
     x_unit: Unit
@@ -60,10 +55,6 @@ class Frontier(Result):
     complete: bool = Field(description="False where it was interrupted or a time limit passed: points may be missing.")
     solves: int = Field(description="Optimisations that it took.")
     points: list[FrontierPoint]
-    prices: list[PriceUsed]
-    step_time_error: float | None = Field(description="Largest stated error of the step times, as a fraction.")
-    notes: list[str]
-    scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a point, without the plans: rows for a spreadsheet."""

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.planning.plan import Plan
-from planner.scenario.cluster import Cluster
-from planner.scenario.opened import Path, ScenarioLike, cluster_and_scenario, quiet
+from planner.scenario.opened import CatalogLike, ClusterLike, ScenarioLike, cluster_and_scenario
+from planner.scenario.progress import quiet
 
 if TYPE_CHECKING:
     import datetime
 
-    from planner.catalog.catalog import Catalog
     from planner.studies.cost_report import CostReport
     from planner.studies.robustness_result import Robustness
 
 
 def cost(
-    cluster: Plan | Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    cluster: Plan | ClusterLike,
     scenario: ScenarioLike | None = None,
     *,
-    catalog: Catalog | Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     horizon: str | float = "3 years",
     use: str | float = 1.0,
     cost_of_capital: str | float = "8 %",
@@ -62,7 +61,6 @@ def cost(
     """
     from planner.planning.evaluate import cluster_of, evaluate_cluster
     from planner.planning.plan_file import is_plan_file, read_plan
-    from planner.scenario.resolve import resolve
     from planner.studies.costs import cost_report, read_assumptions, read_date
 
     assumptions = read_assumptions(horizon, use, cost_of_capital, spot_recovery)
@@ -71,14 +69,14 @@ def cost(
     if isinstance(cluster, Plan):
         scenario = scenario if scenario is not None else cluster.scenario | {"rate_per_s": cluster.rate_per_s}
         cluster = cluster_of(cluster)
-    pools, loaded, opened = cluster_and_scenario(cluster, scenario, catalog, fields)
-    problem = resolve(loaded, opened)
+    pools, asked = cluster_and_scenario(cluster, scenario, catalog, fields)
+    problem = asked.resolved()
     plan = evaluate_cluster(problem, pools)
     return cost_report(plan, problem.catalog, problem.scenario, assumptions, start=read_date(start))
 
 
 def robustness(
-    cluster: Plan | Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    cluster: Plan | ClusterLike,
     scenario: ScenarioLike | None = None,
     *,
     mixes: Sequence[str] | None = None,
@@ -87,7 +85,7 @@ def robustness(
     rack: int | None = None,
     only: Sequence[str] | None = None,
     verify: bool = False,
-    catalog: Catalog | Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> Robustness:
@@ -130,14 +128,13 @@ def robustness(
         A time limit passed before any plan was found.
     """
     from planner.planning.evaluate import cluster_of
-    from planner.scenario.resolve import resolve
     from planner.studies.robustness import examine
 
     if isinstance(cluster, Plan):
         scenario = scenario if scenario is not None else cluster.scenario | {"rate_per_s": cluster.rate_per_s}
         cluster = cluster_of(cluster)
-    pools, loaded, opened = cluster_and_scenario(cluster, scenario, catalog, fields)
+    pools, asked = cluster_and_scenario(cluster, scenario, catalog, fields)
     return examine(
-        resolve(loaded, opened), pools,
+        asked.resolved(), pools,
         mixes=mixes, growth=growth, bursts=bursts, rack=rack, only=only, verify=verify, progress=progress,
     )  # fmt: skip

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from planner.scenario.opened import Path, ScenarioLike, opened_catalog, quiet
-from planner.scenario.scenario import load_scenario
+from planner.scenario.opened import CatalogLike, ScenarioLike, ask
+from planner.scenario.progress import quiet
 
 if TYPE_CHECKING:
-    from planner.catalog.catalog import Catalog
     from planner.studies.network_map import NetworkMap
     from planner.studies.provisioning_map import ProvisioningMap
     from planner.studies.regime_map import RegimeMap
@@ -20,7 +19,7 @@ def provisioning_map(
     *,
     prefill_machines: tuple[int, int] | None = None,
     decode_machines: tuple[int, int] | None = None,
-    catalog: Catalog | Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> ProvisioningMap:
@@ -46,14 +45,12 @@ def provisioning_map(
     InfeasibleError
         The pair can serve at no count.
     """
-    from planner.scenario.resolve import resolve
     from planner.studies.provisioning_map import map_provisioning
 
-    opened, fields = opened_catalog(catalog, fields)
-    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
-    if "design" not in loaded.model_fields_set:
-        loaded = load_scenario(loaded, design="splitwise")
-    return map_provisioning(resolve(loaded, opened), prefill_machines, decode_machines, progress)
+    asked = ask(scenario, catalog, fields)
+    if "design" not in asked.scenario.model_fields_set:
+        asked = asked.with_fields(design="splitwise")
+    return map_provisioning(asked.resolved(), prefill_machines, decode_machines, progress)
 
 
 def regime_map(
@@ -64,7 +61,7 @@ def regime_map(
     points: int = 30,
     price_ratio_of: tuple[str, str] | None = None,
     workers: int | None = None,
-    catalog: Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> RegimeMap:
@@ -97,10 +94,9 @@ def regime_map(
     from planner.studies.axes import parse_axis
     from planner.studies.regime_map import map_regimes
 
-    _, fields = opened_catalog(catalog, fields)
-    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
+    asked = ask(scenario, catalog, fields)
     axes = [parse_axis(text, points=points, where=where) for text, where in ((x, "x"), (y, "y"))]
-    return map_regimes(loaded, *axes, price_ratio_of=price_ratio_of, workers=workers, progress=progress)
+    return map_regimes(asked, *axes, price_ratio_of=price_ratio_of, workers=workers, progress=progress)
 
 
 def network_map(
@@ -108,7 +104,7 @@ def network_map(
     *,
     x: str = "network=1Gbit/s..400Gbit/s:19",
     workers: int | None = None,
-    catalog: Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> NetworkMap:
@@ -135,11 +131,9 @@ def network_map(
     InfeasibleError
         Nothing serves at all.
     """
-    from planner.scenario.resolve import resolve
     from planner.studies.axes import parse_axis
     from planner.studies.network_map import map_network
 
-    _, fields = opened_catalog(catalog, fields)
-    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
+    asked = ask(scenario, catalog, fields)
     axis = parse_axis(x, points=25, where="x")
-    return map_network(resolve(loaded), axis, workers=workers, progress=progress)
+    return map_network(asked.resolved(), axis, workers=workers, progress=progress)

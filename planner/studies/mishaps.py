@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Workload
 from planner.errors import ScenarioError, UnknownNameError
+from planner.scenario.changes import Change, load_of, other_workload, setting
 from planner.scenario.cluster import Cluster
-from planner.scenario.resolve import Problem, is_catalog_workload, resolve
-from planner.scenario.scenario import is_trace_file, load_scenario
-from planner.workload.sizes import RequestSizes
+from planner.scenario.resolve import Problem, is_catalog_workload
+from planner.scenario.scenario import is_trace_file
 
 KINDS = ("mix", "growth", "burst", "machine", "rack")
 AZURE_TRACES = ("azure-conv-2023", "azure-code-2023")
@@ -52,6 +49,17 @@ class Mishap:
     share: float = 1.0
     arrival_cv2: float | None = None
     lost: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def traffic(self) -> Change:
+        """The scenario with what of it makes other requests."""
+        change = setting() if self.workload is None else other_workload(self.workload, self.share)
+        return change if self.arrival_cv2 is None else change.then(setting(arrival_cv2=self.arrival_cv2))
+
+    @property
+    def change(self) -> Change:
+        """The scenario that the cluster then faces; machines that are lost are of the cluster, and no scenario's."""
+        return self.traffic.then(load_of(self.load))
 
 
 AS_PLANNED = Mishap("none", "as planned")
@@ -163,47 +171,6 @@ def _racks(catalog: Catalog, cluster: Cluster, rack: int | None) -> tuple[list[M
         if n > 1:  # a rack of one is a machine
             found.append(_loss("rack", cluster, i, n))
     return found, list(dict.fromkeys(notes))
-
-
-def problem_under(mishap: Mishap, planned: Problem) -> Problem:
-    """The problem that the cluster faces after a mishap of its load.
-
-    Raises
-    ------
-    InputError
-        Another workload that cannot be used.
-    """
-    problem = planned
-    if mishap.workload is not None:
-        scenario = load_scenario(
-            planned.scenario, workload=mishap.workload, workload_columns=None, prompt_output_ratio=None
-        )
-        problem = resolve(scenario, planned.catalog)
-        if mishap.share < 1:
-            problem = _blended(planned, problem, mishap.share)
-    need = problem.need
-    if mishap.load != 1.0:
-        need = replace(need, rate_per_s=need.rate_per_s * mishap.load)
-    if mishap.arrival_cv2 is not None:
-        need = replace(need, traffic=replace(need.traffic, arrival_cv2=mishap.arrival_cv2))
-    return problem if need is problem.need else replace(problem, need=need)
-
-
-def _blended(planned: Problem, other: Problem, share: float) -> Problem:
-    """Requests of both, at random; variability of arrivals and cached prompts as they are on average."""
-    a, b = planned.sizes, other.sizes
-    sizes = RequestSizes(
-        np.concatenate([a.prompt_tokens, b.prompt_tokens]),
-        np.concatenate([a.output_tokens, b.output_tokens]),
-        np.concatenate([a.weight * (1 - share), b.weight * share]),
-        f"{1 - share:.0%} {a.name}, {share:.0%} {b.name}",
-    )
-    cv2 = (1 - share) * planned.need.traffic.arrival_cv2 + share * other.need.traffic.arrival_cv2
-    prompts = [(1 - share) * a.mean_prompt_tokens, share * b.mean_prompt_tokens]
-    cached = [p.serving.shortcuts.prefix_cached for p in (planned, other)]
-    mean_cached = math.fsum(c * n for c, n in zip(cached, prompts, strict=True)) / math.fsum(prompts)
-    scenario = load_scenario(other.scenario, arrival_cv2=cv2, prefix_cached=mean_cached)
-    return resolve(scenario, planned.catalog, sizes=sizes)
 
 
 def cluster_under(mishap: Mishap, cluster: Cluster) -> Cluster | None:

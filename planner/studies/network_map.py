@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from planner._version import __version__
-from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, ScenarioError
-from planner.planning.plan import PriceUsed
-from planner.planning.search import Progress, quiet
-from planner.pools.candidate import needs_end_to_end, transfer_s
-from planner.pools.design import Design
-from planner.pools.network import NetworkOverride
-from planner.scenario.resolve import Problem, configurations, resolve
-from planner.scenario.scenario import Scenario
-from planner.studies.axes import Axis
-from planner.studies.links import (
+from planner.planning.links import (
     UNLIMITED_BYTES_PER_S,
     bytes_per_request,
     cheapest,
     links,
-    on_fabric,
-    on_nics,
     prices_of,
     prices_used,
 )
-from planner.studies.parallel import run_in_order
-from planner.studies.sizing import MAPPED_OBJECTIVES, Sizing, sizings
+from planner.planning.sizing import MAPPED_OBJECTIVES, Sizing, sizings
+from planner.pools.candidate import needs_end_to_end, transfer_s
+from planner.pools.network import NetworkOverride
+from planner.scenario.changes import Change, fabric, nic_rate, setting, supposing
+from planner.scenario.opened import Asked
+from planner.scenario.progress import Progress, quiet
+from planner.scenario.resolve import Problem, changed, configurations
+from planner.studies.axes import Axis
+from planner.studies.head import Head, head_of
+from planner.studies.job import Job
+from planner.studies.runner import run_in_order
 
 TOLERANCE = 0.005  # relative, to which a break-even bandwidth is found
-MIXED = Design("baseline", mixed=True, split=False)
 _SLOWER = 10.0
 
 Way = Literal["overlapped", "serialised"]
@@ -88,17 +82,9 @@ class BreakEven(BaseModel):
     not_at_bytes_per_s: float | None = Field(description="Greatest at which it does not; 0.5 % or less below.")
 
 
-class NetworkMap(BaseModel):
+class NetworkMap(Head):
     """Splitting against mixed pools over the bandwidth of the network."""
 
-    model_config = ConfigDict(frozen=True)
-
-    planner_version: str
-    catalog_digest: str
-    model: str
-    runtime: str
-    precision: str
-    workload: str
     rate_per_s: float
     objective: str
     kv_bytes_per_request: float = Field(description="KV cache of a mean prompt, all of which crosses the network.")
@@ -109,9 +95,6 @@ class NetworkMap(BaseModel):
     own: dict[Way, SplitPlan | None] = Field(description="On the machines' own network.")
     tenth: dict[Way, SplitPlan | None] = Field(description="At a tenth of the bandwidth of the machines' own network.")
     links: list[LinkRow]
-    prices: list[PriceUsed]
-    notes: list[str]
-    scenario: dict[str, Any]
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a point and way of sending."""
@@ -170,22 +153,17 @@ def map_network(problem: Problem, axis: Axis, *, workers: int | None = None, pro
         raise ScenarioError("this design does not split", where="design", value=problem.design.name, fix="leave it out")
     model = _Model(problem)
     mixed = model.mixed()
-    unlimited = model.split(on_nics(problem, UNLIMITED_BYTES_PER_S), "overlapped")
+    unlimited = model.split(nic_rate(UNLIMITED_BYTES_PER_S), "overlapped")
     if mixed is None and unlimited is None:
         sizings(problem)  # raises with the reason
     items: list[Item] = [*axis.values, *links(problem), *((way, axis.values[0], mixed) for way in WAYS), None, TENTH]
     if workers is None and not needs_end_to_end(problem.need):
         workers = 1
-    job = partial(_answer, json.dumps(problem.scenario.dump()), tuple(map(str, problem.catalog.overlays)))
+    job = partial(_answer, Job.of(Asked(problem.scenario, problem.catalog)))
     answers = run_in_order(job, items, workers=workers, progress=progress, what="networks")
     n = len(axis.values)
     return NetworkMap(
-        planner_version=__version__,
-        catalog_digest=problem.catalog.digest()[:16],
-        model=problem.llm.name,
-        runtime=problem.runtime.name,
-        precision=problem.scenario.precision or problem.llm.weight_precision,
-        workload=problem.sizes.name,
+        **head_of(problem, prices_used(problem)),
         rate_per_s=problem.need.rate_per_s,
         objective=objective,
         kv_bytes_per_request=bytes_per_request(problem),
@@ -196,9 +174,6 @@ def map_network(problem: Problem, axis: Axis, *, workers: int | None = None, pro
         own=answers[-2],
         tenth=answers[-1],
         links=answers[n:-4],
-        prices=prices_used(problem),
-        notes=list(problem.notes),
-        scenario=problem.scenario.dump(),
     )
 
 
@@ -206,31 +181,29 @@ TENTH = "a tenth of the machines' own"
 Item = float | str | tuple[Way, float, SplitPlan | None] | None  # a NIC's line rate, a fabric, a break-even, their own
 
 
-def _answer(scenario: str, overlays: tuple[str, ...], item: Item) -> Any:
+def _answer(job: Job, item: Item) -> Any:
     """What splitting costs on one network, or where it breaks even."""
-    problem = _resolved(scenario, overlays)
+    problem = _resolved(job)
     model = _Model(problem)
     if isinstance(item, float):
-        here = on_nics(problem, item)
-        plans = {way: model.split(here, way) for way in WAYS}
+        plans = {way: model.split(nic_rate(item), way) for way in WAYS}
         return NetworkPoint(nic_bandwidth_bytes_per_s=item, **plans)
     if isinstance(item, tuple):
         way, slowest, mixed = item
         return model.break_even(mixed, way, slowest)
     if item is None:
-        return {way: model.split(problem, way) for way in WAYS}
+        return {way: model.split(setting(), way) for way in WAYS}
     if item != TENTH:
         return model.link(item)
     own = problem.serving.network or NetworkOverride()
     by_fabric = max(c.fabric.oversubscription for c in configurations(problem)[0])
-    slower = replace(own, oversubscription=_SLOWER * (own.oversubscription or by_fabric))
-    tenth = replace(problem, serving=replace(problem.serving, network=slower))
+    tenth = setting(oversubscription=_SLOWER * (own.oversubscription or by_fabric))
     return {way: model.split(tenth, way) for way in WAYS}
 
 
 @lru_cache(maxsize=2)
-def _resolved(scenario: str, overlays: tuple[str, ...]) -> Problem:
-    return resolve(Scenario.model_validate(json.loads(scenario)), Catalog(overlays))
+def _resolved(job: Job) -> Problem:
+    return job.resolved()
 
 
 class _Model:
@@ -239,16 +212,19 @@ class _Model:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._prices = prices_of(problem)
-        self._split = replace(problem.design, mixed=False)
+        self._own = setting(design="splitwise") if problem.design.mixed else setting()
 
     def mixed(self) -> SplitPlan | None:
         """Best design of one mixed pool."""
-        return self._best(replace(self._problem, design=MIXED))
+        names = tuple(machine.name for machine in self._problem.machines)
+        return self._best(changed(self._problem, setting(design="baseline", machines=names)))
 
-    def split(self, problem: Problem, way: Way) -> SplitPlan | None:
-        """Best design that splits."""
-        costs = problem.need.kv_transfer.model_copy(update={"overlapped": way == "overlapped"})
-        return self._best(replace(problem, design=self._split, need=replace(problem.need, kv_transfer=costs)))
+    def split(self, network: Change, way: Way) -> SplitPlan | None:
+        """Best design that splits, on another network."""
+        return self._best(self._on(network, way))
+
+    def _on(self, network: Change, way: Way) -> Problem:
+        return changed(self._problem, self._own.then(network).then(supposing(kv_transfer=way)))
 
     def _best(self, problem: Problem) -> SplitPlan | None:
         try:
@@ -265,7 +241,7 @@ class _Model:
         """By bisection: what a plan costs never rises with the bandwidth."""
 
         def worth_it(rate: float) -> bool:
-            return pays(self.split(on_nics(self._problem, rate), way), mixed)
+            return pays(self.split(nic_rate(rate), way), mixed)
 
         if not worth_it(UNLIMITED_BYTES_PER_S):
             return BreakEven(verdict="never", pays_at_bytes_per_s=None, not_at_bytes_per_s=None)
@@ -281,30 +257,28 @@ class _Model:
 
     def link(self, name: str) -> LinkRow:
         """A link of the catalog, with the transfer between machines of the same kind as the best plan's prefill."""
-        here = on_fabric(self._problem, name)
-        overlapped, serialised = (self.split(here, way) for way in WAYS)
-        fabric = configurations(here)[0][0].fabric
-        exposed = {way: self._exposed_s(here, way, overlapped) for way in WAYS}
-        rate = fabric.line_rate_bytes_per_s or 0.0
+        overlapped, serialised = (self.split(fabric(name), way) for way in WAYS)
+        link = configurations(self._on(fabric(name), "overlapped"))[0][0].fabric
+        exposed = {way: self._exposed_s(self._on(fabric(name), way), overlapped) for way in WAYS}
+        rate = link.line_rate_bytes_per_s or 0.0
         return LinkRow(
             fabric=name,
             line_rate_bytes_per_s=rate,
-            achieved_bytes_per_s=rate * fabric.efficiency / fabric.oversubscription,
+            achieved_bytes_per_s=rate * link.efficiency / link.oversubscription,
             serialised_s=exposed["serialised"],
             overlapped_s=exposed["overlapped"],
             overlapped=overlapped,
             serialised=serialised,
         )
 
-    def _exposed_s(self, problem: Problem, way: Way, plan: SplitPlan | None) -> float:
+    def _exposed_s(self, problem: Problem, plan: SplitPlan | None) -> float:
         """What the transfer of a mean prompt leaves exposed, over all accelerators of the likeliest machine [s]."""
         found, _ = configurations(problem)
         wanted = plan.pools.split()[2] if plan is not None else found[0].machine.name
         c = max((c for c in found if c.machine.name == wanted), key=lambda c: c.layout.tensor_parallel)
         need = problem.need
-        costs = need.kv_transfer.model_copy(update={"overlapped": way == "overlapped"})
         tokens = need.traffic.prompt_tokens
-        exposed = transfer_s(c, c, replace(need, kv_transfer=costs), c.lane.prefill_time_s(tokens))
+        exposed = transfer_s(c, c, need, c.lane.prefill_time_s(tokens))
         return float(np.interp(need.traffic.sizes.mean_prompt_tokens, *_sorted(tokens, exposed)))
 
 

@@ -14,21 +14,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import TypeVar
 
 from planner.errors import PlannerError, ScenarioError
+from planner.scenario.progress import quiet
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 _AHEAD = 4  # jobs handed out for each worker: enough that none waits, few enough that stopping is quick
-
-
-def quiet(_: str) -> None:
-    """Report no progress."""
 
 
 def available_cores() -> int:
@@ -123,20 +120,6 @@ def run_all(
         ) from None
     finally:
         _stop(executor)
-
-
-def run_in_order(
-    function: Callable[[Item], Answer],
-    items: Iterable[Item],
-    *,
-    workers: int | None = None,
-    progress: Callable[[str], None] = quiet,
-    what: str = "scenarios",
-) -> list[Answer]:
-    """Return what the function makes of every item, in the order of the items; otherwise as `run_all`."""
-    listed = list(items)
-    found = dict(run_all(function, listed, workers=workers, progress=progress, what=what))
-    return [found[i] for i in range(len(listed))]
 
 
 class Countdown:

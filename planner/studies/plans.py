@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.planning.plan import Plan
-from planner.scenario.cluster import Cluster
-from planner.scenario.opened import Path, ScenarioLike, cluster_and_scenario, opened_catalog, quiet
-from planner.scenario.scenario import load_scenario
+from planner.scenario.opened import CatalogLike, ClusterLike, ScenarioLike, ask, cluster_and_scenario, opened_catalog
+from planner.scenario.progress import quiet
 
 if TYPE_CHECKING:
-    from planner.catalog.catalog import Catalog
     from planner.portfolio.fleet import Fleet
     from planner.portfolio.result import Procurement
     from planner.simulation.report import SimulationReport
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 def optimize(
     scenario: ScenarioLike | None = None,
     *,
-    catalog: Catalog | Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> Plan:
@@ -57,32 +55,16 @@ def optimize(
     NoPlanFoundError
         The time limit passed before any plan was found.
     """
-    from planner.planning.record import plan_of
-    from planner.scenario.resolve import resolve
+    from planner.planning.road import plan
 
-    opened, fields = opened_catalog(catalog, fields)
-    problem = resolve(load_scenario(scenario if scenario is not None else {}, **fields), opened)
-    if not problem.design.mixed:
-        from planner.studies.links import check_links
-
-        check_links(problem)
-    if problem.scenario.verify:
-        from planner.planning.certify import certified
-
-        solution = certified(problem, progress)
-    else:
-        from planner.planning.search import solve_problem
-
-        solution = solve_problem(problem, progress)
-    progress("predicting percentiles")
-    return plan_of(problem, solution)
+    return plan(ask(scenario, catalog, fields).resolved(), progress)
 
 
 def evaluate(
-    cluster: Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    cluster: ClusterLike,
     scenario: ScenarioLike | None = None,
     *,
-    catalog: Catalog | Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     **fields: Any,
 ) -> Plan:
     """Predict what a given cluster does with a scenario.
@@ -109,14 +91,13 @@ def evaluate(
         The model does not fit a pool's layout.
     """
     from planner.planning.evaluate import evaluate_cluster
-    from planner.scenario.resolve import resolve
 
-    pools, loaded, opened = cluster_and_scenario(cluster, scenario, catalog, fields)
-    return evaluate_cluster(resolve(loaded, opened), pools)
+    pools, asked = cluster_and_scenario(cluster, scenario, catalog, fields)
+    return evaluate_cluster(asked.resolved(), pools)
 
 
 def simulate(
-    cluster: Cluster | Mapping[str, Any] | list[Any] | str | os.PathLike[str],
+    cluster: ClusterLike,
     scenario: ScenarioLike | None = None,
     *,
     seeds: int | Sequence[int] | None = None,
@@ -131,7 +112,7 @@ def simulate(
     chunk_tokens: int | None = None,
     overflow: bool | None = None,
     failures: Sequence[str] = (),
-    catalog: Catalog | Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> SimulationReport:
@@ -183,7 +164,6 @@ def simulate(
     DoesNotFitError
         The model does not fit a pool's layout.
     """
-    from planner.catalog.catalog import Catalog
     from planner.studies.arrivals import Arrivals, read_trial
     from planner.studies.simulate import simulate_cluster
 
@@ -193,15 +173,15 @@ def simulate(
         policy=policy, routing=routing, chunk_tokens=chunk_tokens, overflow=overflow, failures=failures,
         has_rate=not {"rate", "rate_per_s"}.isdisjoint(fields), has_cv2="arrival_cv2" in fields,
     )  # fmt: skip
-    pools, loaded, opened = cluster_and_scenario(cluster, scenario, catalog, fields)
-    arrivals = Arrivals(loaded, trial, opened or Catalog.default(loaded.catalog))
+    pools, asked = cluster_and_scenario(cluster, scenario, catalog, fields)
+    arrivals = Arrivals(asked.scenario, trial, asked.catalog)
     return simulate_cluster(pools, arrivals, trial, progress)
 
 
 def procure(
     fleet: FleetLike,
     *,
-    catalog: Catalog | Path | Sequence[Path] | None = None,
+    catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
 ) -> Procurement:

@@ -11,22 +11,22 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from planner._version import __version__
 from planner.errors import ScenarioError
 from planner.optimization.selection import Simple, within
 from planner.planning.designs import enumerate_designs
-from planner.planning.infeasible import explain_infeasible, unreachable
-from planner.planning.plan import PriceUsed
-from planner.planning.search import Progress, quiet
+from planner.planning.infeasible import explain_infeasible
+from planner.planning.links import prices_used
+from planner.planning.search import prepare_search
+from planner.planning.sizing import MAPPED_OBJECTIVES
 from planner.pools.candidate import Candidate
 from planner.pools.design import design_name
-from planner.pools.generation import generate
 from planner.pools.limits import Limits
 from planner.pools.prediction import ClusterModel, Member, Route
-from planner.scenario.resolve import Problem, configurations
+from planner.scenario.changes import setting
+from planner.scenario.progress import Progress, quiet
+from planner.scenario.resolve import Problem, changed
 from planner.serving.capacity import MEMORY_FULL_ALLOWED
-from planner.studies.links import prices_used, require_connection
-from planner.studies.sizing import MAPPED_OBJECTIVES
+from planner.studies.head import Head, head_of
 
 MOST_CELLS = 20_000
 MEMORY, BUSY, NETWORK, BUDGET = "decode KV memory", "prefill utilisation", "network", "budgets and stock"
@@ -64,18 +64,10 @@ class ProvisioningCell(BaseModel):
         return not self.broken
 
 
-class ProvisioningMap(BaseModel):
+class ProvisioningMap(Head):
     """Cost and feasibility over prefill x decode machine counts."""
 
-    model_config = ConfigDict(frozen=True)
-
-    planner_version: str
-    catalog_digest: str
     design: str
-    model: str
-    runtime: str
-    precision: str
-    workload: str
     rate_per_s: float
     objective: str
     prefill: MapPool
@@ -86,9 +78,6 @@ class ProvisioningMap(BaseModel):
     )
     cells: list[ProvisioningCell] = Field(description="By prefill, then decode machines.")
     optimum: ProvisioningCell | None = Field(description="Best feasible cell; null where none on the map is feasible.")
-    prices: list[PriceUsed]
-    notes: list[str]
-    scenario: dict[str, Any]
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a cell."""
@@ -131,6 +120,8 @@ def map_provisioning(
         The pair can serve at no count.
     """
     _check(problem, prefill, decode)
+    if problem.design.mixed:
+        problem = changed(problem, setting(design="splitwise"))
     best = _best_pair(problem, progress)
     (first, n), (second, m) = best.pools
     ranges = (prefill or _around(n), decode or _around(m))
@@ -143,13 +134,12 @@ def map_provisioning(
     feasible = [c for c in cells if c.feasible]
     optimum = min(feasible, key=lambda c: (_value(c, problem), c.machines, c.power_w)) if feasible else None
     return ProvisioningMap(
-        planner_version=__version__,
-        catalog_digest=problem.catalog.digest()[:16],
+        **head_of(
+            problem,
+            prices_used(problem, {c.configuration.machine.name for c in (first, second)}),
+            _notes(problem, feasible, optimum, n, m, ranges),
+        ),
         design=design_name(first.configuration.machine.name, second.configuration.machine.name),
-        model=problem.llm.name,
-        runtime=problem.runtime.name,
-        precision=problem.scenario.precision or problem.llm.weight_precision,
-        workload=problem.sizes.name,
         rate_per_s=problem.need.rate_per_s,
         objective=problem.scenario.objective,
         prefill=_pool(first, ranges[0]),
@@ -158,9 +148,6 @@ def map_provisioning(
         least={rule: _least(cells, rule) for rule in judge.rules},
         cells=cells,
         optimum=optimum,
-        prices=prices_used(problem, {c.configuration.machine.name for c in (first, second)}),
-        notes=_notes(problem, feasible, optimum, n, m, ranges),
-        scenario=problem.scenario.dump(),
     )
 
 
@@ -272,17 +259,13 @@ def _around(count: int) -> Counts:
 
 def _best_pair(problem: Problem, progress: Progress) -> Simple:
     """Best plan of two pools, whose machines and layouts are mapped; without limits if there is none within them."""
-    problem = replace(problem, design=replace(problem.design, mixed=False))
-    found, rejected = configurations(problem)
-    candidates = generate(found, problem.need, problem.design, problem.need.rate_per_s, progress)
-    if not candidates:
-        require_connection(problem, found, rejected)
-        raise unreachable(problem, found)
-    for limits in (replace(problem.limits, max_pools=None), Limits(spares=problem.limits.spares)):
-        plans = [s for s in enumerate_designs(candidates, problem, limits).values() if len(s.pools) == 2]
+    search = prepare_search(problem, progress, compares=False)
+    ((posed, candidates),) = search.posed
+    for limits in (replace(posed.limits, max_pools=None), Limits(spares=posed.limits.spares)):
+        plans = [s for s in enumerate_designs(candidates, posed, limits).values() if len(s.pools) == 2]
         if plans:
             return min(plans, key=lambda s: (s.objective, sum(n for _, n in s.pools)))
-    raise explain_infeasible(problem, candidates)
+    raise explain_infeasible(posed, candidates)
 
 
 def _pool(candidate: Candidate, counts: Counts) -> MapPool:

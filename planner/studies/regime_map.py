@@ -6,27 +6,26 @@ the load, the sizes, the limits or the network (a *curve set*), and every price 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import lru_cache, partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from planner._version import __version__
-from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
-from planner.planning.plan import PriceUsed
-from planner.planning.search import Progress, quiet
+from planner.planning.infeasible import BEYOND_LIMITS
+from planner.planning.links import check_links, prices_of, prices_used
+from planner.planning.sizing import MAPPED_OBJECTIVES, Sizing, sizings
 from planner.pools.limits import Limits
-from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import Scenario
+from planner.scenario.opened import Asked
+from planner.scenario.progress import Progress, quiet
+from planner.scenario.resolve import Problem, configurations
 from planner.studies.axes import Axis, applied, check_crossing, own_value
-from planner.studies.links import prices_of, prices_used
-from planner.studies.parallel import run_all
-from planner.studies.sizing import MAPPED_OBJECTIVES, Sizing, sizings
+from planner.studies.head import Head, head_of
+from planner.studies.job import Job
+from planner.studies.runner import run_many
 
 MOST_CELLS = 10_000
+ONE_TYPE_A_ROLE = f"{BEYOND_LIMITS} with one type of machine a role"
 PRICE_AXIS = "price-ratio"
 
 
@@ -38,6 +37,7 @@ class RegimeCell(BaseModel):
     x: float
     y: float
     design: str | None = Field(description="The best one; null where none serves.")
+    reason: str | None = Field(default=None, description="Why none serves.")
     value: float | None = Field(description="Of its objective: USD/h, W or machines, spares included.")
     pools: str | None = Field(description="Machines of the best design.")
     second: str | None = Field(description="The next best design; null where there is none.")
@@ -59,17 +59,9 @@ class MapAxis(BaseModel):
     own: float | None = Field(description="Where the scenario itself lies; null where it does not say.")
 
 
-class RegimeMap(BaseModel):
+class RegimeMap(Head):
     """Which design wins, and by how much, over two axes."""
 
-    model_config = ConfigDict(frozen=True)
-
-    planner_version: str
-    catalog_digest: str
-    model: str
-    runtime: str
-    precision: str
-    workload: str
     rate_per_s: float
     objective: str
     machines: list[str]
@@ -78,9 +70,6 @@ class RegimeMap(BaseModel):
     y: MapAxis
     complete: bool = Field(description="False where the work was interrupted and cells are missing.")
     cells: list[RegimeCell] = Field(description="By y, then x; of an incomplete map those that were done.")
-    prices: list[PriceUsed]
-    notes: list[str]
-    scenario: dict[str, Any]
 
     def designs(self) -> list[str]:
         """Designs that win somewhere, the most frequent first."""
@@ -97,11 +86,10 @@ class RegimeMap(BaseModel):
 
 
 def map_regimes(
-    scenario: Scenario,
+    asked: Asked,
     x: Axis,
     y: Axis,
     *,
-    catalog: Catalog | None = None,
     price_ratio_of: tuple[str, str] | None = None,
     workers: int | None = None,
     progress: Progress = quiet,
@@ -110,11 +98,9 @@ def map_regimes(
 
     Parameters
     ----------
-    scenario : Scenario
-        What stays as it is. Its objective is cost, power or machines.
+    asked : Asked
+        What stays as it is. Its objective is cost, power or machines. Workers open its catalog from the same folders.
     x, y : Axis
-    catalog : Catalog, optional
-        Open already; workers open their own from the same folders.
     price_ratio_of : (str, str), optional
         Machines of the axis `price-ratio`: the first's price becomes so many times the second's, which stays. Left out:
         the dearer and the cheaper of the two machines considered.
@@ -132,15 +118,15 @@ def map_regimes(
         Axes that cannot be crossed, a map that is too large, an objective or price ratio that has no meaning.
     """
     check_crossing(x, y, MOST_CELLS)
-    problem = resolve(scenario, catalog)
+    scenario, problem = asked.scenario, asked.resolved()
     ratio = _price_ratio(problem, x, y, price_ratio_of)
     _check_objective(problem, x, y)
     sets, places = _curve_sets(x, y)
-    job = partial(size_designs, _key(scenario), tuple(map(str, problem.catalog.overlays)))
-    sized: dict[int, list[Sizing]] = {}
+    jobs = [Job.of(asked.with_fields(**applied(scenario, dict(point)))) for point in sets]
+    sized: dict[int, list[Sizing] | str] = {}
     complete = True
     try:
-        for index, found in run_all(job, sets, workers=workers, progress=progress, what="points"):
+        for index, found in run_many(size_designs, jobs, workers=workers, progress=progress, what="points"):
             sized[index] = found
     except KeyboardInterrupt:
         complete = False
@@ -159,12 +145,7 @@ def map_regimes(
     own_ratio = problem.sizes.mean_prompt_tokens / problem.sizes.mean_output_tokens
     own_price = prices[ratio[0]] / prices[ratio[1]] if ratio and ratio[0] in prices else None
     return RegimeMap(
-        planner_version=__version__,
-        catalog_digest=problem.catalog.digest()[:16],
-        model=problem.llm.name,
-        runtime=problem.runtime.name,
-        precision=scenario.precision or problem.llm.weight_precision,
-        workload=problem.sizes.name,
+        **head_of(problem, prices_used(problem)),
         rate_per_s=scenario.rate_per_s,
         objective=objective,
         machines=[m.name for m in problem.machines],
@@ -173,29 +154,17 @@ def map_regimes(
         y=_axis(y, own_price if y.name == PRICE_AXIS else own_value(scenario, y.name, own_ratio)),
         complete=complete,
         cells=cells,
-        prices=prices_used(problem),
-        notes=list(problem.notes),
-        scenario=scenario.dump(),
     )
 
 
-def size_designs(scenario: str, overlays: tuple[str, ...], point: tuple[tuple[str, float], ...]) -> list[Sizing]:
-    """Fewest machines of every design at one point of the axes that are no prices; empty where none serves."""
-    base = Scenario.model_validate(json.loads(scenario))
-    here = base.model_copy(update=applied(base, dict(point)))
+def size_designs(job: Job) -> list[Sizing] | str:
+    """Fewest machines of every design for one scenario; why, where none serves."""
     try:
-        return sizings(resolve(Scenario.model_validate(here.dump()), _opened(overlays)))
-    except InfeasibleError:
-        return []
-
-
-@lru_cache(maxsize=4)
-def _opened(overlays: tuple[str, ...]) -> Catalog:
-    return Catalog(overlays)
-
-
-def _key(scenario: Scenario) -> str:
-    return json.dumps(scenario.dump(), sort_keys=True)
+        problem = job.resolved()
+        check_links(problem, configurations(problem)[0])
+        return sizings(problem)
+    except InfeasibleError as error:
+        return error.what
 
 
 def _curve_sets(x: Axis, y: Axis) -> tuple[list[tuple[tuple[str, float], ...]], dict[tuple[int, int], int]]:
@@ -210,10 +179,10 @@ def _curve_sets(x: Axis, y: Axis) -> tuple[list[tuple[tuple[str, float], ...]], 
 
 
 def _cell(
-    x: float, y: float, found: Sequence[Sizing], prices: dict[str, float], objective: str, limits: Limits
+    x: float, y: float, found: Sequence[Sizing] | str, prices: dict[str, float], objective: str, limits: Limits
 ) -> RegimeCell:
     best: dict[str, tuple[float, int, float, Sizing]] = {}
-    for sizing in found:
+    for sizing in () if isinstance(found, str) else found:
         if not sizing.within(limits, prices):
             continue
         value = sizing.value(objective, prices)
@@ -229,6 +198,7 @@ def _cell(
         x=x,
         y=y,
         design=first[0] if first else None,
+        reason=None if first else found if isinstance(found, str) else ONE_TYPE_A_ROLE,
         value=first[1][0] if first else None,
         pools=first[1][3].describe() if first else None,
         second=second[0] if second else None,

@@ -10,31 +10,25 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from planner._version import __version__
 from planner.errors import InfeasibleError, ScenarioError
 from planner.planning.certificate import SimulatedObjective
 from planner.planning.certify import simulated_objectives
 from planner.planning.evaluate import evaluate_cluster, members_and_routes
 from planner.planning.plan import Plan
-from planner.planning.reuse import Pools, can_share, make_pools
-from planner.planning.search import Progress, Solution, quiet, solve_problem
+from planner.planning.record import NOT_SIMULATED
+from planner.planning.search import Solution, best_or_none, largest_rate
 from planner.planning.trials import Testbed
-from planner.pools.limits import Limits
 from planner.pools.prediction import ClusterModel, headroom
+from planner.scenario.changes import without_limits
 from planner.scenario.cluster import Cluster, PoolInput, read_cluster
 from planner.scenario.pool_text import ROLES
-from planner.scenario.resolve import Problem
+from planner.scenario.progress import Progress, quiet
+from planner.scenario.resolve import Problem, changed, configurations
 from planner.serving.requests import Limit
-from planner.studies.mishaps import (
-    AS_PLANNED,
-    Mishap,
-    cluster_under,
-    mishaps_of,
-    owned_under,
-    problem_under,
-)
+from planner.studies.head import head_of
+from planner.studies.mishaps import AS_PLANNED, Mishap, cluster_under, mishaps_of, owned_under
 from planner.studies.purchase import Extra, least_purchase
 from planner.studies.robustness_result import MishapRow, Robustness
 from planner.units import format_time
@@ -82,24 +76,17 @@ def examine(
             raise
         complete = False
     return Robustness(
-        planner_version=__version__,
-        catalog_digest=plan.catalog_digest,
+        **head_of(planned, plan.prices, [*planned.notes, *notes]),
+        step_time_error=plan.step_time_error,
+        verified="as each row says" if verify else NOT_SIMULATED,
         design=plan.design,
         pools=_pools_text((p.role, p.machine, p.count, p.layout) for p in plan.pools),
         spares=sum(pool.spares for pool in fixed.pools),
-        model=plan.model,
-        runtime=plan.runtime,
-        precision=plan.precision,
-        workload=plan.workload,
         planned_rate_per_s=planned.need.rate_per_s,
         owned=owned_under(AS_PLANNED, fixed),
         cost_usd_per_hour=plan.cost_usd_per_hour,
         complete=complete,
         rows=rows,
-        prices=plan.prices,
-        step_time_error=plan.step_time_error,
-        notes=list(dict.fromkeys([*planned.notes, *notes])),
-        scenario=planned.scenario.dump(),
     )
 
 
@@ -125,9 +112,6 @@ class _AsIs:
         return self.plan is not None and self.plan.meets_objectives
 
 
-_Traffic = tuple[str | None, float, float | None]  # what of a mishap makes other requests
-
-
 class _Examiner:
     def __init__(self, planned: Problem, cluster: Cluster, plan: Plan, verify: bool, progress: Progress) -> None:
         self._planned, self._cluster, self._plan, self._verify = planned, cluster, plan, verify
@@ -135,15 +119,12 @@ class _Examiner:
         self._stock = owned_under(AS_PLANNED, cluster)
         self._layouts = {_layout_of(p): q.layout for p, q in zip(cluster.pools, plan.pools, strict=True)}
         self._prices = {p.machine: p.usd_per_hour for p in plan.prices}
-        # Pools to choose from again: by traffic, those that all machines together could be; by traffic and rate, any.
-        self._of_stock: dict[_Traffic, Pools] = {}
-        self._of_rate: dict[tuple[_Traffic, float], Pools] = {}
         self._proven = True
 
     def row(self, mishap: Mishap) -> MishapRow:
         """Everything asked of one mishap."""
         self._proven = True
-        problem = problem_under(mishap, self._planned)
+        problem = changed(self._planned, mishap.change)
         rate, planned_rate = problem.need.rate_per_s, self._planned.need.rate_per_s
         left = cluster_under(mishap, self._cluster)
         self.progress("the cluster as it is")
@@ -157,7 +138,7 @@ class _Examiner:
         owned = owned_under(mishap, self._cluster)  # types of which none is left included: none may be used
         self.progress("roles chosen anew")
         spares = 0 if mishap.lost else problem.limits.spares  # a loss is what spares are for
-        solution = self._most(mishap, problem, Limits(max_machines=owned, spares=spares))
+        solution = self._most(problem, owned, spares)
         carried, pools = as_is.carried_per_s, self._text(left)
         if solution is not None and solution.rate_per_s > carried:
             carried, pools = solution.rate_per_s, _solution_text(solution)
@@ -165,7 +146,7 @@ class _Examiner:
         extra: dict[str, int] | None = {}
         after: Solution | None = None
         if not flexible_holds:
-            extra, after = self._to_buy(mishap, problem, owned, spares)
+            extra, after = self._to_buy(problem, owned, spares)
         right = self._right(mishap, problem)
         return MishapRow(
             mishap=mishap.kind,  # type: ignore[arg-type]
@@ -211,7 +192,7 @@ class _Examiner:
         except InfeasibleError as error:  # the requests do not fit
             return _AsIs(None, [error.what], 0.0)
         # Growth leaves what is carried as it is: searched for from the load planned for, it is the same figure.
-        base = _at(problem, problem.need.rate_per_s / mishap.load)
+        base = changed(self._planned, mishap.traffic)
         found = plan.headroom if mishap.load == 1.0 else headroom(*members_and_routes(base, left), base.need)
         return _AsIs(plan, _misses(problem, left, plan), found * base.need.rate_per_s)
 
@@ -238,21 +219,14 @@ class _Examiner:
 
     # -- roles chosen anew ---------------------------------------------------------------------------------------
 
-    def _most(self, mishap: Mishap, problem: Problem, limits: Limits) -> Solution | None:
-        """Most load within the limits, in any roles; None if not even the first request is served."""
-        if not limits.any_budget:
-            return None
-        posed = _posed(problem, limits, "throughput")
-        if not posed.machines:
+    def _most(self, problem: Problem, owned: Mapping[str, int], spares: int) -> Solution | None:
+        """Most load that machines in stock carry in any roles; None if not even the first request is served."""
+        if not any(owned.values()):
             return None
         try:
-            if not can_share(posed):
-                return self._noted(solve_problem(posed, self.progress))
-            key = _traffic(mishap)
-            if key not in self._of_stock:
-                whole = _posed(problem, replace(limits, max_machines=self._stock), "throughput")
-                self._of_stock[key] = make_pools(whole, self.progress)
-            return self._noted(self._of_stock[key].best(posed, self.progress))
+            top = _largest_rate(_chosen_anew(problem, self._stock, spares, "throughput"))
+            posed = _chosen_anew(problem, owned, spares, "throughput")
+            return self._noted(best_or_none(posed, self.progress, top_rate_per_s=top))
         except InfeasibleError:
             return None
 
@@ -262,34 +236,27 @@ class _Examiner:
         if mishap.kind != "mix" or cost is None:
             return None
         self.progress("the same money spent for this mix")
-        posed = _posed(problem, Limits(max_cost_usd_per_hour=cost, spares=problem.limits.spares), "throughput")
-        try:
-            solution = self._noted(solve_problem(posed, self.progress))
-        except InfeasibleError:
-            return None
+        posed = changed(problem, without_limits(max_cost_usd_per_hour=cost, objective="throughput"))
+        solution = self._noted(best_or_none(posed, self.progress))
         return solution.rate_per_s if solution is not None else None
 
     def _to_buy(
-        self, mishap: Mishap, problem: Problem, owned: Mapping[str, int], spares: int
+        self, problem: Problem, owned: Mapping[str, int], spares: int
     ) -> tuple[dict[str, int] | None, Solution | None]:
         """The cheapest machines, of the types that the cluster has, that make it whole; None where none do."""
-        posed = _posed(problem, Limits(spares=spares), "machines")
-        names = [m.name for m in posed.machines]
-        key = _traffic(mishap), problem.need.rate_per_s
-        try:
-            if key not in self._of_rate:
-                self._of_rate[key] = make_pools(posed, self.progress)
-        except InfeasibleError:
-            return None, None
-        pools = self._of_rate[key]
-        if pools.best(posed, self.progress) is None:
+        anything = changed(problem, without_limits(spares=spares, objective="machines"))
+        names = [m.name for m in anything.machines]
+        if best_or_none(anything, self.progress) is None:
             return None, None
         enough: dict[Extra, Solution] = {}
         too_few: list[Extra] = []
 
         def solved(extra: Extra) -> Solution | None:
             stock = {name: owned.get(name, 0) + n for name, n in zip(names, extra, strict=True)}
-            return pools.best(_posed(problem, Limits(max_machines=stock, spares=spares), "machines"))
+            try:
+                return best_or_none(_chosen_anew(problem, stock, spares, "machines"))
+            except InfeasibleError:  # no machine at all
+                return None
 
         def is_enough(extra: Extra) -> bool:
             # More machines are never worse: much follows from what was asked before.
@@ -329,20 +296,19 @@ def _layout_of(pool: PoolInput) -> tuple[str, int | None, int, int]:
     return pool.machine, pool.tensor_parallel, pool.pipeline_parallel, pool.expert_parallel
 
 
-def _traffic(mishap: Mishap) -> _Traffic:
-    return mishap.workload, mishap.share, mishap.arrival_cv2
+def _chosen_anew(problem: Problem, stock: Mapping[str, int], spares: int, objective: str) -> Problem:
+    """The problem of choosing roles anew for machines in stock.
+
+    Raises
+    ------
+    InfeasibleError
+        None is left.
+    """
+    return changed(problem, without_limits(max_machines=dict(stock), spares=spares, objective=objective))
 
 
-def _at(problem: Problem, rate_per_s: float) -> Problem:
-    return replace(problem, need=replace(problem.need, rate_per_s=rate_per_s))
-
-
-def _posed(problem: Problem, limits: Limits, objective: str) -> Problem:
-    """The problem of choosing machines and roles anew, of the types in stock where a stock is given."""
-    stock = limits.max_machines
-    machines = tuple(m for m in problem.machines if not stock or stock.get(m.name, 0) > 0)
-    scenario = problem.scenario.model_copy(update={"objective": objective})
-    return replace(problem, scenario=scenario, limits=limits, machines=machines)
+def _largest_rate(problem: Problem) -> float:
+    return largest_rate(problem, configurations(problem)[0])
 
 
 def _misses(problem: Problem, cluster: Cluster, plan: Plan) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from planner.planning.certificate import SimulatedObjective
-from planner.planning.plan import Prediction, PriceUsed, Result
+from planner.planning.plan import Prediction, Result
+from planner.studies.head import Head
 
 ROBUSTNESS_SCHEMA_VERSION = "1.0"
 
@@ -48,28 +49,18 @@ class MishapRow(Result):
     proven: bool = Field(description="Whether every optimisation of the row was proven.")
 
 
-class Robustness(Result):
+class Robustness(Head):
     """A cluster under mishaps."""
 
     schema_version: str = ROBUSTNESS_SCHEMA_VERSION
-    planner_version: str
-    catalog_digest: str
     design: str
     pools: str = Field(description="As bought, spares apart.")
     spares: int = Field(description="Machines beside them, all pools together.")
-    model: str
-    runtime: str
-    precision: str
-    workload: str
     planned_rate_per_s: float
     owned: dict[str, int] = Field(description="Machines of each type, spares included.")
     cost_usd_per_hour: float | None = Field(description="Of the cluster.")
     complete: bool = Field(description="False where it was interrupted: rows are missing.")
     rows: list[MishapRow] = Field(description="The first is the load as planned.")
-    prices: list[PriceUsed]
-    step_time_error: float = Field(description="Largest stated error of the step times, as a fraction.")
-    notes: list[str]
-    scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a mishap, objectives left to `breaks`: rows for a spreadsheet."""

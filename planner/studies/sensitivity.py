@@ -6,41 +6,31 @@ and what would it cost? *Bought*: the plan was bought for the inputs as given; d
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from planner._version import __version__
-from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, ScenarioError
+from planner.planning.links import prices_used
 from planner.planning.record import design_of
-from planner.planning.search import Search, Solution, solve_search
-from planner.scenario.resolve import ModelErrors, Problem, resolve
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.planning.search import Solution, best_or_none, solve_problem
+from planner.scenario.changes import load_of, supposing
+from planner.scenario.opened import Asked, CatalogLike, ScenarioLike, ask
+from planner.scenario.progress import quiet
+from planner.scenario.resolve import Problem, changed
+from planner.studies.bought import carried, cost_by_machine, electricity_usd_per_hour, misses, value_of
 from planner.studies.decision import NO_PLAN, RANGE, Offer, design_flips, load_flips
-from planner.studies.parallel import quiet, run_in_order
-from planner.studies.perturbation import (
-    Perturbation,
-    carbon_kg_per_hour,
-    cost_usd_per_hour,
-    electricity_usd_per_hour,
-    misses,
-    perturbed,
-    repriced,
-    searched,
-)
+from planner.studies.head import head_of
+from planner.studies.job import Job
+from planner.studies.runner import run_in_order
 from planner.studies.sensitivity_report import Flip, InputEffect, MonteCarlo, Outcome, Sensitivity
-from planner.studies.sweep import CatalogLike, catalog_at, overlays_of
 from planner.studies.uncertain_input import (
     UncertainInput,
+    change_of,
     is_electricity_billed,
-    perturbation_of,
     uncertain_inputs,
     without_effect,
 )
@@ -50,7 +40,7 @@ _Z95 = 1.96
 
 
 def sensitivity(
-    scenario: Scenario | Mapping[str, Any] | str | Path | None = None,
+    scenario: ScenarioLike | None = None,
     *,
     errors: Mapping[str, float] | None = None,
     draws: int = 200,
@@ -91,8 +81,8 @@ def sensitivity(
     InfeasibleError
         There is no plan for the inputs as they are.
     """
-    loaded = load_scenario(scenario if scenario is not None else {}, **fields)
-    loaded = load_scenario(loaded, verify=False)
+    asked = ask(scenario, catalog, fields).with_fields(verify=False)
+    loaded = asked.scenario
     if loaded.objective == "throughput":
         raise ScenarioError(
             "the objective throughput has no bought load to doubt", where="objective",
@@ -100,25 +90,23 @@ def sensitivity(
         )  # fmt: skip
     if not 0 <= draws <= MOST_DRAWS:
         raise ScenarioError("not a number of draws", where="draws", value=draws, rule=f"0 to {MOST_DRAWS:,}")
-    overlays = overlays_of(loaded, catalog)
-    digest = Catalog(overlays).digest()[:16]
-    task = _Task(json.dumps(loaded.dump() | {"catalog": []}, sort_keys=True), overlays, digest)
     progress("the plan itself")
-    problem, search, bought = _planned(task)
+    problem = asked.resolved()
+    bought = solve_problem(problem)
     inputs = uncertain_inputs(problem, errors or {})
-    cases = [perturbation_of([i], [f]) for i in inputs for f in (i.low_factor, 1.0 + i.error)]
+    changes = [change_of([i], [f]) for i in inputs for f in (i.low_factor, 1.0 + i.error)]
     drawn_at = np.random.default_rng(loaded.seed).uniform(-1.0, 1.0, (draws, len(inputs)))
     factors = np.maximum(1.0 + drawn_at * [i.error for i in inputs], [i.least for i in inputs])
-    cases += [perturbation_of(inputs, row) for row in factors]
-    found = run_in_order(_outcome, [(task, case) for case in cases], workers=workers, progress=progress, what="cases")
+    changes += [change_of(inputs, row) for row in factors]
+    base = Job.of(asked)
+    cases = [(base, Job.of(Asked(change.applied(loaded), asked.catalog))) for change in changes]
+    found = run_in_order(_outcome, cases, workers=workers, progress=progress, what="cases")
     effects = [_effect(i, found[2 * n], found[2 * n + 1]) for n, i in enumerate(inputs)]
     drawn = found[2 * len(inputs) :]
-    billed = _billed_usd_per_hour(bought, problem, problem, Perturbation())
+    billed = _billed_usd_per_hour(bought, problem)
     progress("what would change the decision")
     return Sensitivity(
-        planner_version=__version__,
-        catalog_digest=digest,
-        scenario=loaded.dump(),
+        **head_of(problem, prices_used(problem, {m.configuration.machine.name for m in bought.members})),
         objective=loaded.objective,
         value=bought.selection.objective + (billed or 0.0),
         electricity_usd_per_hour=billed,
@@ -127,86 +115,38 @@ def sensitivity(
         inputs=sorted(effects, key=lambda e: (-(math.inf if e.swing is None else e.swing), e.input)),
         no_effect=without_effect(problem, errors or {}),
         monte_carlo=_summary(drawn, loaded.seed, [i for i in inputs if i.note]) if drawn else None,
-        flips=[*_price_flips(search, problem, bought), *_load_flips(task, loaded.rate_per_s)] if flips else [],
+        flips=[*_price_flips(problem), *_load_flips(problem)] if flips else [],
     )
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What a process needs to plan: the scenario as JSON, and its catalog."""
-
-    scenario: str
-    overlays: tuple[str, ...]
-    digest: str
-
-    @property
-    def loaded(self) -> Scenario:
-        return load_scenario(json.loads(self.scenario))
-
-    @property
-    def catalog(self) -> Catalog:
-        return catalog_at(self.overlays, self.digest)
-
-
 @lru_cache(maxsize=4)
-def _planned(task: _Task) -> tuple[Problem, Search, Solution]:
-    problem = resolve(task.loaded, task.catalog)
-    search = searched(problem)
-    return problem, search, solve_search(search)
+def _planned(base: Job) -> tuple[Problem, Solution]:
+    problem = base.resolved()
+    return problem, solve_problem(problem)
 
 
-@lru_cache(maxsize=2)
-def _another(
-    task: _Task, load: float, prompt: float, output: float, cv2: float, steps: tuple[tuple[str, float], ...]
-) -> tuple[Problem, Search | InfeasibleError]:
-    """A problem at other inputs but prices, and its candidates: draws that differ in prices alone share them."""
-    perturbation = Perturbation(load, ModelErrors(prompt, output, cv2, dict(steps)))
-    problem = perturbed(task.loaded, perturbation, task.catalog)
-    try:
-        return problem, searched(problem)
-    except InfeasibleError as error:
-        return problem, error
-
-
-def _outcome(case: tuple[_Task, Perturbation]) -> Outcome:
-    task, p = case
-    base, search, bought = _planned(task)
-    spares = base.limits.spares
-    counts_carbon = base.scenario.objective == "carbon"
-    missed: list[str] = []
-    problem = base
-    found: Search | InfeasibleError = search
-    if p.but_for_prices() != Perturbation():
-        m = p.model
-        steps = tuple(sorted(m.step_times.items()))
-        problem, found = _another(task, p.load, m.prompt_tokens, m.output_tokens, m.arrival_cv2, steps)
-        missed = misses(bought, problem)
-    best: Solution | None = None
-    if not isinstance(found, InfeasibleError):
-        try:
-            best = solve_search(repriced(found, p.prices, p.supply(base) if counts_carbon else None))
-        except InfeasibleError:
-            best = None
-    bought_value = bought.selection.objective
-    if base.scenario.objective == "cost":
-        bought_value = cost_usd_per_hour(bought, spares, p.prices)
-    elif counts_carbon:
-        bought_value = carbon_kg_per_hour(bought, spares, p.supply(base))
-    bills = [None if s is None else _billed_usd_per_hour(s, base, problem, p) for s in (best, bought)]
+def _outcome(case: tuple[Job, Job]) -> Outcome:
+    base, bought = _planned(case[0])
+    problem = case[1].resolved()
+    spares, objective = base.limits.spares, base.scenario.objective
+    missed = misses(bought, problem)
+    best = best_or_none(problem)
+    bills = [None if s is None else _billed_usd_per_hour(s, problem) for s in (best, bought)]
+    members, _ = carried(bought, problem)
     return Outcome(
         value=None if best is None else best.selection.objective + (bills[0] or 0.0),
         design=None if best is None else design_of(best.members),
         pools=None if best is None else _pools(best, spares),
         proven=best is None or best.selection.status == "optimal",
-        bought_value=bought_value + (bills[1] or 0.0),
+        bought_value=value_of(members, spares, objective) + (bills[1] or 0.0),
         bought_holds=not missed,
         bought_misses=missed,
     )
 
 
-def _billed_usd_per_hour(solution: Solution, base: Problem, problem: Problem, p: Perturbation) -> float | None:
+def _billed_usd_per_hour(solution: Solution, problem: Problem) -> float | None:
     """Electricity that a plan is billed for beside its prices [USD/h]; None where prices contain it."""
-    return electricity_usd_per_hour(solution, problem, p.supply(base)) if is_electricity_billed(base) else None
+    return electricity_usd_per_hour(solution, problem) if is_electricity_billed(problem) else None
 
 
 def _effect(i: UncertainInput, low: Outcome, high: Outcome) -> InputEffect:
@@ -262,7 +202,7 @@ def _pools(solution: Solution, spares: int) -> str:
     return " + ".join(f"{m.count + spares} x {m.configuration.machine.name} {m.role}" for m in solution.members)
 
 
-def _price_flips(search: Search, problem: Problem, bought: Solution) -> list[Flip]:
+def _price_flips(problem: Problem) -> list[Flip]:
     if problem.scenario.objective != "cost" or problem.limits.max_cost_usd_per_hour is not None:
         return []  # under a budget, prices change what is possible, and the least cost is no longer concave
     spares, flips = problem.limits.spares, []
@@ -272,9 +212,10 @@ def _price_flips(search: Search, problem: Problem, bought: Solution) -> list[Fli
             continue
 
         def best(factor: float, name: str = machine.name) -> Offer:
-            solution = solve_search(repriced(search, {name: factor}))
-            fixed, now = (cost_usd_per_hour(solution, spares, {name: f / factor}) for f in (0.0, 1.0))
-            return Offer(design_of(solution.members), _pools(solution, spares), fixed, now - fixed)
+            solution = _surely(changed(problem, supposing(prices={name: factor})))
+            costs = cost_by_machine(solution.members, spares)
+            own = costs.pop(name, 0.0) / factor
+            return Offer(design_of(solution.members), _pools(solution, spares), math.fsum(costs.values()), own)
 
         for direction, flip in design_flips(best).items():
             flips.append(
@@ -293,11 +234,11 @@ def _price_flips(search: Search, problem: Problem, bought: Solution) -> list[Fli
     return flips
 
 
-def _load_flips(task: _Task, rate_per_s: float) -> list[Flip]:
+def _load_flips(problem: Problem) -> list[Flip]:
     def best(factor: float) -> Solution:
-        return solve_search(searched(perturbed(task.loaded, Perturbation(load=factor), task.catalog)))
+        return _surely(changed(problem, load_of(factor)))
 
-    flips = []
+    rate_per_s, flips = problem.need.rate_per_s, []
     for direction, flip in load_flips(lambda factor: design_of(best(factor).members)).items():
         factor, design = flip or (None, None)
         flips.append(
@@ -308,9 +249,16 @@ def _load_flips(task: _Task, rate_per_s: float) -> list[Flip]:
                 at=None if factor is None else rate_per_s * factor,
                 factor=factor,
                 design=design,
-                pools=None if factor is None or design == NO_PLAN else _pools(best(factor), task.loaded.spares),
+                pools=None if factor is None or design == NO_PLAN else _pools(best(factor), problem.limits.spares),
                 searched_to=RANGE[0] if direction == "lower" else RANGE[1],
                 exact=False,
             )
         )
     return flips
+
+
+def _surely(problem: Problem) -> Solution:
+    solution = best_or_none(problem)
+    if solution is None:
+        raise InfeasibleError("no plan")
+    return solution

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from planner.planning.plan import Result
+from planner.studies.head import Head
 
 IN_THE_RENT = "rented prices contain the electricity"
 
@@ -78,12 +79,9 @@ class Flip(Result):
     exact: bool = Field(description="Prices: where two proven plans cost the same. Load: false, to 0.1 %.")
 
 
-class Sensitivity(Result):
+class Sensitivity(Head):
     """How a plan and the best plan respond to errors of the inputs."""
 
-    planner_version: str
-    catalog_digest: str
-    scenario: dict[str, Any]
     objective: str
     value: float = Field(description="Of the plan, in the objective's unit: USD/h, W, machines or kg/h.")
     electricity_usd_per_hour: float | None = Field(

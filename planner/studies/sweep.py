@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
-import threading
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +13,6 @@ from pydantic import Field
 
 from planner._version import __version__
 from planner.catalog.catalog import Catalog
-from planner.catalog.schema import Workload
 from planner.errors import (
     EXIT_BAD_INPUT,
     EXIT_INFEASIBLE,
@@ -31,21 +26,19 @@ from planner.errors import (
     TraceError,
     UnknownNameError,
 )
-from planner.parsing import is_file
-from planner.planning.certify import certified
-from planner.planning.plan import Plan, Result
-from planner.planning.record import plan_of
-from planner.planning.search import solve_problem
+from planner.planning.certificate import Result
+from planner.planning.plan import Plan
+from planner.planning.record import NOT_SIMULATED
+from planner.planning.road import plan
 from planner.scenario.grid import MOST_SCENARIOS, Axis, Grid, axis_of, make_grid, read_sweep_file
-from planner.scenario.resolve import resolve
+from planner.scenario.opened import Asked, CatalogLike, ScenarioLike, opened_catalog
+from planner.scenario.progress import quiet
 from planner.scenario.scenario import Scenario, load_scenario
-from planner.studies.parallel import Countdown, n_workers, quiet, run_all
-from planner.studies.results_file import ResultsFile
+from planner.studies.head import Study
+from planner.studies.job import ALONE, Job
+from planner.studies.runner import run_resumed
 
-CatalogLike = Catalog | str | Path | Sequence[str | Path] | None
 Status = Literal["optimal", "limit", "infeasible", "none", "error"]
-# A solver runs alone in its process: the threads of a Dask worker take turns.
-_ALONE = threading.Lock()
 
 
 class SweepRow(Result):
@@ -90,11 +83,9 @@ class SweepRow(Result):
         return self.values | self.model_dump(exclude={"values"})
 
 
-class Sweep(Result):
+class Sweep(Study):
     """Every scenario of a grid with its plan, in the order of the grid: the field varied last varies fastest."""
 
-    planner_version: str
-    catalog_digest: str = Field(description="Of the base scenario's catalog.")
     base: dict[str, Any] = Field(description="The scenario, but for the fields varied.")
     vary: dict[str, list[Any]] = Field(description="Field varied -> its values.")
     rows: list[SweepRow]
@@ -123,36 +114,8 @@ class Sweep(Result):
         return [row.to_record() for row in self.rows]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One scenario, with all that a process elsewhere needs to solve it.
-
-    Attributes
-    ----------
-    key : str
-        Hash of everything that the result depends on: scenario, catalog, files, version.
-    scenario : dict
-        As `Scenario.dump` gives it, its overlays left out and its files under whole paths.
-    overlays : tuple of str
-        Folders of the catalog.
-    catalog_digest : str
-        Of the catalog as the sweep began.
-    files : tuple of (str, str)
-        Files that the scenario reads, and their digests.
-    version : str
-        Of planner.
-    """
-
-    key: str
-    scenario: dict[str, Any]
-    overlays: tuple[str, ...]
-    catalog_digest: str
-    files: tuple[tuple[str, str], ...]
-    version: str = __version__
-
-
 def sweep(
-    scenario: Scenario | Mapping[str, Any] | str | Path | None = None,
+    scenario: ScenarioLike | None = None,
     *,
     vary: Mapping[str, Any] | Sequence[Axis] = (),
     results: str | Path | None = None,
@@ -204,6 +167,7 @@ def sweep(
     PlannerError
         A worker was killed, or has another version or catalog.
     """
+    opened, fields = opened_catalog(catalog, fields)
     base, axes = _base(scenario, fields)
     if "verify" not in base.model_fields_set:
         base = load_scenario(base, verify=False)
@@ -213,130 +177,54 @@ def sweep(
         if axis.field in {"rate_per_s" if name == "rate" else name for name in fields}:
             raise ScenarioError(f"{axis.field} is varied and has a fixed value", where=axis.where, fix="give one only")
     grid = make_grid(base, [axis for axis in axes if axis.field not in names] + given, max_scenarios=max_scenarios)
-    jobs = _jobs(grid, catalog)
-    rows = dict(_solved(grid, jobs, results, restart, workers, dask, progress))
+    jobs = _jobs(grid, opened)
+    about = {
+        "planner_version": __version__,
+        "catalog_digest": jobs[0].catalog_digest,
+        "base": grid.base.dump(),
+        "vary": {axis.field: list(axis.canonical) for axis in grid.axes},
+    }
+    rows = dict(
+        run_resumed(
+            solve_job, jobs, [job.key for job in jobs], None if results is None else Path(results), about,
+            restart=restart, workers=workers, dask=dask, progress=progress,
+        )
+    )  # fmt: skip
     return Sweep(
-        planner_version=__version__,
-        catalog_digest=jobs[0].catalog_digest,
-        base=grid.base.dump(),
-        vary={axis.field: list(axis.canonical) for axis in grid.axes},
+        **about,
+        verified="as each row says" if base.verify else NOT_SIMULATED,
         rows=[SweepRow(values=point, **rows[i]) for i, point in enumerate(grid.points())],
     )
 
 
-def _base(
-    scenario: Scenario | Mapping[str, Any] | str | Path | None, fields: Mapping[str, Any]
-) -> tuple[Scenario, list[Axis]]:
-    if isinstance(scenario, (str, Path)):
+def _base(scenario: ScenarioLike | None, fields: Mapping[str, Any]) -> tuple[Scenario, list[Axis]]:
+    if isinstance(scenario, (str, os.PathLike)):
         base, axes = read_sweep_file(Path(scenario))
         return load_scenario(base, **fields), axes
     return load_scenario(scenario if scenario is not None else {}, **fields), []
 
 
-def _jobs(grid: Grid, catalog: CatalogLike) -> list[Job]:
+def _jobs(grid: Grid, opened: Catalog | None) -> list[Job]:
     """Every scenario of the grid as a job; names and files that are wrong are found here, before any work."""
     catalogs: dict[tuple[str, ...], Catalog] = {}
-    digests: dict[str, str] = {}
 
-    def opened(overlays: tuple[str, ...]) -> Catalog:
-        if overlays not in catalogs:
-            catalogs[overlays] = Catalog(overlays)
-        return catalogs[overlays]
+    def asked(scenario: Scenario) -> Asked:
+        if opened is not None:
+            return Asked(scenario, opened)
+        if scenario.catalog not in catalogs:
+            catalogs[scenario.catalog] = Catalog.default(scenario.catalog)
+        return Asked(scenario, catalogs[scenario.catalog])
 
     for axis, scenario in grid.one_at_a_time():
         try:
-            resolve(scenario, opened(overlays_of(scenario, catalog)))
+            asked(scenario).resolved()
         except (UnknownNameError, TraceError, CatalogError) as error:
             if error.where == axis.field:
                 error.where = axis.where
             raise
         except PlannerError:
             pass  # of this combination; its row will say so
-    jobs = []
-    for scenario in grid.scenarios():
-        overlays = overlays_of(scenario, catalog)
-        digest = opened(overlays).digest()[:16]
-        files = _files_of(scenario, opened(overlays))
-        for path in files.values():
-            digests.setdefault(path, _digest_of(path))
-        contents = {field: digests[path] for field, path in files.items()}
-        content = [scenario.dump() | {"catalog": []}, digest, contents, __version__]
-        jobs.append(
-            Job(
-                key=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16],
-                scenario=scenario.dump() | {"catalog": []} | files,
-                overlays=overlays,
-                catalog_digest=digest,
-                files=tuple((path, digests[path]) for path in files.values()),
-            )
-        )
-    return jobs
-
-
-def _files_of(scenario: Scenario, catalog: Catalog) -> dict[str, str]:
-    """Fields of a scenario that name files, as whole paths."""
-    files = {}
-    if scenario.workload not in catalog.names(Workload) or is_file(scenario.workload):
-        files["workload"] = str(Path(scenario.workload).resolve())
-    if scenario.profile:
-        files["profile"] = str(Path(scenario.profile).resolve())
-    return files
-
-
-def overlays_of(scenario: Scenario, catalog: CatalogLike) -> tuple[str, ...]:
-    """Folders of the catalog that a scenario is planned with, as whole paths."""
-    if isinstance(catalog, Catalog):
-        return tuple(str(path.resolve()) for path in catalog.overlays)
-    if catalog is None:
-        paths: Sequence[str | Path] = scenario.catalog
-    else:
-        paths = [catalog] if isinstance(catalog, (str, Path)) else catalog
-    return tuple(str(Path(path).resolve()) for path in Catalog.default([str(p) for p in paths]).overlays)
-
-
-def _solved(
-    grid: Grid,
-    jobs: Sequence[Job],
-    results: str | Path | None,
-    restart: bool,
-    workers: int | None,
-    dask: str | None,
-    progress: Callable[[str], None],
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every row with its place in the grid: those that the results file has, then the others as they are finished."""
-    n_workers(workers)
-    if results is None:
-        kept = None
-        todo = list(range(len(jobs)))
-    else:
-        about = {
-            "planner_version": __version__,
-            "catalog_digest": jobs[0].catalog_digest,
-            "base": grid.base.dump(),
-            "vary": {axis.field: list(axis.canonical) for axis in grid.axes},
-        }
-        kept = ResultsFile(Path(results), about, [job.key for job in jobs], restart=restart)
-        todo = [i for i in range(len(jobs)) if i not in kept.rows]
-    try:
-        if kept is not None:
-            yield from sorted(kept.rows.items())
-        count = Countdown(len(jobs), "scenarios", progress, len(jobs) - len(todo))
-        count.show()
-        pending = [jobs[i] for i in todo]
-        if dask is not None:
-            from planner.studies.dask_cluster import run_on_dask
-
-            answers = run_on_dask(solve_job, pending, dask, names=[job.key for job in pending], progress=progress)
-        else:
-            answers = run_all(solve_job, pending, workers=workers)
-        for place, row in answers:
-            if kept is not None:
-                kept.add(todo[place], row)
-            count.add()
-            yield todo[place], row
-    finally:
-        if kept is not None:
-            kept.close()
+    return [Job.of(asked(scenario)) for scenario in grid.scenarios()]
 
 
 def solve_job(job: Job) -> dict[str, Any]:
@@ -348,9 +236,8 @@ def solve_job(job: Job) -> dict[str, Any]:
         This process has another version of planner, another catalog or other files than where the sweep began.
     """
     started = time.perf_counter()
-    with _ALONE:
-        _refuse_another_world(job)
-        row = _row(job)
+    with ALONE:
+        row = _row(job.asked())
     return row | {
         "catalog_digest": job.catalog_digest,
         "planner_version": job.version,
@@ -358,13 +245,12 @@ def solve_job(job: Job) -> dict[str, Any]:
     }
 
 
-def _row(job: Job) -> dict[str, Any]:
+def _row(asked: Asked) -> dict[str, Any]:
     try:
-        problem = resolve(load_scenario(job.scenario), catalog_at(job.overlays, job.catalog_digest))
-        plan = plan_of(problem, certified(problem) if problem.scenario.verify else solve_problem(problem))
-        if plan.certificate is not None and plan.certificate.status == "interrupted":
+        found = plan(asked.resolved())
+        if found.certificate is not None and found.certificate.status == "interrupted":
             raise KeyboardInterrupt
-        return figures(plan)
+        return figures(found)
     except InfeasibleError as error:
         return {"status": "infeasible", "message": _one_line(error)}
     except NoPlanFoundError as error:
@@ -408,43 +294,3 @@ def figures(plan: Plan) -> dict[str, Any]:
         "verified": plan.verified,
         "confirmed": None if plan.certificate is None else plan.certificate.status == "confirmed",
     }
-
-
-def _refuse_another_world(job: Job) -> None:
-    if job.version != __version__:
-        raise PlannerError(
-            f"a worker has planner {__version__}, and the sweep is of {job.version}",
-            fix="install one version everywhere",
-        )
-    digest = catalog_at(job.overlays, job.catalog_digest).digest()[:16]
-    if digest != job.catalog_digest:
-        raise PlannerError(
-            f"a worker has another catalog ({digest}) than the sweep ({job.catalog_digest})",
-            value=", ".join(job.overlays) or "the built-in one",
-            rule="overlays are read where the work is done, and stay as they are while it lasts",
-            fix="put them where every worker finds them under the same path",
-        )
-    for path, expected in job.files:
-        if _digest_as_of(path, expected) != expected:
-            raise PlannerError(
-                "a worker sees another file than the sweep began with, or none", value=path,
-                fix="put it where every worker finds it under the same path",
-            )  # fmt: skip
-
-
-@lru_cache(maxsize=64)
-def catalog_at(overlays: tuple[str, ...], digest: str) -> Catalog:
-    """A catalog that is read once for many scenarios; anew where another content (`digest`) is expected."""
-    return Catalog(overlays)
-
-
-@lru_cache(maxsize=64)
-def _digest_as_of(path: str, expected: str) -> str:
-    return _digest_of(path)
-
-
-def _digest_of(path: str) -> str:
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    except OSError:
-        return "unreadable"

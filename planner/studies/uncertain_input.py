@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.errors import ScenarioError, UnknownNameError
-from planner.scenario.resolve import ModelErrors, Problem, configurations
-from planner.studies.perturbation import Perturbation
+from planner.scenario.changes import Change, load_of, supposing
+from planner.scenario.resolve import Problem, configurations
 from planner.studies.sensitivity_report import IN_THE_RENT, NoEffect
 
 # Where nobody stated an error: what a buyer would doubt first. Shares of the value.
@@ -60,17 +60,19 @@ class UncertainInput:
         return f"{TITLES[kind]} {of}".strip()
 
 
-def perturbation_of(inputs: Sequence[UncertainInput], factors: Sequence[float]) -> Perturbation:
-    """Inputs at multiples of their values."""
+def change_of(inputs: Sequence[UncertainInput], factors: Sequence[float]) -> Change:
+    """A scenario with inputs at multiples of their values."""
     at = {i.name: float(f) for i, f in zip(inputs, factors, strict=True)}
 
     def of(kind: str) -> dict[str, float]:
         return {name.partition(".")[2]: f for name, f in at.items() if name.startswith(f"{kind}.")}
 
-    model = ModelErrors(at.get("prompt", 1.0), at.get("output", 1.0), at.get("arrival-cv2", 1.0), of("step-time"))
-    return Perturbation(
-        at.get("load", 1.0), model, of("price"), at.get("pue", 1.0), at.get("electricity", 1.0), of("grid-carbon")
-    )
+    supposed = {
+        "prompt_tokens": at.get("prompt", 1.0), "output_tokens": at.get("output", 1.0),
+        "arrival_cv2": at.get("arrival-cv2", 1.0), "step_times": of("step-time"), "prices": of("price"),
+        "pue": at.get("pue", 1.0), "electricity": at.get("electricity", 1.0), "carbon": of("grid-carbon"),
+    }  # fmt: skip
+    return load_of(at.get("load", 1.0)).then(supposing(**supposed))
 
 
 def uncertain_inputs(problem: Problem, errors: Mapping[str, float]) -> list[UncertainInput]:

@@ -48,6 +48,10 @@ class Objective(BaseModel):
             raise ValueError("give exactly one of limit_s and slowdown")
         return self
 
+    def at(self, value: float) -> Objective:
+        """The same with another number: seconds, or a slowdown where it is one."""
+        return self.model_copy(update={"limit_s" if self.limit_s is not None else "slowdown": value})
+
     def __str__(self) -> str:
         """Return the canonical text, which `parse_objective` reads back: `ttft.p99=1s`."""
         return f"{self.metric}.p{_shortest(self.percentile)}={self._limit_text()}"

@@ -121,7 +121,8 @@ def test_each_option_sets_its_field(
 
 
 def test_every_field_of_a_scenario_has_its_option() -> None:
-    assert {field for _, field, _ in OPTIONS} | {"slo"} == set(Scenario.model_fields)
+    # What studies suppose has none.
+    assert {field for _, field, _ in OPTIONS} | {"slo", "suppose"} == set(Scenario.model_fields)
 
 
 def test_slo_repeats_and_knows_presets(planner: Planner, asked: list[Scenario]) -> None:

@@ -25,7 +25,7 @@ def test_the_table_has_one_scenario_a_row_in_the_order_of_the_grid(planner: Plan
     shown = planner("sweep", *QUICK, "--vary", "rate=20/s,70/s", "--vary", "slo=ttft=1s|splitwise|ttft=1ms")
     lines = shown.out.splitlines()
     assert lines[0] == "6 scenarios (2 rate_per_s x 3 slo): llama-3.1-70b, azure-conv-2023, dgx-h100"
-    assert lines[1] == "4 have a proven plan, 2 have none; not simulated"
+    assert lines[1] == "4 have a proven plan, 2 have none; predicted, not simulated"
     assert lines[3].split("  ")[1:2] == ["requests/s"]
     assert "$/h" in lines[3] and "kW rated" in lines[3]
     starts = [line for line in lines[4:] if line.split()[:1] in (["20"], ["70"])]

@@ -11,7 +11,7 @@ import pytest
 
 import planner
 from planner.errors import InfeasibleError, PlannerError, ScenarioError, UnitError, UnknownNameError
-from planner.planning.reuse import make_pools
+from planner.planning.search import prepare_search
 from planner.scenario.resolve import resolve
 from planner.scenario.scenario import load_scenario
 from planner.studies.alternatives import alternatives
@@ -28,7 +28,7 @@ Plan = tuple[frozenset[tuple[str, str]], Counter[str], int]  # mix, machines by 
 @pytest.fixture(scope="module")
 def every_plan() -> list[Plan]:
     """All plans of up to MOST machines that carry the load."""
-    candidates = make_pools(resolve(load_scenario({}, **SMALL))).candidates
+    ((_, candidates),) = prepare_search(resolve(load_scenario({}, **SMALL))).posed
     found = []
     for size in range(1, MOST + 1):
         for chosen in itertools.combinations_with_replacement(range(len(candidates)), size):

@@ -11,7 +11,7 @@ import planner
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Machine
 from planner.errors import InputError, ScenarioError, UnknownNameError
-from planner.planning.reuse import allowed, make_pools
+from planner.planning.reuse import candidates_of
 from planner.planning.search import solve_problem
 from planner.pools.design import PAPER, parse_design
 from planner.pools.generation import generate
@@ -87,13 +87,14 @@ def test_records_are_flat_and_say_what_they_are(both: Comparison) -> None:
 
 def test_pools_of_a_design_are_those_that_would_be_generated_for_it(catalog: Catalog) -> None:
     problem = resolve(load_scenario({}, slo=["splitwise"], rate="20/s"), catalog)
-    wide = make_pools(problem)
     found, _ = configurations(problem)
+    top = problem.need.rate_per_s
+    candidates_of(problem, found, top)  # those of the widest design are kept, and the others are taken from them
     for name in DESIGNS:
         design = parse_design(name, catalog.names(Machine))
         alone = [c for c in found if c.machine.name in design.machines]
         expected = {c.key: c for c in generate(alone, problem.need, design, problem.need.rate_per_s)}
-        kept = {c.key: c for c in allowed(wide.candidates, design, design.machines)}
+        kept = {c.key: c for c in candidates_of(problem, alone, top, design=design)}
         assert set(kept) == set(expected)
         for key, candidate in expected.items():
             assert set(kept[key].sources) == set(candidate.sources)
@@ -205,7 +206,7 @@ def test_presets_ask_the_questions_of_the_paper(name: str, monkeypatch: pytest.M
 def test_bad_input_is_told_before_any_work(
     given: dict[str, Any], kind: type[InputError], where: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "make_pools", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr(module, "plan", lambda *_: pytest.fail("work was begun"))
     with pytest.raises(kind) as caught:
         compare(**given)
     assert caught.value.where == where

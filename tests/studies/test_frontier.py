@@ -11,12 +11,12 @@ import pytest
 
 import planner
 from planner.errors import InfeasibleError, InputError, ScenarioError, UnitError, UnknownNameError
-from planner.planning.reuse import make_pools
-from planner.scenario.resolve import Problem, resolve
+from planner.planning.search import prepare_search
+from planner.scenario.resolve import Problem, changed, resolve
 from planner.scenario.scenario import load_scenario
 from planner.studies import frontier as module
 from planner.studies.frontier import frontier
-from planner.studies.frontier_axes import Axis, read_axes, with_limit, with_rate
+from planner.studies.frontier_axes import Axis, read_axes
 from planner.studies.frontier_result import Frontier
 from planner.workload.objectives import parse_objective
 
@@ -38,7 +38,7 @@ def small_problem(**fields: Any) -> Problem:
 
 def all_plans(problem: Problem) -> list[tuple[dict[str, float], float]]:
     """Figures and carried rate of every vector of up to MOST machines."""
-    candidates = make_pools(problem).candidates
+    ((_, candidates),) = prepare_search(problem).posed
     found = []
     for size in range(1, MOST + 1):
         for chosen in itertools.combinations_with_replacement(range(len(candidates)), size):
@@ -83,7 +83,7 @@ def test_budgets_have_exactly_the_points_of_brute_force(x: str, y: str) -> None:
 def test_loads_step_where_brute_force_does(y: str) -> None:
     tolerance = 0.01
     found = frontier(**SMALL, x="rate", y=y, start="5/s", stop="45/s")
-    plans = all_plans(with_rate(small_problem(), 45.0))
+    plans = all_plans(small_problem(rate="45/s"))
     for point in found.points:
         assert point.y == pytest.approx(least(plans, y, point.x * (1 - 1e-3)))
     for figures, rate in plans:
@@ -101,8 +101,8 @@ def test_limits_step_where_brute_force_does(x: str) -> None:
     axis, _ = read_axes(x, "cost", problem.scenario)
     assert len(found.points) >= 3
     for point in found.points:
-        at = least(all_plans(with_limit(problem, axis, point.x)), "cost", 20.0)
-        below = least(all_plans(with_limit(problem, axis, point.x * (1 - 0.02))), "cost", 20.0)
+        at = least(all_plans(changed(problem, axis.at(point.x))), "cost", 20.0)
+        below = least(all_plans(changed(problem, axis.at(point.x * (1 - 0.02)))), "cost", 20.0)
         assert point.y == pytest.approx(at)
         assert below > point.y or point is found.points[0]
     undominated(found, rising=False)
@@ -224,4 +224,4 @@ def test_positions_are_read_and_said_in_the_unit_of_the_axis() -> None:
     axis, _ = read_axes("ttft.p50", "cost", scenario)
     assert (axis.unit, axis.read("200ms", "start")) == ("s", 0.2)
     assert Axis("power", "rated power", "W").words(40800.0) == "40.8 kW"
-    assert np.isclose(with_limit(small_problem(), axis, 0.3).need.limits[-1].limit_s, 0.3).all()
+    assert np.isclose(changed(small_problem(), axis.at(0.3)).need.limits[-1].limit_s, 0.3).all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +10,12 @@ import pytest
 import planner
 from planner.errors import InfeasibleError, ScenarioError
 from planner.export.tables.network import network_table
-from planner.planning.search import solve_problem
-from planner.scenario.resolve import resolve
-from planner.scenario.scenario import load_scenario
-from planner.studies.links import check_links, links, on_nics
+from planner.planning.links import check_links, links
+from planner.planning.reuse import candidates_of
+from planner.planning.search import Search, solve_problem, solve_search
+from planner.scenario.changes import nic_rate, setting
+from planner.scenario.resolve import changed, configurations, resolve
+from planner.scenario.scenario import Scenario, load_scenario
 from planner.studies.network_map import NetworkMap, pays
 
 BASE: dict[str, Any] = {"slo": ["ttft=500ms", "tbt=60ms"], "rate": "300/s"}
@@ -26,11 +27,18 @@ def found() -> NetworkMap:
     return planner.network_map(**BASE, x="network=4Gbit/s..400Gbit/s:3")
 
 
+def links_of(scenario: Scenario) -> None:
+    problem = resolve(scenario)
+    check_links(problem, configurations(problem)[0])
+
+
 def best(design: str, nic_bytes_per_s: float) -> float:
-    problem = on_nics(resolve(load_scenario(BASE, design=design)), nic_bytes_per_s)
-    return solve_problem(
-        replace(problem, limits=replace(problem.limits, max_pools=2 if problem.design.split else 1))
-    ).selection.objective
+    problem = changed(resolve(load_scenario(BASE, design=design)), nic_rate(nic_bytes_per_s))
+    problem = changed(problem, setting(max_pools=2 if problem.design.split else 1))
+    laid_out, rejected = configurations(problem)
+    candidates = candidates_of(problem, laid_out, problem.need.rate_per_s)
+    # Without the road's refusal of thin links, which the map is there to show.
+    return solve_search(Search([(problem, candidates)], rejected, {})).selection.objective
 
 
 def test_splitting_pays_just_above_the_break_even_and_not_just_below(found: NetworkMap) -> None:
@@ -132,9 +140,9 @@ def test_a_link_too_slow_for_the_traffic_is_refused_with_one_that_carries_it() -
     assert f"need {needed / 1e9:.1f} GB/s" in str(error.rule)
     assert "3.52 GB/s out of 3 x dgx-h100" in str(error.rule)  # 3 x 10 Gbit/s x 0.94
     assert "--network '1 x ethernet-100g'" in str(error.fix)
-    check_links(resolve(load_scenario(fields, network="1 x ethernet-100g")))
+    links_of(load_scenario(fields, network="1 x ethernet-100g"))
     with pytest.raises(InfeasibleError):  # the next slower link of the catalog
-        check_links(resolve(load_scenario(fields, network="1 x ethernet-25g")))
+        links_of(load_scenario(fields, network="1 x ethernet-25g"))
 
 
 def test_a_transfer_that_comes_too_late_is_refused() -> None:
@@ -143,15 +151,21 @@ def test_a_transfer_that_comes_too_late_is_refused() -> None:
     assert "too late for TBT p99 <= 50 ms" in str(caught.value.rule)
 
 
+def test_machines_without_a_link_are_refused_by_name() -> None:
+    with pytest.raises(InfeasibleError, match="exchange KV caches") as caught:
+        planner.optimize(slo="ttft=1s", design="Splitwise-aws-p5.48xlarge+dgx-a100", objective="power", verify=False)
+    assert "aws-p5.48xlarge" in caught.value.what
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"design": "Splitwise-HA"},
         {"design": "auto", "network": "1 x ethernet-1g"},
         {"design": "Splitwise-HA", "slo": "ttft=1ms"},  # out of reach, but not for the network
-        {"design": "Splitwise-aws-p5.48xlarge+dgx-a100"},  # no link at all
+        {"design": "Splitwise-HA", "max_cost": "100 USD/h"},  # too dear, but not for the network
     ],
-    ids=lambda fields: fields["design"],
+    ids=["own network", "mixed pools too", "out of reach", "too dear"],
 )
 def test_other_designs_pass(fields: dict[str, Any]) -> None:
-    check_links(resolve(load_scenario({"slo": "ttft=1s", **fields})))
+    links_of(load_scenario({"slo": "ttft=1s", **fields}))

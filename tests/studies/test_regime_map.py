@@ -84,7 +84,7 @@ def test_an_interruption_leaves_the_cells_that_were_done(monkeypatch: pytest.Mon
         yield 2, job(sets[2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "run_all", interrupted)
+    monkeypatch.setattr(module, "run_many", interrupted)
     found = planner.regime_map(**BASE, x="price-ratio=1..4:4", y="prompt-output-ratio=0.5..50:3", workers=1)
     assert not found.complete
     assert found.cells == [c for c in priced.cells if c.y == priced.y.values[2]]

@@ -13,10 +13,9 @@ import pytest
 import planner
 from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
 from planner.scenario.cluster import Cluster
-from planner.scenario.resolve import resolve
+from planner.scenario.resolve import changed, resolve
 from planner.scenario.scenario import load_scenario
-from planner.studies import robustness as module
-from planner.studies.mishaps import AS_PLANNED, Mishap, cluster_under, owned_under, problem_under
+from planner.studies.mishaps import AS_PLANNED, Mishap, cluster_under, owned_under
 from planner.studies.robustness_result import MishapRow, Robustness
 
 HA: list[dict[str, Any]] = [
@@ -155,20 +154,18 @@ def test_simulation_has_the_last_word_where_it_is_asked() -> None:
     assert planned.simulated[0].simulated.value == pytest.approx(simulated.objectives[0].simulated.value)
 
 
-def test_an_interrupted_one_keeps_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(mishap: Mishap, problem: object) -> Any:
-        if mishap.kind == "growth":
+def test_an_interrupted_one_keeps_its_rows() -> None:
+    def stop(text: str) -> None:
+        if text.startswith("load +"):
             raise KeyboardInterrupt
-        return problem
 
-    monkeypatch.setattr(module, "problem_under", stop)
-    found = planner.robustness([HA[0] | {"role": "mixed"}], only=["growth"], rate_per_s=10.0)
+    found = planner.robustness([HA[0] | {"role": "mixed"}], only=["growth"], rate_per_s=10.0, progress=stop)
     assert not found.complete and [r.title for r in found.rows] == ["as planned"]
 
 
 def test_half_of_another_mix_has_the_requests_of_both() -> None:
     planned = resolve(load_scenario({}))
-    half = problem_under(Mishap("mix", "", workload="azure-code-2023", share=0.5), planned)
+    half = changed(planned, Mishap("mix", "", workload="azure-code-2023", share=0.5).change)
     other = resolve(load_scenario({"workload": "azure-code-2023"}))
     for name in ("mean_prompt_tokens", "mean_output_tokens"):
         expected = np.mean([getattr(p.sizes, name) for p in (planned, other)])

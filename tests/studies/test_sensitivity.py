@@ -10,11 +10,12 @@ import planner
 from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
 from planner.planning.evaluate import evaluate_cluster
-from planner.planning.search import solve_problem, solve_search
+from planner.planning.search import solve_problem
+from planner.scenario.changes import load_of, supposing
 from planner.scenario.cluster import read_cluster
-from planner.scenario.resolve import ModelErrors, resolve
+from planner.scenario.resolve import changed, resolve
 from planner.scenario.scenario import Scenario, load_scenario
-from planner.studies.perturbation import Perturbation, misses, perturbed, repriced, searched
+from planner.studies.bought import misses
 from planner.studies.uncertain_input import uncertain_inputs
 
 ONE_POOL: dict[str, Any] = {"design": "baseline", "max_pools": 1, "verify": False}  # A100 or H100, mixed
@@ -29,13 +30,13 @@ def catalog() -> Catalog:
 
 def test_cost_is_homogeneous_in_prices(catalog: Catalog) -> None:
     """All prices doubled: the same plan at twice the cost."""
-    search = searched(resolve(Scenario(verify=False), catalog))
-    once = solve_search(search)
-    twice = solve_search(repriced(search, {"dgx-a100": 2.0, "dgx-h100": 2.0}))
+    problem = resolve(Scenario(verify=False), catalog)
+    once = solve_problem(problem)
+    twice = solve_problem(changed(problem, supposing(prices={"dgx-a100": 2.0, "dgx-h100": 2.0})))
     assert twice.selection.objective == pytest.approx(2.0 * once.selection.objective, rel=1e-9)
     assert twice.selection.counts == once.selection.counts
-    # And the search itself was not changed.
-    assert solve_search(search).selection.objective == once.selection.objective
+    # And what is kept of the candidates was not changed.
+    assert solve_problem(problem).selection.objective == once.selection.objective
 
 
 def test_repriced_candidates_give_what_a_catalog_with_those_prices_gives(catalog: Catalog, tmp_path: Any) -> None:
@@ -44,7 +45,7 @@ def test_repriced_candidates_give_what_a_catalog_with_those_prices_gives(catalog
     book.write_text("on_demand: {dgx-h100: 57 USD/h}\nsource: test\nkind: quote\n")
     scenario = Scenario(verify=False)
     theirs = solve_problem(resolve(scenario, Catalog([tmp_path])))
-    ours = solve_search(repriced(searched(resolve(scenario, catalog)), {"dgx-h100": 1.5}))
+    ours = solve_problem(changed(resolve(scenario, catalog), supposing(prices={"dgx-h100": 1.5})))
     assert ours.selection.objective == pytest.approx(theirs.selection.objective, rel=1e-9)
     assert ours.selection.counts == theirs.selection.counts
 
@@ -54,21 +55,21 @@ def test_time_is_homogeneous_too(catalog: Catalog, factor: float) -> None:
     """Steps, limits and gaps between arrivals all longer by one factor: the same machines."""
     base = load_scenario(QUICK, rate="70/s", slo=["ttft=0.6s", "tbt=0.1s"])
     slower = load_scenario(base, rate_per_s=70.0 / factor, slo=[f"ttft={0.6 * factor}s", f"tbt={0.1 * factor}s"])
-    errors = ModelErrors(step_times={"h100-sxm": factor})
-    ours = solve_problem(resolve(slower, catalog, errors=errors)).selection
+    ours = solve_problem(changed(resolve(slower, catalog), supposing(step_times={"h100-sxm": factor}))).selection
     theirs = solve_problem(resolve(base, catalog)).selection
     assert ours.counts == theirs.counts
 
 
 def test_a_perturbation_of_the_load_and_the_sizes_is_the_scenario_with_those(catalog: Catalog) -> None:
     scenario = load_scenario(QUICK)
-    base, more = (perturbed(scenario, p, catalog) for p in (Perturbation(), Perturbation(load=1.5)))
+    base = resolve(scenario, catalog)
+    more = changed(base, load_of(1.5))
     assert more.need.rate_per_s == 105.0
-    assert solve_problem(base).selection.objective == solve_problem(resolve(scenario, catalog)).selection.objective
-    longer = perturbed(scenario, Perturbation(model=ModelErrors(prompt_tokens=1.2, output_tokens=0.5)), catalog)
+    assert changed(base, load_of(1.0)) is base and more.scenario.rate_per_s == 105.0
+    longer = changed(base, supposing(prompt_tokens=1.2, output_tokens=0.5))
     assert longer.sizes.mean_prompt_tokens == pytest.approx(1.2 * base.sizes.mean_prompt_tokens, rel=1e-3)
     assert longer.sizes.mean_output_tokens == pytest.approx(0.5 * base.sizes.mean_output_tokens, rel=1e-2)
-    burst = perturbed(scenario, Perturbation(model=ModelErrors(arrival_cv2=3.0)), catalog)
+    burst = changed(base, supposing(arrival_cv2=3.0))
     assert burst.need.traffic.arrival_cv2 == pytest.approx(3.0 * base.need.traffic.arrival_cv2)
 
 
@@ -87,7 +88,7 @@ def test_the_bought_plan_misses_what_evaluate_says_it_misses(catalog: Catalog) -
     ]  # fmt: skip
     verdicts = []
     for load in (0.9, 1.0, 1.1, 1.3):
-        other = perturbed(scenario, Perturbation(load=load), catalog)
+        other = changed(problem, load_of(load))
         verdicts.append(not misses(bought, other))
         assert evaluate_cluster(other, read_cluster({"pools": pools})).meets_objectives is verdicts[-1]
     assert verdicts[0] and not verdicts[-1]
@@ -147,11 +148,11 @@ def test_flips_agree_with_plans_on_a_grid_of_prices(catalog: Catalog) -> None:
     found = planner.sensitivity(errors=NOTHING, draws=0, workers=1)
     higher = next(f.factor for f in found.flips if (f.input, f.direction) == ("price.dgx-h100", "higher"))
     assert higher is not None
-    search = searched(resolve(Scenario(verify=False), catalog))
+    problem = resolve(Scenario(verify=False), catalog)
     from planner.planning.record import design_of
 
     for factor in (0.3, 0.8, higher * 0.999, higher * 1.001):
-        design = design_of(solve_search(repriced(search, {"dgx-h100": factor})).members)
+        design = design_of(solve_problem(changed(problem, supposing(prices={"dgx-h100": factor}))).members)
         assert (design == found.design) is (factor < higher), factor
 
 

@@ -66,7 +66,7 @@ def test_a_fault_of_planner_is_a_row_too(monkeypatch: pytest.MonkeyPatch) -> Non
     def broken(_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(sweeping, "solve_problem", broken)
+    monkeypatch.setattr(sweeping, "plan", broken)
     some = planner.sweep(QUICK, vary={"rate": [20.0]}, workers=1)
     assert some.rows[0].message == "planner failed: ZeroDivisionError: division by zero"
     assert some.exit_code == 2
@@ -144,15 +144,15 @@ def test_a_catalog_or_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
 def test_a_worker_of_another_world_refuses(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from planner.scenario.grid import axis_of, make_grid
-    from planner.studies.sweep import _jobs
+    from planner.scenario.opened import ask
+    from planner.studies.job import Job
 
-    (job,) = _jobs(make_grid(load_scenario(QUICK), [axis_of("rate", [20.0])]), None)
+    job = Job.of(ask(QUICK, None, {"rate": 20.0}))
     assert solve_job(job)["status"] == "optimal"
     for change, what in (
         ({"version": "0.0.1"}, "a worker has planner"),
         ({"catalog_digest": "0" * 16}, "another catalog"),
-        ({"files": ((str(tmp_path / "gone"), "0" * 16),)}, "another file"),
+        ({"files": (("workload", str(tmp_path / "gone"), "0" * 16),)}, "another file"),
     ):
         with pytest.raises(PlannerError, match=what):
             solve_job(replace(job, **change))  # type: ignore[arg-type]

@@ -6,7 +6,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from planner.export.pictures.charts import COLOURS, caption, picture
-from planner.export.tables.frontier import frontier_scenario, frontier_title, objectives_text
+from planner.export.tables.frontier import frontier_scenario, frontier_title
+from planner.export.tables.head import objectives_of
 from planner.export.tables.text import percent
 from planner.studies.frontier_result import Frontier
 
@@ -43,7 +44,7 @@ def frontier_picture(frontier: Frontier, suffix: str) -> bytes:
 def _figure(frontier: Frontier) -> Figure:
     from matplotlib.figure import Figure
 
-    slo = objectives_text(frontier)
+    slo = objectives_of(frontier, besides=frontier.x)
     under = frontier_scenario(frontier) + (f"; {slo}" if slo else "")
     further = _LINE * (len(textwrap.wrap(under, _COLUMNS)) - 1)
     height = _HEIGHT + further

@@ -5,11 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from planner.export.tables.plan import _books
-from planner.export.tables.text import counted, fitted, labelled, number, percent, wrapped
+from planner.export.tables.head import objectives_lines, remarks, trusted
+from planner.export.tables.text import counted, fitted, number, percent, wrapped
 from planner.studies.alternatives_result import AlternativePlan, Alternatives
 from planner.units import format_time
-from planner.workload.objectives import parse_objective
 
 WIDTH = 100
 _LABEL_WIDTH = 10
@@ -36,7 +35,7 @@ def alternatives_table(
     str
         Lines, the last one ended; a row a plan.
     """
-    blocks = [_headline(found, width), *_plans(found, table_width), _remarks(found, today, width)]
+    blocks = [_headline(found, width), *_plans(found, table_width), remarks(_labels(found, today), _LABEL_WIDTH, width)]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -46,9 +45,7 @@ def _headline(found: Alternatives, width: int) -> list[str]:
         f"{_WORDS[found.objective]}: {found.model} ({found.precision}, {found.runtime}), {found.workload} at "
         f"{number(found.scenario['rate_per_s'])} requests/s"
     )
-    objectives = [parse_objective(str(text)) for text in found.scenario.get("slo", ())]
-    lines = wrapped(first, width)
-    lines += wrapped("Objectives: " + ", ".join(f"{o.label} <= {o.limit_label}" for o in objectives), width)
+    lines = wrapped(first, width) + objectives_lines(found, width)
     if found.owned:
         lines += wrapped("Owned: " + ", ".join(f"{n:,} x {m}" for m, n in sorted(found.owned.items())), width)
     return lines if found.complete else [*lines, "NOT COMPLETE: plans may be missing, or are not proven"]
@@ -85,13 +82,6 @@ def _to_buy(plan: AlternativePlan) -> str:
     return plan.bought + ("" if cost is None else f" (${cost:,.2f}/h)")
 
 
-def _remarks(found: Alternatives, today: datetime.date, width: int) -> list[str]:
-    lines: list[str] = []
-    for label, text in _labels(found, today):
-        lines += labelled(label, text, label_width=_LABEL_WIDTH, width=width)
-    return lines
-
-
 def _labels(found: Alternatives, today: datetime.date) -> Iterator[tuple[str, str]]:
     if found.all_mixes:
         yield (
@@ -106,13 +96,6 @@ def _labels(found: Alternatives, today: datetime.date) -> Iterator[tuple[str, st
     proven = sum(plan.status == "optimal" for plan in found.plans)
     yield (
         "Proof",
-        f"{proven} of {counted(len(found.plans), 'plan')} proven best of its kind, in "
-        f"{counted(found.solves, 'solve')}; not simulated",
+        f"{proven} of {counted(len(found.plans), 'plan')} proven best of its kind, in {counted(found.solves, 'solve')}",
     )
-    source = "measured" if found.scenario.get("profile") else "modelled"
-    texts = [f"{source} step times +/- {percent(found.step_time_error)}"]
-    if found.prices:
-        texts.append("prices " + "; ".join(_books(found.prices, today)))
-    yield "Trust", "; ".join(texts)
-    for n, note in enumerate(found.notes):
-        yield "" if n else "Notes", note
+    yield from trusted(found, today)

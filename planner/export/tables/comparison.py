@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 
-from planner.export.tables.plan import _books
+from planner.export.tables.head import objectives_lines, remarks, trusted
 from planner.export.tables.text import counted, fitted, labelled, number, percent, wrapped
 from planner.studies.comparison_result import Comparison, ComparisonRow
 from planner.workload.objectives import parse_objective
@@ -43,7 +43,7 @@ def comparison_table(
             rows = [r for r in comparison.rows if r.workload == workload and r.question in questions]
             if rows:
                 blocks += _section(workload, questions, rows, width, table_width)
-    blocks.append(_remarks(comparison, today, width))
+    blocks.append(remarks(_labels(comparison, today), _LABEL_WIDTH, width))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
@@ -53,8 +53,7 @@ def _headline(comparison: Comparison, width: int) -> list[str]:
         f"{counted(n, 'design')} for {comparison.model} ({comparison.precision}, {comparison.runtime}), each sized as "
         f"well as can be; (x) is over {comparison.relative_to}"
     )
-    slo = ", ".join(_objective(str(text)) for text in comparison.scenario.get("slo", ()))
-    lines = wrapped(first, width) + wrapped(f"Objectives: {slo}", width)
+    lines = wrapped(first, width) + objectives_lines(comparison, width)
     return lines if comparison.complete else [*lines, "INTERRUPTED: only the rows that were done"]
 
 
@@ -171,13 +170,6 @@ def _remark(row: ComparisonRow, label: int, width: int) -> Iterator[str]:
         yield from labelled(row.design, f"not proven best: gap {gap} at a limit", label_width=label, width=width)
 
 
-def _remarks(comparison: Comparison, today: datetime.date, width: int) -> list[str]:
-    lines: list[str] = []
-    for label, text in _labels(comparison, today):
-        lines += labelled(label, text, label_width=_LABEL_WIDTH, width=width)
-    return lines
-
-
 def _labels(comparison: Comparison, today: datetime.date) -> Iterator[tuple[str, str]]:
     found = [row for row in comparison.rows if row.plan is not None]
     simulated = any(row.latencies == "simulated" for row in found)
@@ -188,16 +180,7 @@ def _labels(comparison: Comparison, today: datetime.date) -> Iterator[tuple[str,
         proven = sum(row.status == "optimal" for row in found)
         said = _simulations(found) if simulated else "; ".join(verified)
         yield "Proof", f"{proven} of {counted(len(found), 'plan')} proven optimal for their design; {said}"
-    source = "measured" if comparison.scenario.get("profile") else "modelled"
-    texts = []
-    if comparison.step_time_error is not None:
-        texts.append(f"{source} step times +/- {percent(comparison.step_time_error)}")
-    if comparison.prices:
-        texts.append("prices " + "; ".join(_books(comparison.prices, today)))
-    if texts:
-        yield "Trust", "; ".join(texts)
-    for n, note in enumerate(comparison.notes):
-        yield "" if n else "Notes", note
+    yield from trusted(comparison, today)
 
 
 def _simulations(rows: Sequence[ComparisonRow]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from planner.export.tables.plan import _books
-from planner.export.tables.text import counted, fitted, labelled, number, percent, wrapped
+from planner.export.tables.head import objectives_lines, remarks, trusted
+from planner.export.tables.text import counted, fitted, number, percent, wrapped
 from planner.studies.frontier_result import Frontier, FrontierPoint
 from planner.units import format_time
 from planner.workload.objectives import parse_objective
@@ -37,7 +37,11 @@ def frontier_table(
     str
         Lines, the last one ended; a row a plan.
     """
-    blocks = [frontier_headline(frontier, width), *_points(frontier, table_width), _remarks(frontier, today, width)]
+    blocks = [
+        frontier_headline(frontier, width),
+        *_points(frontier, table_width),
+        remarks(_labels(frontier, today), _LABEL_WIDTH, width),
+    ]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -52,19 +56,10 @@ def frontier_scenario(frontier: Frontier) -> str:
     return f"{frontier.model} ({frontier.precision}, {frontier.runtime}), {frontier.workload}{rate}"
 
 
-def objectives_text(frontier: Frontier) -> str:
-    """The objectives that are not an axis."""
-    objectives = [parse_objective(str(text)) for text in frontier.scenario.get("slo", ())]
-    return ", ".join(
-        f"{o.label} <= {o.limit_label}" for o in objectives if str(o).partition("=")[0] != frontier.x
-    )  # fmt: skip
-
-
 def frontier_headline(frontier: Frontier, width: int) -> list[str]:
     """Title, scenario and objectives as lines."""
     lines = wrapped(f"{frontier_title(frontier)}: {frontier_scenario(frontier)}", width)
-    slo = objectives_text(frontier)
-    lines += wrapped(f"Objectives: {slo}", width) if slo else []
+    lines += objectives_lines(frontier, width, besides=frontier.x)
     if not frontier.complete:
         lines.append("NOT COMPLETE: points may be missing, or are not proven")
     return lines
@@ -115,26 +110,12 @@ def _time(value: float | None) -> str:
     return "-" if value is None else format_time(value)
 
 
-def _remarks(frontier: Frontier, today: datetime.date, width: int) -> list[str]:
-    lines: list[str] = []
-    for label, text in _labels(frontier, today):
-        lines += labelled(label, text, label_width=_LABEL_WIDTH, width=width)
-    return lines
-
-
 def _labels(frontier: Frontier, today: datetime.date) -> Iterator[tuple[str, str]]:
     proven = sum(point.status == "optimal" for point in frontier.points)
     yield "Method", frontier.method
     yield (
         "Proof",
-        f"{proven} of {counted(len(frontier.points), 'point')} proven, in {counted(frontier.solves, 'solve')}; "
-        "not simulated",
+        f"{proven} of {counted(len(frontier.points), 'point')} proven, in {counted(frontier.solves, 'solve')}",
     )
     yield "Ends", frontier.ends
-    source = "measured" if frontier.scenario.get("profile") else "modelled"
-    texts = [] if frontier.step_time_error is None else [f"{source} step times +/- {percent(frontier.step_time_error)}"]
-    if frontier.prices:
-        texts.append("prices " + "; ".join(_books(frontier.prices, today)))
-    yield "Trust", "; ".join(texts)
-    for n, note in enumerate(frontier.notes):
-        yield "" if n else "Notes", note
+    yield from trusted(frontier, today)

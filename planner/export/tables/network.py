@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+from planner.export.tables.head import PREDICTED
 from planner.export.tables.plan import priced
 from planner.export.tables.text import fitted, labelled, percent, stacked, wrapped
 from planner.studies.network_map import WAYS, BreakEven, NetworkMap, SplitPlan, Way, pays
@@ -42,7 +43,13 @@ def network_table(
         "layer meanwhile (overlapped)"
     )
     against = f"{found.objective} of the best design that splits against that of the best mixed one"
-    texts = [("Adds", added), ("Splitting", against), *remarks(found), *priced(found.prices, today)]
+    texts = [
+        ("Adds", added),
+        ("Splitting", against),
+        *remarks(found),
+        ("Proof", PREDICTED),
+        *priced(found.prices, today),
+    ]
     for label, text in texts:
         lines += labelled(label, text, label_width=_LABEL, width=width)
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+from planner.export.tables.head import PREDICTED
 from planner.export.tables.plan import priced
 from planner.export.tables.text import INDENT, aligned, labelled, wrapped
 from planner.studies.provisioning_map import ProvisioningCell, ProvisioningMap
@@ -32,7 +33,7 @@ def provisioning_table(found: ProvisioningMap, today: datetime.date, *, width: i
     titles = ["", "objective or limit", "prefill from", "decode from"]
     lines += ["", *aligned(titles, rows, right=titles[2:]), "", *_grid(found, letters), ""]
     lines += _best(found, width)
-    texts = [*priced(found.prices, today), *(("Notes", note) for note in found.notes)]
+    texts = [("Proof", PREDICTED), *priced(found.prices, today), *(("Notes", note) for note in found.notes)]
     lines += [line for label, text in texts for line in labelled(label, text, label_width=_LABEL, width=width)]
     return "\n".join(lines) + "\n"
 

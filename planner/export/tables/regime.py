@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+from planner.export.tables.head import PREDICTED
 from planner.export.tables.plan import priced
 from planner.export.tables.text import INDENT, aligned, labelled, percent, wrapped
 from planner.studies.regime_map import RegimeMap
@@ -22,7 +23,7 @@ def regime_table(found: RegimeMap, today: datetime.date, *, width: int = 100) ->
     letters = {name: _LETTERS[i % 26] for i, name in enumerate(found.designs())}
     lines += ["", *_grid(found, letters), "", *_wins(found, letters), ""]
     lines += _splitting(found, width)
-    texts = [*priced(found.prices, today), *(("Notes", note) for note in found.notes)]
+    texts = [("Proof", PREDICTED), *priced(found.prices, today), *(("Notes", note) for note in found.notes)]
     lines += [line for label, text in texts for line in labelled(label, text, label_width=_LABEL, width=width)]
     return "\n".join(lines) + "\n"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from planner.export.tables.plan import _books
+from planner.export.tables.head import objectives_lines, remarks, trusted
 from planner.export.tables.text import counted, fitted, labelled, number, percent, wrapped
 from planner.studies.robustness_result import MishapRow, Robustness
-from planner.workload.objectives import parse_objective
 
 WIDTH = 100
 _LABEL_WIDTH = 10
@@ -35,7 +34,7 @@ def robustness_table(
         Lines, the last one ended; a row a mishap.
     """
     blocks = [_headline(found, width), *_rows(found, table_width), *_breaks(found, width)]
-    blocks += [*_roles(found, width), *_wrong_mixes(found, width), _remarks(found, today, width)]
+    blocks += [*_roles(found, width), *_wrong_mixes(found, width), remarks(_labels(found, today), _LABEL_WIDTH, width)]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -46,8 +45,7 @@ def _headline(found: Robustness, width: int) -> list[str]:
         f"{number(found.planned_rate_per_s)} requests/s",
         width,
     )
-    objectives = [parse_objective(str(text)) for text in found.scenario.get("slo", ())]
-    lines += wrapped("Objectives: " + ", ".join(f"{o.label} <= {o.limit_label}" for o in objectives), width)
+    lines += objectives_lines(found, width)
     return lines if found.complete else [*lines, "NOT COMPLETE: interrupted, mishaps are missing"]
 
 
@@ -116,13 +114,6 @@ def _listed(title: str, texts: list[tuple[str, str]], width: int) -> list[list[s
     ]
 
 
-def _remarks(found: Robustness, today: datetime.date, width: int) -> list[str]:
-    lines: list[str] = []
-    for label, text in _labels(found, today):
-        lines += labelled(label, text, label_width=_LABEL_WIDTH, width=width)
-    return lines
-
-
 def _labels(found: Robustness, today: datetime.date) -> Iterator[tuple[str, str]]:
     yield (
         "Columns",
@@ -135,12 +126,6 @@ def _labels(found: Robustness, today: datetime.date) -> Iterator[tuple[str, str]
     yield (
         "Proof",
         ("free roles and purchases proven optimal" if not unproven else f"NOT proven: {', '.join(unproven)}")
-        + ("; `holds` as simulated, the rest predicted" if simulated else "; predicted, not simulated"),
+        + ("; `holds` as simulated, the rest predicted" if simulated else ""),
     )
-    source = "measured" if found.scenario.get("profile") else "modelled"
-    texts = [f"{source} step times +/- {percent(found.step_time_error)}"]
-    if found.prices:
-        texts.append("prices " + "; ".join(_books(found.prices, today)))
-    yield "Trust", "; ".join(texts)
-    for n, note in enumerate(found.notes):
-        yield "" if n else "Notes", note
+    yield from trusted(found, today)

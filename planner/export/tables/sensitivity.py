@@ -41,7 +41,7 @@ def sensitivity_table(found: Sensitivity, *, width: int = WIDTH) -> str:
     s = found.scenario
     head = (
         f"{found.design}, {found.pools}, {plan_value(found)}, for {s['model']}, {s['workload']} "
-        f"at {number(s['rate_per_s'])} requests/s; not simulated"
+        f"at {number(s['rate_per_s'])} requests/s; predicted, not simulated"
     )
     blocks = [wrapped(head, width), _tornado(found, width)]
     if found.monte_carlo is not None:

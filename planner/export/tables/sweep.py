@@ -75,7 +75,7 @@ def _headline(sweep: Sweep, width: int) -> list[str]:
     grid = " x ".join(f"{len(values)} {name}" for name, values in sweep.vary.items())
     plans = [row for row in sweep.rows if row.plan_design is not None]
     unsure = sum(row.confirmed is False for row in plans)
-    certainty = "; not simulated" if any(row.confirmed is None for row in plans) else ""
+    certainty = "; predicted, not simulated" if any(row.confirmed is None for row in plans) else ""
     certainty += f"; {unsure} not confirmed by simulation" if unsure else ""
     if plans and not certainty:
         certainty = "; confirmed by simulation"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from planner.errors import InfeasibleError
 from planner.optimization.selection import enumerate_pairs
 from planner.planning.infeasible import unreachable
-from planner.planning.search import Progress, quiet
+from planner.planning.reuse import candidates_of
 from planner.pools.candidate import Candidate, Requirement, needs_end_to_end
 from planner.pools.design import design_name
-from planner.pools.generation import generate
 from planner.pools.limits import Limits
 from planner.pools.prediction import ClusterModel, Member, Route
+from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, configurations
 
 MAPPED_OBJECTIVES = ("cost", "power", "machines")  # those that are sums over machines at any prices
@@ -85,7 +85,7 @@ def sizings(problem: Problem, progress: Progress = quiet) -> list[Sizing]:
     """
     found, _ = configurations(problem)
     need = problem.need
-    candidates = generate(found, need, problem.design, need.rate_per_s, progress)
+    candidates = candidates_of(problem, found, need.rate_per_s, progress)
     if not candidates:
         raise unreachable(problem, found)
     fewest: dict[str, int | None] = {}

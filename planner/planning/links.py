@@ -3,69 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from planner.catalog.schema import Fabric
-from planner.errors import InfeasibleError, ScenarioError
+from planner.errors import InfeasibleError
 from planner.planning.plan import PriceUsed
-from planner.pools.configuration import Configuration, Rejection
-from planner.pools.network import NetworkOverride
-from planner.scenario.resolve import Problem, configurations
-from planner.studies.sizing import Sizing, sizings
+from planner.planning.sizing import Sizing, sizings
+from planner.pools.configuration import Configuration
+from planner.scenario.changes import fabric, nic_rate
+from planner.scenario.resolve import Problem, changed, configurations
 from planner.units import format_bandwidth, format_data, format_line_rate, format_time
-
-
-def require_connection(problem: Problem, found: Sequence[Configuration], rejected: Sequence[Rejection] = ()) -> None:
-    """Refuse a split design of which no prefill machine can send to a decode machine.
-
-    Raises
-    ------
-    ScenarioError
-        The machines stand at different sites or on different kinds of network.
-    PlannerError
-        One of the two machines of the design cannot serve the model at all.
-    """
-    design = problem.design
-    senders = [c for c in found if design.prefill_machine in (None, c.machine.name)]
-    receivers = [c for c in found if design.decode_machine in (None, c.machine.name)]
-    for name, kept in ((design.prefill_machine, senders), (design.decode_machine, receivers)):
-        if not kept:
-            raise next((r.error for r in rejected if name in (None, r.machine)), rejected[0].error)
-    if any(a.can_send_to(b) for a in senders for b in receivers):
-        return
-    places = sorted({(c.machine.name, c.machine.site, c.fabric.family) for c in (*senders, *receivers)})
-    near = any(a.machine.site == b.machine.site for a in senders for b in receivers)
-    raise ScenarioError(
-        "the machines of this pair cannot send KV caches to each other",
-        where="design",
-        value=design.name,
-        rule="KV caches cross within one site and one kind of network; "
-        + "; ".join(f"{name}: site {site}, {family}" for name, site, family in places),
-        fix="put both on one network, such as --network roce-400g" if near else "choose machines of one site",
-    )
-
 
 UNLIMITED_BYTES_PER_S = 1e15
 _MOST_FOR_NICS = 2.0  # a pool may be so many times what computation needs for the sake of its NICs, no more
 _NIC_TOLERANCE = 0.01  # relative, to which bandwidths are found
 _SLOWEST, _FASTEST = 1e6, 1e13  # NICs between which the one that is needed is looked for [bytes/s]
-
-
-def on_nics(problem: Problem, nic_bytes_per_s: float) -> Problem:
-    """The problem with each NIC of every machine at another line rate."""
-    own = problem.serving.network or NetworkOverride()
-    return _on(problem, replace(own, nic_bandwidth_bytes_per_s=nic_bytes_per_s))
-
-
-def on_fabric(problem: Problem, name: str) -> Problem:
-    """The problem with each NIC of every machine on a fabric of the catalog."""
-    own = problem.serving.network or NetworkOverride()
-    fabric = problem.catalog.fabric(name)
-    return _on(problem, NetworkOverride(fabric, own.n_nics, fabric.line_rate_bytes_per_s, own.oversubscription))
-
-
-def _on(problem: Problem, network: NetworkOverride) -> Problem:
-    return replace(problem, serving=replace(problem.serving, network=network))
 
 
 def links(problem: Problem) -> list[str]:
@@ -75,7 +26,7 @@ def links(problem: Problem) -> list[str]:
     return [f.name for f in sorted(rated, key=lambda f: ((f.line_rate_bytes_per_s or 0.0) * f.efficiency, f.name))]
 
 
-def check_links(problem: Problem) -> None:
+def check_links(problem: Problem, found: Sequence[Configuration]) -> None:
     """Refuse a design that only splits if the links between its pools cannot carry the KV caches.
 
     They cannot where no plan meets the objectives, though one would with links of unlimited bandwidth; and where a pool
@@ -88,17 +39,16 @@ def check_links(problem: Problem) -> None:
     """
     if problem.design.mixed or problem.scenario.objective == "throughput":
         return
-    found, _ = configurations(problem)
     if not any(a.can_send_to(b) for a in found for b in found):
         return  # what is wrong is not the bandwidth
-    free = _sized(on_nics(problem, UNLIMITED_BYTES_PER_S))
-    if not free:
-        return  # nor here
+    free = _sized(changed(problem, nic_rate(UNLIMITED_BYTES_PER_S)))
+    if cheapest(free, problem, prices_of(problem)) is None:
+        return  # what is wrong is not the bandwidth
     short = _shortage(problem, free)
     if short is None:
         return
     nic = _least_nic(problem, free)
-    link = next((name for name in links(problem) if _shortage(on_fabric(problem, name), free) is None), None)
+    link = next((n for n in links(problem) if _shortage(changed(problem, fabric(n)), free) is None), None)
     own = problem.serving.network
     ports = f"{own.n_nics} x " if own is not None and own.n_nics else ""
     option = f"--network '{ports}{link}'" if ports else f"--network {link}"
@@ -128,7 +78,8 @@ def _shortage(problem: Problem, free: Sequence[Sizing]) -> str | None:
     best = cheapest(_sized(problem), problem, prices)
     unhindered = {s.design: s for s in sorted(free, key=lambda s: -s.value(problem.scenario.objective, prices))}
     if best is None:
-        least = cheapest(list(free), problem, prices) or free[0]
+        least = cheapest(free, problem, prices)
+        assert least is not None  # else the links were not to blame
         return _too_late(problem, least)
     needed = problem.need.rate_per_s * bytes_per_request(problem)
     alone = unhindered.get(best.design)
@@ -164,11 +115,11 @@ def _too_late(problem: Problem, plan: Sizing) -> str:
 def _least_nic(problem: Problem, free: Sequence[Sizing]) -> float | None:
     """Least line rate of each NIC that carries the design [bytes/s], to 1 %; None if none does."""
     low, high = _SLOWEST, _FASTEST
-    if _shortage(on_nics(problem, high), free) is not None:
+    if _shortage(changed(problem, nic_rate(high)), free) is not None:
         return None
     while high / low > 1 + _NIC_TOLERANCE:
         middle = (low * high) ** 0.5
-        low, high = (low, middle) if _shortage(on_nics(problem, middle), free) is None else (middle, high)
+        low, high = (low, middle) if _shortage(changed(problem, nic_rate(middle)), free) is None else (middle, high)
     return high
 
 
