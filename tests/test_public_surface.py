@@ -45,6 +45,28 @@ def test_every_public_function_is_in_the_list_that_is_checked() -> None:
     assert functions == set(FUNCTIONS)
 
 
+def test_what_functions_return_is_public_and_typed() -> None:
+    for name in FUNCTIONS:
+        returned = inspect.signature(getattr(planner, name)).return_annotation
+        assert returned in {"Path", "None", "bytes"} or str(returned).rpartition(".")[2] in planner.__all__, (
+            name,
+            returned,
+        )
+
+
+def test_a_folder_is_a_catalog_in_every_call(tmp_path: Path) -> None:
+    (tmp_path / "prices").mkdir()
+    (tmp_path / "prices" / "offer.yaml").write_text(
+        "on_demand: {dgx-h100: 1 USD/h}\nsource: offer\nkind: quote\ndate: 2026-11-01\n"
+    )
+    taking = [name for name in FUNCTIONS if "catalog" in inspect.signature(getattr(planner, name)).parameters]
+    assert {"estimate", "hardware_fit", "optimize", "network_map", "sensitivity", "procure"} <= set(taking)
+    for catalog in (str(tmp_path), tmp_path, [tmp_path]):
+        assert planner.estimate(machine="dgx-h100", catalog=catalog).latency_s > 0
+        (row,) = planner.hardware_fit(machines=["dgx-h100"], catalog=catalog).machines
+        assert row.usd_per_hour == 1.0
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="optimise"):
         planner.optimise  # noqa: B018

@@ -61,6 +61,12 @@ def ask(source: ScenarioLike | None, catalog: CatalogLike, fields: Mapping[str, 
     return Asked(scenario, (opened or Catalog.default(scenario.catalog)).choosing(scenario.quotes))
 
 
+def catalog_of(catalog: CatalogLike, overlays: Sequence[str] = ()) -> Catalog:
+    """A catalog that is open already, or the built-in one under overlays: those given, else those of a scenario."""
+    opened, own = opened_catalog(catalog, {"catalog": overlays})
+    return opened or Catalog.default(own["catalog"])
+
+
 def opened_catalog(catalog: CatalogLike, fields: Mapping[str, Any]) -> tuple[Catalog | None, dict[str, Any]]:
     """A catalog that is open already, or its overlays as a field of the scenario."""
     if isinstance(catalog, (str, os.PathLike)):

@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Precision
 from planner.errors import ScenarioError, UnknownNameError
 from planner.latency.batch import decode_batch, prefill_batch
@@ -16,6 +15,7 @@ from planner.latency.roofline import OperatorCost, RooflineLatency
 from planner.latency.sequences import kv_share, residency_of
 from planner.latency.shortcuts import Shortcuts, draft_share, without_cached
 from planner.pools.configuration import Serving, check_degrees, configure, make_layout
+from planner.scenario.opened import CatalogLike, catalog_of
 
 
 class OperatorShare(BaseModel):
@@ -98,7 +98,7 @@ def estimate(
     prefix_cached: float = 0.0,
     tokens_per_step: float | None = None,
     draft_tokens: int | None = None,
-    catalog: Catalog | None = None,
+    catalog: CatalogLike = None,
 ) -> Estimate:
     """Estimate the time of one step.
 
@@ -122,7 +122,7 @@ def estimate(
     tokens_per_step, draft_tokens : float, int, optional
         Tokens that a sequence gets from a decode step, and draft tokens that the step verifies for it; the runtime's
         if left out. Drafting is then part of the step.
-    catalog : Catalog, optional
+    catalog : Catalog, or path of an overlay folder, or several, optional
         Left out: the built-in one under PLANNER_CATALOG.
 
     Returns
@@ -147,7 +147,7 @@ def estimate(
     for name, chosen in (("precision", precision), ("kv_precision", kv_precision)):
         if chosen is not None and chosen not in get_args(Precision):
             raise UnknownNameError.of("precision", chosen, get_args(Precision), where=name)
-    catalog = catalog or Catalog.default()
+    catalog = catalog_of(catalog)
     software = catalog.runtime(runtime or "vllm-2026", where="runtime")
     shortcuts = Shortcuts(
         prefix_cached,

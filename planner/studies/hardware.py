@@ -18,6 +18,7 @@ from planner.errors import InfeasibleError, UnknownNameError
 from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.memory import memory_fit
 from planner.pools.configuration import Configuration, Serving, configurations_of, make_layout
+from planner.scenario.opened import CatalogLike, catalog_of
 
 _CONTEXT_TOKENS = 1024.0  # of the step times shown
 
@@ -99,7 +100,7 @@ def hardware_fit(
     precision: Precision | None = None,
     kv_precision: Precision | None = None,
     runtime: str | None = None,
-    catalog: Catalog | None = None,
+    catalog: CatalogLike = None,
 ) -> HardwareFit:
     """Say for every machine whether it can serve a model, how, and why not.
 
@@ -113,7 +114,7 @@ def hardware_fit(
         Of weights and KV cache; as the model's file says if left out.
     runtime : str, optional
         Default `vllm-2026`.
-    catalog : Catalog, optional
+    catalog : Catalog, or path of an overlay folder, or several, optional
         Left out: the built-in one under PLANNER_CATALOG.
 
     Returns
@@ -128,7 +129,7 @@ def hardware_fit(
     for name, wanted in (("precision", precision), ("kv_precision", kv_precision)):
         if wanted is not None and wanted not in get_args(Precision):
             raise UnknownNameError.of("precision", wanted, get_args(Precision), where=name)
-    catalog = catalog or Catalog.default()
+    catalog = catalog_of(catalog)
     llm = catalog.llm(model, where="model")
     software = catalog.runtime(runtime or "vllm-2026", where="runtime")
     serving = Serving(llm, software, precision, kv_precision)
