@@ -256,7 +256,8 @@ def _solve(
         keys, members, routes, capacities = assemble(selection, by_key)
         first = first or selection
         model = ClusterModel(members, routes, problem.need)
-        if corrections.concern(keys) or all(model.meets(limit) for limit in problem.need.limits):
+        confirmed = corrections.concern(keys) or all(model.meets(limit) for limit in problem.need.limits)
+        if confirmed and not model.grows_without_end():
             selection = _against(first, selection)
             total = sum(r.rate_per_s for r in routes)
             return Solution(members, keys, routes, capacities, selection, simples, rejected, len(candidates), total)

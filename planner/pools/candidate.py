@@ -22,8 +22,9 @@ from planner.serving.capacity import (
     objectives_on,
     prefill_capacity,
 )
-from planner.serving.decode import DecodeQueue, Upstream
+from planner.serving.decode import DecodeQueue, Upstream, Upstreams
 from planner.serving.erlang import WaitTail
+from planner.serving.links import MOST_SENT, slowdowns
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
 from planner.serving.requests import Limit, Traffic
@@ -31,6 +32,9 @@ from planner.workload.sizes import RequestSizes
 
 Role = Literal["prefill", "decode", "mixed"]
 Counts = NDArray[np.int64]
+SENT_GRADES = (MOST_SENT, 0.4)  # the less its NICs are used, the sooner a prefill pool's transfers end
+_LIGHTLY_USED = 0.05  # NICs: below, what a pool receives hardly slows a transfer
+_LEVELS = (0.1, 0.5, 1.0)  # of the most that a pool may receive, at which its capacity is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +161,14 @@ class Requirement:
 
 
 def transfer_s(
-    sender: Configuration, receiver: Configuration, need: Requirement, prefill_time_s: NDArray[np.float64]
+    sender: Configuration,
+    receiver: Configuration,
+    need: Requirement,
+    prefill_time_s: NDArray[np.float64],
+    slowdown: float = 1.0,
 ) -> NDArray[np.float64]:
-    """KV transfer left exposed for each point of the traffic [s]."""
-    bandwidth = min(sender.replica_network_bytes_per_s, receiver.replica_network_bytes_per_s)
+    """KV transfer left exposed for each point of the traffic, `slowdown` times as long on the wire as alone [s]."""
+    bandwidth = 1.0 / slowdown * min(sender.replica_network_bytes_per_s, receiver.replica_network_bytes_per_s)
     nic = min(c.machine.network.nic_bandwidth_bytes_per_s for c in (sender, receiver))
     costs = need.kv_transfer
     scaled = costs.model_copy(update={"synchronisation_s": costs.synchronisation_s * synchronisation_scale(nic, costs)})
@@ -170,27 +178,57 @@ def transfer_s(
     )
 
 
+def upstreams_of(
+    sender: Configuration,
+    receiver: Configuration,
+    need: Requirement,
+    wait: WaitTail,
+    prefill_time_s: NDArray[np.float64],
+    network_utilisation: float,
+) -> Upstreams:
+    """What requests go through before decode, where the busier NICs of a transfer are so utilised."""
+    return [
+        (share, Upstream(wait, prefill_time_s, transfer_s(sender, receiver, need, prefill_time_s, slowdown)))
+        for share, slowdown in slowdowns(network_utilisation)
+    ]
+
+
 def network_rate_per_s(configuration: Configuration, need: Requirement) -> float:
     """Requests whose KV caches the NICs of one machine carry [requests/s]."""
     per_request = need.traffic.sizes.mean_prompt_tokens * configuration.kv_bytes_per_token
-    return configuration.network_bytes_per_s / per_request
+    used = min(configuration.layout.replicas, configuration.nic_groups)
+    return used * configuration.replica_network_bytes_per_s / per_request
 
 
 def prefill_candidate(
-    configuration: Configuration, queue: PrefillQueue, need: Requirement, most_busy: float, top_rate_per_s: float
+    configuration: Configuration,
+    queue: PrefillQueue,
+    need: Requirement,
+    most_busy: float,
+    top_rate_per_s: float,
+    most_sent: float = MOST_SENT,
 ) -> Candidate:
-    """A prefill pool of this configuration, at most `most_busy` utilised."""
+    """A prefill pool of this configuration, its computing at most `most_busy` and its NICs `most_sent` utilised."""
     lanes = configuration.layout.lanes_per_machine
     wire = network_rate_per_s(configuration, need)
 
     def compute(n: Counts) -> CapacityCurve:
         key = (need, lanes, most_busy)
         curve = _once(queue, key, n, lambda n: prefill_capacity(queue, need.limits, n, lanes, most_busy))
-        return CapacityCurve(n, np.minimum(curve.rate_per_s, n * wire))
+        return CapacityCurve(n, np.minimum(curve.rate_per_s, n * wire * most_sent))
 
     key = f"prefill/{configuration.machine.name}/{configuration.layout.label}/{most_busy:.2f}"
+    key += f"/{most_sent:.2f} sent" if most_sent < MOST_SENT else ""
     one = stable_rate_of_one(configuration, queue) * most_busy
     return Candidate(key, "prefill", configuration, (), _first_curve(compute, top_rate_per_s, one), compute)
+
+
+def sends_much(configuration: Configuration, queue: PrefillQueue, need: Requirement) -> bool:
+    """Whether a busy prefill machine uses its NICs so much that transfers, and what objectives see of them, slow."""
+    if not any(limit.objective.metric != "ttft" for limit in need.limits):
+        return False
+    busy_rate = stable_rate_of_one(configuration, queue) * need.most_busy
+    return busy_rate > SENT_GRADES[1] * network_rate_per_s(configuration, need)
 
 
 def stable_rate_of_one(configuration: Configuration, queue: PrefillQueue | DecodeQueue | MixedQueue) -> float:
@@ -213,32 +251,45 @@ def decode_candidate(
     """
     lanes = configuration.layout.lanes_per_machine
     wire = network_rate_per_s(configuration, need)
-    upstream = Upstream(
-        wait=_wait_at_capacity(source, source_queue, need.rate_per_s),
-        prefill_s=source_queue.alone_s,
-        transfer_s=transfer_s(source.configuration, configuration, need, source_queue.alone_s),
-    )
+    wait, sent = _source_at_capacity(source, source_queue, need)
+    one = stable_rate_of_one(configuration, queue)
+    # The more a pool receives, the slower the transfers: capacity at several levels, none of which may be exceeded.
+    full = min(one / wire, MOST_SENT)
+    levels = [full] if full < _LIGHTLY_USED else [full * part for part in _LEVELS]
+    upstreams = [
+        upstreams_of(source.configuration, configuration, need, wait, source_queue.alone_s, max(sent, level))
+        for level in levels
+    ]
 
-    seen = _as_seen_by_decode(upstream, need)
+    seen = _as_seen_by_decode([each for upstream in upstreams for each in upstream], need)
     key = f"decode/{configuration.machine.name}/{configuration.layout.label}/{seen}"
     if key in known:
         return known[key]
 
     def compute(n: Counts) -> CapacityCurve:
-        of = (need, lanes, seen)
-        curve = _once(queue, of, n, lambda n: decode_capacity(queue, need.limits, upstream, n, lanes))
-        return CapacityCurve(n, np.minimum(curve.rate_per_s, n * wire))
+        rates = [
+            np.minimum(
+                _once(
+                    queue, (need, lanes, seen, level), n,
+                    lambda n, upstream=upstream: decode_capacity(queue, need.limits, upstream, n, lanes),
+                ).rate_per_s,
+                n * wire * level,
+            )
+            for level, upstream in zip(levels, upstreams, strict=True)
+        ]  # fmt: skip
+        return CapacityCurve(n, np.maximum.reduce(rates))
 
-    curve = _first_curve(compute, top_rate_per_s, min(stable_rate_of_one(configuration, queue), wire))
+    curve = _first_curve(compute, top_rate_per_s, min(one, wire))
     known[key] = remembering(Candidate(key, "decode", configuration, (), curve, compute))
     return known[key]
 
 
-def _as_seen_by_decode(upstream: Upstream, need: Requirement) -> str:
+def _as_seen_by_decode(upstreams: Upstreams, need: Requirement) -> str:
     """Digest of what the objectives depend on in a source, to the microsecond."""
     parts: list[np.ndarray] = []
+    upstream = upstreams[0][1]
     if objectives_on(need.limits, "tbt") or needs_end_to_end(need):
-        parts.append(upstream.transfer_s)
+        parts += [x.transfer_s for _, x in upstreams]
     if needs_end_to_end(need):
         parts += [upstream.prefill_s, upstream.wait.probability, 1.0 / np.maximum(upstream.wait.decay_per_s, 1e-9)]
     content = b"".join(np.round(np.asarray(part) * 1e6).tobytes() for part in parts)
@@ -311,14 +362,15 @@ def _counts(n_enough: float) -> Counts:
 MOST_MACHINES = 200_000  # of one pool; nobody owns more, and counts stay exact in floats
 
 
-def _wait_at_capacity(source: Candidate, queue: PrefillQueue, rate_per_s: float) -> WaitTail:
-    """Queueing delay of the prefill pool that carries the whole demand, at its capacity."""
+def _source_at_capacity(source: Candidate, queue: PrefillQueue, need: Requirement) -> tuple[WaitTail, float]:
+    """Queueing delay of the prefill pool that carries the whole demand, at its capacity, and use of its NICs."""
     n, rate = source.curve.n_machines, source.curve.rate_per_s
-    at = min(int(np.searchsorted(rate, rate_per_s)), rate.size - 1)
+    at = min(int(np.searchsorted(rate, need.rate_per_s)), rate.size - 1)
     lanes = float(n[at] * source.configuration.layout.lanes_per_machine)
-    load = np.array([max(min(rate[at], rate_per_s), 1e-9)])
+    load = np.array([max(min(rate[at], need.rate_per_s), 1e-9)])
     wait = queue.wait(load, np.array([lanes]))
-    return WaitTail(wait.probability[0], wait.decay_per_s[0])
+    sent = float(load[0]) / (float(n[at]) * network_rate_per_s(source.configuration, need))
+    return WaitTail(wait.probability[0], wait.decay_per_s[0]), min(sent, MOST_SENT)
 
 
 def needs_end_to_end(need: Requirement) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import gcd
 
 from planner.catalog.catalog import Catalog, MachinePrice
 from planner.catalog.schema import Accelerator, Fabric, Llm, Machine, Precision, Runtime
@@ -70,9 +71,20 @@ class Configuration:
         return self.lane.kv_tokens >= needed
 
     @property
+    def nic_groups(self) -> int:
+        """Groups of NICs that the machine's accelerators fall into, each used by as many whole replicas.
+
+        A replica has its accelerators' share of the NICs to itself where that is a whole number of them; otherwise it
+        shares NICs with others, and may use all of these while the others send nothing.
+        """
+        return gcd(
+            self.machine.network.n_nics, max(self.machine.n_accelerators // self.layout.accelerators_per_replica, 1)
+        )
+
+    @property
     def replica_network_bytes_per_s(self) -> float:
-        """Share of the NICs that belongs to one replica [bytes/s]."""
-        return self.network_bytes_per_s * self.layout.accelerators_per_replica / self.machine.n_accelerators
+        """What the NICs that one replica may use carry, each way [bytes/s]."""
+        return self.network_bytes_per_s / self.nic_groups
 
     def can_send_to(self, other: Configuration) -> bool:
         """Whether KV caches can cross from this machine to the other: one site, one kind of network."""

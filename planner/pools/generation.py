@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
 
 from planner.pools.candidate import (
+    SENT_GRADES,
     Candidate,
     Requirement,
     decode_candidate,
@@ -16,6 +18,7 @@ from planner.pools.candidate import (
     needs_end_to_end,
     prefill_candidate,
     remembering,
+    sends_much,
     stable_rate_of_one,
 )
 from planner.pools.configuration import Configuration
@@ -169,10 +172,11 @@ def _prefill(
     if needs_end_to_end(need):
         grades += [g for g in _BUSY_GRADES if g < need.most_busy]
     made: list[Candidate] = []
-    for grade in grades:
+    much = any(sends_much(c, queue, need) for c, queue in zip(roomy, queues, strict=True))
+    for grade, sent in product(grades, SENT_GRADES if much else SENT_GRADES[:1]):
 
-        def make(c: Configuration, queue: PrefillQueue, grade: float = grade) -> Candidate:
-            candidate = prefill_candidate(c, queue, need, grade, top_rate_per_s)
+        def make(c: Configuration, queue: PrefillQueue, grade: float = grade, sent: float = sent) -> Candidate:
+            candidate = prefill_candidate(c, queue, need, grade, top_rate_per_s, sent)
             known.queues[candidate.key] = queue
             return candidate
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.latency.batch import Floats
-from planner.pools.candidate import Requirement, network_rate_per_s, transfer_s
+from planner.pools.candidate import Requirement, network_rate_per_s, upstreams_of
 from planner.pools.configuration import Configuration
 from planner.serving.capacity import MEMORY_FULL_ALLOWED
-from planner.serving.decode import DecodeQueue, Upstream
+from planner.serving.decode import DecodeQueue, Upstreams, late_curve
 from planner.serving.erlang import WaitTail
+from planner.serving.links import MOST_SENT
 from planner.serving.margin import Margin, percentile_margin, widest
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
@@ -81,6 +82,7 @@ class ClusterModel:
         self._prefill = {i: PrefillQueue(m.configuration.lane, need.traffic) for i, m in _of(members, "prefill")}
         self._decode = {i: DecodeQueue(m.configuration.lane, need.traffic) for i, m in _of(members, "decode")}
         self._mixed = {i: MixedQueue(m.configuration.lane, need.traffic) for i, m in _of(members, "mixed")}
+        self._known_upstreams: dict[tuple[int, int], Upstreams] = {}
         self._decode_states = {i: q.state(rates[i], members[i].n_lanes) for i, q in self._decode.items()}
         self._never_fit = [
             need.too_large(self._room(r.first), self._room(r.first if r.second is None else r.second))
@@ -107,11 +109,19 @@ class ClusterModel:
         """Whether every pool keeps up, with KV memory free 99 % of the time."""
         return all(self.keeps_up(i) for i in range(len(self._members)))
 
+    def grows_without_end(self) -> bool:
+        """Whether some queue of the cluster does: for computing, on the network or for KV memory."""
+        return any(
+            member.rate_per_s > 0
+            and (self.utilisation(i) >= 1.0 or self.network_utilisation(i) >= 1.0 or self.memory_full(i) >= 1.0)
+            for i, member in enumerate(self._members)
+        )
+
     def keeps_up(self, i: int) -> bool:
         """Whether member `i` keeps up, in computing and on the network, with KV memory free 99 % of the time."""
         return (
             self.utilisation(i) < 1.0
-            and self.network_utilisation(i) <= 1.0 + 1e-6
+            and self.network_utilisation(i) < 1.0
             and self.memory_full(i) <= MEMORY_FULL_ALLOWED * (1 + 1e-6)
         )
 
@@ -163,8 +173,7 @@ class ClusterModel:
         if metric == "ttft":
             return float(self._prefill[i].exceeds(limit_s, rate, lanes)[0])
         decode, found = self._decode[route.second], self._decode_states[route.second]
-        upstream = self._upstream(i, route.second)
-        curve = decode.late_tbt(limit_s, upstream.transfer_s) if metric == "tbt" else decode.late_e2e(limit_s, upstream)
+        curve = late_curve(decode, metric, limit_s, self._upstreams(i, route.second))
         return float(found.share(curve, self._limited(metric, limit_s))[0])
 
     def _limited(self, metric: str, limit_s: Floats) -> float:
@@ -175,11 +184,15 @@ class ClusterModel:
         weight = traffic.weight * (traffic.decode_steps > 0) if metric == "tbt" else traffic.weight
         return float(weight[np.isfinite(limit_s)].sum() / max(weight.sum(), 1e-300))
 
-    def _upstream(self, i: int, j: int) -> Upstream:
-        queue = self._prefill[i]
-        wait = queue.wait(self._rates[i], self._members[i].n_lanes)
-        exposed = transfer_s(self._members[i].configuration, self._members[j].configuration, self.need, queue.alone_s)
-        return Upstream(WaitTail(wait.probability[0], wait.decay_per_s[0]), queue.alone_s, exposed)
+    def _upstreams(self, i: int, j: int) -> Upstreams:
+        if (i, j) not in self._known_upstreams:
+            queue = self._prefill[i]
+            wait = queue.wait(self._rates[i], self._members[i].n_lanes)
+            tail = WaitTail(wait.probability[0], wait.decay_per_s[0])
+            busier = max(self.network_utilisation(i), self.network_utilisation(j))
+            sender, receiver = (self._members[k].configuration for k in (i, j))
+            self._known_upstreams[i, j] = upstreams_of(sender, receiver, self.need, tail, queue.alone_s, busier)
+        return self._known_upstreams[i, j]
 
     def meets(self, limit: Limit) -> bool:
         """Whether the objective holds."""
@@ -292,7 +305,7 @@ def binding_of(
             share = (beyond.late(limit.objective.metric, limit.limit_s) - full * limit.share) / limit.allowed
             if share > worst:
                 worst, name = share, limit.objective.label
-    if beyond.network_utilisation(i) > 1.0:
+    if beyond.network_utilisation(i) > MOST_SENT:
         return "network"
     if name:
         return name
@@ -315,6 +328,7 @@ def capacity_of(members: Sequence[Member], routes: Sequence[Route], need: Requir
         return (
             model.keeps_up(i)
             and (busy is None or busy(i) <= need.most_busy * (1 + 1e-6))
+            and model.network_utilisation(i) <= MOST_SENT * (1 + 1e-6)
             and all(model.meets(limit) for limit in limits)
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.latency.batch import Floats
-from planner.serving.decode import DecodeQueue, Upstream
+from planner.serving.decode import DecodeQueue, Upstreams, late_curve
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
 from planner.serving.requests import Limit
@@ -111,12 +111,13 @@ def prefill_capacity(
 
 
 def decode_capacity(
-    queue: DecodeQueue, limits: Sequence[Limit], upstream: Upstream, n_machines: NDArray[np.int64], lanes: int
+    queue: DecodeQueue, limits: Sequence[Limit], upstream: Upstreams, n_machines: NDArray[np.int64], lanes: int
 ) -> CapacityCurve:
     """Capacity of a decode pool within its TBT and E2E limits, KV memory free 99 % of the time."""
     n_lanes = (n_machines * lanes).astype(float)
-    late = [(x, queue.late_tbt(x.limit_s, upstream.transfer_s)) for x in objectives_on(limits, "tbt")]
-    late += [(x, queue.late_e2e(x.limit_s, upstream)) for x in objectives_on(limits, "e2e")]
+    late = [
+        (x, late_curve(queue, x.objective.metric, x.limit_s, upstream)) for x in limits if x.objective.metric != "ttft"
+    ]
 
     def excess(rate: Floats) -> Floats:
         state = queue.state(rate, n_lanes)

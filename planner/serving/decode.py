@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ class Upstream:
     prefill_s: Floats
     transfer_s: Floats
 
+
+Upstreams = Sequence[tuple[float, Upstream]]  # shares of the requests, which sum to 1, and what those went through
 
 # Share of requests that are late, from the step time [s] and whether a step was running when they arrived.
 LateCurve = Callable[[Floats, NDArray[np.bool_]], Floats]
@@ -249,3 +251,21 @@ class DecodeQueue:
         width = 9.0 * np.sqrt(np.maximum(mode, 1.0) * self._peakedness / (1.0 - elasticity))
         lo, hi = np.maximum(mode - width, 0.0), np.minimum(mode + width, most)
         return lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, _STATES)
+
+
+def late_curve(queue: DecodeQueue, metric: str, limit_s: Floats, upstreams: Upstreams) -> LateCurve:
+    """Share of requests whose TBT or E2E misses its limit, by what they went through before."""
+    curves = [
+        (share, queue.late_tbt(limit_s, up.transfer_s) if metric == "tbt" else queue.late_e2e(limit_s, up))
+        for share, up in upstreams
+    ]
+    if len(curves) == 1:
+        return curves[0][1]
+
+    def late(step_s: Floats, running: NDArray[np.bool_]) -> Floats:
+        total = np.zeros(step_s.shape)
+        for share, curve in curves:
+            total += share * curve(step_s, running)
+        return total
+
+    return late

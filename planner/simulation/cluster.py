@@ -91,14 +91,16 @@ class ClusterSimulation:
                 context = self.need.traffic.decode_context_tokens
                 self._tables[table] = tabulate(lane.step, lane.max_batch + 1, tokens, context)
             for _ in range(member.count):
-                for _ in range(layout.replicas):
+                for replica in range(layout.replicas):
                     lanes += [
                         LaneSpec(
                             member.role,  # type: ignore[arg-type]
-                            pool, machine, self._tables[table], lane.kv_tokens, lane.max_batch, lane.token_budget, nic,
+                            pool, machine, self._tables[table], lane.kv_tokens, lane.max_batch, lane.token_budget,
+                            nic + replica * member.configuration.nic_groups // layout.replicas,
+                            member.configuration.replica_network_bytes_per_s,
                         )
                     ] * layout.pipeline_parallel  # fmt: skip
-                    nic += 1  # a replica has its own share of the machine's NICs
+                nic += member.configuration.nic_groups
                 machine += 1
         self._lanes_by_largest[largest] = lanes
         return lanes

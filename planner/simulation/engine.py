@@ -15,6 +15,7 @@ import numpy as np
 from planner.errors import PlannerError
 from planner.simulation.arrivals import Requests
 from planner.simulation.lane import COMPUTING, DECODE, DECODING, IDLE, MOVING, QUEUED, WAITING, Lane
+from planner.simulation.links import Links
 from planner.simulation.outcome import Outcome, Records
 from planner.simulation.router import Router
 from planner.simulation.specification import (
@@ -29,7 +30,7 @@ from planner.simulation.specification import (
 
 __all__ = ["Failure", "LaneSpec", "Outcome", "Policy", "Wire", "simulate_requests"]
 
-_BOUNDARY, _JOIN, _FAIL, _REPAIR, _SAMPLE = range(5)  # kinds of events
+_BOUNDARY, _JOIN, _SENT, _EARLY, _FAIL, _REPAIR, _SAMPLE = range(7)  # kinds of events
 _ARRIVALS_AT_ONCE = 20_000
 
 
@@ -104,10 +105,15 @@ class _Simulation:
         self._lanes: list[Lane] = []
         for i in range(len(lanes)):
             self._lanes.append(self._new_lane(i))
-        self._router = Router(lanes, self._lanes, policy)
         nics = {key: n for n, key in enumerate(sorted({_nic_of(spec) for spec in lanes}))}
         self._nic = [nics[_nic_of(spec)] for spec in lanes]
-        self._egress, self._ingress = [0.0] * len(nics), [0.0] * len(nics)
+        carries = {nic: spec.nic_bytes_per_s for nic, spec in zip(self._nic, lanes, strict=True)}
+        self._links = Links([carries[n] for n in range(len(nics))], self._ends_at)
+        self._early: dict[int, int] = {}  # number of the event with which a transfer starts behind its prompt
+        self._sending: dict[int, tuple[float, float]] = {}  # since when, and arrival if nothing is in the way
+        self._sends_early = policy.contention and any(wire.overlapped for wire in wires.values())
+        per_sent = _tokens_per_sent(lanes, wires) if policy.contention else []
+        self._router = Router(lanes, self._lanes, policy, self._nic, per_sent)
         self._n_pools = 1 + max(spec.pool for spec in lanes)
         self._way_of = _choose_ways(ways, len(requests), seed)
         self._too_large = _too_large(lanes, ways, self._way_of, requests, policy.overflow)
@@ -156,6 +162,12 @@ class _Simulation:
                         if moving.get(b) == serial:
                             del moving[b]
                             self._join(b, a, now)
+                    elif kind == _SENT:
+                        if self._links.is_due(a, b):
+                            self._sent(a, now)
+                    elif kind == _EARLY:
+                        if self._early.get(b) == serial:
+                            self._send_early(b, a, now)
                     elif r == n and not self._prompt_lane and not self._decode_lane:
                         break
                     elif kind == _SAMPLE:
@@ -264,6 +276,8 @@ class _Simulation:
         if until >= 0:
             self._number += 1
             heappush(self._heap, (until, self._number, _BOUNDARY, i, lane.version))
+            if self._sends_early and lane.prompts:
+                self._plan_sending(lane, t, until)
         elif self._router.mixed and not lane.queue:
             self._router.drained(i)
 
@@ -305,7 +319,7 @@ class _Simulation:
             lane.members -= 1
             whole = self._prompt[r] + 1
             lane.reserve(-whole, t)
-            self._router.sent(i, whole)
+            self._router.kept(i, whole)
             self._let_in(lane, t)
         else:
             self._stage[r] = DECODING
@@ -321,6 +335,7 @@ class _Simulation:
             self._book(r, target, t)
             self._send(r, i, j, t)
         else:
+            self._give_up(r, t)
             self._n_waited += 1
             self._stage[r] = WAITING
             target.waiting.append(r)
@@ -329,23 +344,71 @@ class _Simulation:
         target.members += 1
         target.reserve(self._prompt[r] + self._output[r], t)
 
+    # -- transfers -----------------------------------------------------------------------------------------------
+
+    def _plan_sending(self, lane: Lane, t: float, until: float) -> None:
+        """Layers of the prompts that end with the step from `t` to `until` may leave when the first is computed."""
+        i = lane.index
+        for r in lane.prompts:
+            j = self._decode_lane.get(r)
+            if j is not None:
+                wire = self._wires[self._specs[i].pool, self._specs[j].pool]
+                if wire.n_layers > 1 and wire.times(self._prompt[r], until - t)[2]:
+                    self._number += 1
+                    self._early[r] = self._number
+                    heappush(self._heap, (t + (until - t) / wire.n_layers, self._number, _EARLY, j, r))
+
+    def _send_early(self, r: int, j: int, t: float) -> None:
+        """The first layer is computed: send from now on what is computed, as far as the NICs let it."""
+        i = self._prompt_lane[r]
+        wire = self._wires[self._specs[i].pool, self._specs[j].pool]
+        size = self._prompt[r] * wire.bytes_per_token
+        yields = size / (t - self._lanes[i].since) / wire.n_layers
+        self._links.start(r, self._nic[i], self._nic[j], size, min(yields, wire.bandwidth_bytes_per_s), t, True)
+
+    def _give_up(self, r: int, t: float) -> None:
+        """What was sent of a request, or was to be, is lost."""
+        self._early.pop(r, None)
+        self._moving.pop(r, None)
+        self._sending.pop(r, None)
+        if r in self._links.transfers:
+            self._links.end(r, t)
+
     def _send(self, r: int, i: int, j: int, t: float) -> None:
         """Move a KV cache from lane `i` to `j`, where its memory is reserved."""
         wire = self._wires[self._specs[i].pool, self._specs[j].pool]
-        computing = t - self._records.prefill_start[r] if self._stage[r] == COMPUTING else 0.0
-        on_wire, exposed, overlaps = wire.times(self._prompt[r], computing)
-        arrives = t + exposed
-        if self._policy.contention:
-            # The NICs at both ends carry one transfer at a time.
-            source, target = self._nic[i], self._nic[j]
-            free = max(self._egress[source], self._ingress[target], t - computing if overlaps else t)
-            self._egress[source] = self._ingress[target] = free + on_wire
-            arrives = max(arrives, free + on_wire + wire.latency_s)
+        computing = t - self._lanes[i].since if self._stage[r] == COMPUTING else 0.0
+        _, exposed, _ = wire.times(self._prompt[r], computing)
         self._stage[r] = MOVING
-        self._records.transfer[r] = arrives - t
+        self._sending[r] = t, t + exposed
+        if not self._policy.contention:
+            self._arrives(r, j, t)
+            return
+        if self._early.pop(r, None) is not None:
+            self._links.release(r, wire.bandwidth_bytes_per_s, t)
+        else:
+            size = self._prompt[r] * wire.bytes_per_token
+            self._links.start(r, self._nic[i], self._nic[j], size, wire.bandwidth_bytes_per_s, t)
+
+    def _ends_at(self, at_s: float, r: int, version: int) -> None:
+        self._number += 1
+        heappush(self._heap, (at_s, self._number, _SENT, r, version))
+
+    def _sent(self, r: int, t: float) -> None:
+        """The last byte has left."""
+        self._links.end(r, t)
+        i, j = self._prompt_lane[r], self._decode_lane[r]
+        latency = self._wires[self._specs[i].pool, self._specs[j].pool].latency_s
+        self._arrives(r, j, t + latency)
+
+    def _arrives(self, r: int, j: int, at_s: float) -> None:
+        """All of a KV cache is there at a time, or somewhat later."""
+        since, no_sooner = self._sending.pop(r)
+        at_s = max(at_s, no_sooner)
+        self._records.transfer[r] = at_s - since
         self._number += 1
         self._moving[r] = self._number
-        heappush(self._heap, (arrives, self._number, _JOIN, j, r))
+        heappush(self._heap, (at_s, self._number, _JOIN, j, r))
 
     def _join(self, r: int, j: int, t: float) -> None:
         """A KV cache has arrived."""
@@ -421,8 +484,8 @@ class _Simulation:
         other = self._router.for_decode(second)
         self._router.decode_on(other, self._prompt[r] + self._output[r])
         self._decode_lane[r] = other
+        self._give_up(r, t)
         if self._stage[r] in (WAITING, MOVING):
-            self._moving.pop(r, None)
             self._stage[r] = WAITING
             self._place(r, i, other, t)
 
@@ -433,7 +496,7 @@ class _Simulation:
         i, j = self._prompt_lane.pop(r, None), self._decode_lane.pop(r, None)
         prompt, whole = self._prompt[r], self._prompt[r] + self._output[r]
         self._joined.pop(r, None)
-        self._moving.pop(r, None)
+        self._give_up(r, t)
         if i is not None and i not in gone:
             lane = self._lanes[i]
             freed.add(i)
@@ -464,6 +527,19 @@ class _Simulation:
         for i, spec in enumerate(self._specs):
             if spec.machine == machine:
                 self._router.bring_up(i)
+
+
+def _tokens_per_sent(lanes: Sequence[LaneSpec], wires: Mapping[tuple[int, int], Wire]) -> list[float]:
+    """Prompt tokens that each lane computes while its NICs send the KV cache of one; none where nothing is sent."""
+    sent_s: dict[int, float] = {}
+    for (source, _), wire in wires.items():
+        sent_s[source] = max(sent_s.get(source, 0.0), wire.bytes_per_token / wire.bandwidth_bytes_per_s)
+    found = []
+    for spec in lanes:
+        tokens = spec.token_budget
+        computed_s = spec.table.prefill_s(tokens, tokens * (tokens + 1.0) / 2.0, 1) / tokens
+        found.append(sent_s.get(spec.pool, 0.0) / computed_s)
+    return found if sent_s else []
 
 
 def _nic_of(spec: LaneSpec) -> tuple[int, int]:

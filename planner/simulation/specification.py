@@ -30,7 +30,9 @@ class LaneSpec:
     max_batch, token_budget : int
         Most sequences decoding together, and most prompt tokens in a step.
     nic : int or None
-        Index of the NIC that its KV transfers share; None: the machine's.
+        Index of the NICs that its KV transfers share; None: the machine's.
+    nic_bytes_per_s : float
+        What those carry, each way; infinite: a transfer is held up by nothing but its wire [bytes/s].
     """
 
     role: Role
@@ -41,6 +43,7 @@ class LaneSpec:
     max_batch: int
     token_budget: int
     nic: int | None = None
+    nic_bytes_per_s: float = inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class Wire:
     bytes_per_token : float
         KV cache of one token [bytes].
     bandwidth_bytes_per_s : float
-        From one replica to another [bytes/s].
+        From one replica to another with nothing in the way [bytes/s].
     latency_s, setup_s, synchronisation_s : float
         Of the fabric; of a serialised transfer; left exposed by an overlapped one [s].
     overlapped : bool
@@ -100,8 +103,9 @@ class Policy:
     Attributes
     ----------
     routing : str
-        `pending_tokens`: join the shortest queue, counting prompt tokens not yet computed and one for each sequence
-        to decode; `least_loaded`: the lane with fewest requests; `round_robin`.
+        `pending_tokens`: join the shortest queue, counting prompt tokens not yet computed, one for each sequence to
+        decode, and the KV caches still to be sent as the prompt tokens that could be computed meanwhile;
+        `least_loaded`: the lane with fewest requests; `round_robin`. Of lanes that tie, each gets its turn.
     decode_routing : str
         Lane of a decode pool: `sequences`, the one with least pending, or `memory`, the one with least KV memory
         promised. Round-robin routing ignores it.
@@ -121,7 +125,9 @@ class Policy:
         A prompt longer than the token budget that is to decode elsewhere does not interrupt a lane that decodes: it
         starts when one of the lane's sequences ends or another request comes.
     contention : bool
-        Whether transfers wait for each other at the NICs.
+        Whether transfers share the NICs; otherwise each has a wire of its own.
+    ties : str
+        Which of several lanes that have least pending: each in turn, or the `first`, as the Splitwise simulator has it.
 
     References
     ----------
@@ -137,6 +143,7 @@ class Policy:
     max_pauses: int = 4
     long_prompts_wait: bool = False
     contention: bool = True
+    ties: Literal["turns", "first"] = "turns"
 
     def __post_init__(self) -> None:
         if self.chunk_tokens is not None and self.chunk_tokens < 1:

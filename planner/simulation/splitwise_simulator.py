@@ -30,10 +30,11 @@ _LINK_BYTES_PER_S = 200 * 1024.0**3
 
 _NO_END = 1_000_000_000  # prompts always go first, however long sequences have paused
 
-BASELINE_POLICY = Policy(shared_budget=True, max_pauses=_NO_END, contention=False)
+BASELINE_POLICY = Policy(shared_budget=True, max_pauses=_NO_END, contention=False, ties="first")
 SPLIT_POLICY = Policy(
     overflow=True, decode_routing="memory", shared_budget=True, max_pauses=_NO_END, long_prompts_wait=True,
     contention=False,
+    ties="first",
 )  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def curves(name: str) -> dict[str, Floats]:
     all_limits = limits(traffic, "ttft.p99=2s", "tbt.p99=150ms", "e2e.p90=40s")
     return {
         "prefill": prefill_capacity(PrefillQueue(lane, traffic), all_limits, counts, 1, 0.9).rate_per_s,
-        "decode": decode_capacity(DecodeQueue(lane, traffic), all_limits, upstream, counts, 1).rate_per_s,
+        "decode": decode_capacity(DecodeQueue(lane, traffic), all_limits, [(1.0, upstream)], counts, 1).rate_per_s,
         "mixed": mixed_capacity(MixedQueue(lane, traffic), all_limits, counts, 1, 0.9).rate_per_s,
     }
 

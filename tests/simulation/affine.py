@@ -53,13 +53,14 @@ def lanes_of(
     token_budget: int = 2048,
     longest_prompt: int = 8192,
     own_nic: bool = False,
+    nic_bytes_per_s: float = 2e10,
 ) -> list[LaneSpec]:
     """Lanes of a pool, whose machines are numbered from `first_machine` on."""
     table = _table(step, max_batch + 1, max(longest_prompt, token_budget) + 1)
     return [
         LaneSpec(
             role, pool, first_machine + m, table, kv_tokens, max_batch, token_budget,
-            (first_machine + m) * 100 + n if own_nic else None,
+            (first_machine + m) * 100 + n if own_nic else None, nic_bytes_per_s,
         )
         for m in range(n_machines)
         for n in range(lanes_per_machine)

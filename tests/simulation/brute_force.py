@@ -37,6 +37,39 @@ class Job:
     last_token: float = float("nan")
     finish: float = float("nan")
     largest_gap: float = 0.0
+    no_sooner: float = float("nan")  # its KV cache arrives
+
+
+@dataclass(eq=False)
+class Flow:
+    """A KV cache on its way: the ports it uses, what is left of it and how fast it may go at most [bytes, bytes/s]."""
+
+    job: Job
+    ports: tuple[tuple[str, object], tuple[str, object]]
+    left: float
+    most: float
+    rate: float = 0.0
+    early: bool = False  # its prompt is still being computed
+
+
+def share(flows: list[Flow], capacity: dict[object, float]) -> None:
+    """Raise the rates of all alike; who meets its own limit or a full port stays where it is."""
+    rising = list(flows)
+    for flow in flows:
+        flow.rate = 0.0
+    while rising:
+        more = min(flow.most - flow.rate for flow in rising)
+        for port in {port for flow in rising for port in flow.ports}:
+            used = sum(flow.rate for flow in flows if port in flow.ports)
+            more = min(more, (capacity[port] - used) / sum(port in flow.ports for flow in rising))
+        for flow in rising:
+            flow.rate += more
+        full = {
+            port
+            for port in {port for flow in rising for port in flow.ports}
+            if sum(flow.rate for flow in flows if port in flow.ports) >= capacity[port] * (1 - 1e-12)
+        }
+        rising = [f for f in rising if f.rate < f.most * (1 - 1e-12) and not full.intersection(f.ports)]
 
 
 @dataclass(eq=False)
@@ -52,6 +85,7 @@ class BruteLane:
     joining: list[Job] = field(default_factory=list)
     waiting: list[Job] = field(default_factory=list)
     running: bool = False
+    began: float = 0.0
     pauses: int = 0
 
 
@@ -71,8 +105,7 @@ def step_through(
         for r, (p, g) in enumerate(zip(requests.prompt_tokens, requests.output_tokens, strict=True))
     ]
     live: list[Job] = []
-    egress: dict[int, float] = {}
-    ingress: dict[int, float] = {}
+    flows: list[Flow] = []
     turns: dict[int, int] = {}
     events: list[tuple[float, int, str, int, Job | None]] = []
     serial = 0
@@ -115,12 +148,59 @@ def step_through(
                 tokens += j.prompt + (j.output if j.decode_lane == -1 else 0)
         return tokens
 
-    def pick(pool: int, load: Callable[[int], int]) -> int:
+    def load(i: int) -> float:
+        """What lane `i` has to compute, and in the same unit what its NICs have to send."""
+        spec = cluster[i].spec
+        rates = [w.bytes_per_token / w.bandwidth_bytes_per_s for (p, _), w in wires.items() if p == spec.pool]
+        if policy.routing != "pending_tokens" or not policy.contention or not rates:
+            return pending(i)
+        budget = spec.token_budget
+        computed = step_times[i](budget, budget * (budget + 1) / 2, 1, 0, 0.0) / budget
+        to_send = [
+            j.prompt
+            for j in live
+            if j.prompt_lane >= 0 and nic(j.prompt_lane) == nic(i) and j.decode_lane not in (-1, j.prompt_lane)
+        ]
+        return pending(i) + max(rates) / computed * sum(to_send)
+
+    def pick(pool: int, load: Callable[[int], float]) -> int:
         ids = [i for i, lane in enumerate(cluster) if lane.spec.pool == pool]
+        start = turns.get(pool, 0) % len(ids)
         if policy.routing == "round_robin":
-            turns[pool] = turns.get(pool, 0) + 1
-            return ids[(turns[pool] - 1) % len(ids)]
-        return min(ids, key=load)
+            at = start
+        else:
+            loads = [load(i) for i in ids]
+            at = next(k for k in (*range(start, len(ids)), *range(start)) if loads[k] == min(loads))
+        turns[pool] = at + 1
+        return ids[at]
+
+    # -- transfers -----------------------------------------------------------------------------------------------------
+
+    def nic(i: int) -> object:
+        spec = cluster[i].spec
+        return spec.machine if spec.nic is None else ("replica", spec.nic)
+
+    capacity = {(way, nic(i)): lane.spec.nic_bytes_per_s for i, lane in enumerate(cluster) for way in ("out", "in")}
+
+    def flow_of(job: Job) -> Flow | None:
+        return next((flow for flow in flows if flow.job is job), None)
+
+    def begin_flow(job: Job, most: float, early: bool) -> None:
+        wire = wire_of(job)
+        ports = ("out", nic(job.prompt_lane)), ("in", nic(job.decode_lane))
+        flows.append(Flow(job, ports, job.prompt * wire.bytes_per_token, most, early=early))
+        share(flows, capacity)
+
+    def wire_of(job: Job) -> Wire:
+        return wires[cluster[job.prompt_lane].spec.pool, cluster[job.decode_lane].spec.pool]
+
+    def ways_to_send(job: Job, computing: float) -> tuple[float, float]:
+        """Delay of a serialised and of an overlapped transfer with nothing in the way."""
+        wire = wire_of(job)
+        on_wire = job.prompt * wire.bytes_per_token / wire.bandwidth_bytes_per_s
+        hidden = computing * (1 - 1 / wire.n_layers)
+        behind = wire.synchronisation_s + wire.latency_s + max(on_wire - hidden, on_wire / wire.n_layers)
+        return wire.setup_s + wire.latency_s + on_wire, behind if wire.overlapped else float("inf")
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -163,7 +243,14 @@ def step_through(
         lane.running = True
         context = sum(job.prompt + job.tokens_out for job in lane.stepping)
         n_ending = max(len(lane.ending), 1) if tokens else 0
-        at(now + lane.step_time(tokens, pairs, n_ending, len(lane.stepping), context), "step", i)
+        took = lane.step_time(tokens, pairs, n_ending, len(lane.stepping), context)
+        lane.began = now
+        at(now + took, "step", i)
+        for job in lane.ending:
+            if job.decode_lane not in (-1, i) and policy.contention:
+                serialised, overlapped = ways_to_send(job, took)
+                if overlapped < serialised and wire_of(job).n_layers > 1:
+                    at(now + took / wire_of(job).n_layers, "early", i, job)
 
     def finish(i: int, now: float) -> None:
         lane = cluster[i]
@@ -185,6 +272,10 @@ def step_through(
                 target.waiting.append(job)
                 if len(target.waiting) == 1:
                     release(job.decode_lane, now)
+                early = flow_of(job)
+                if early is not None and early.early:  # there is no memory to send to
+                    flows.remove(early)
+                    share(flows, capacity)
         for job in sorted((j for j in lane.stepping if j.tokens_out == j.output), key=lambda j: j.number):
             lane.decoding.remove(job)
             done(job, now)
@@ -207,25 +298,27 @@ def step_through(
             send(job, now)
 
     def send(job: Job, now: float) -> None:
-        source, target = cluster[job.prompt_lane].spec, cluster[job.decode_lane].spec
-        wire = wires[source.pool, target.pool]
-        on_wire = job.prompt * wire.bytes_per_token / wire.bandwidth_bytes_per_s
-        alone = now + wire.setup_s + wire.latency_s + on_wire
-        begins = now
-        if wire.overlapped and job.prompt_done == now:
-            computing = now - job.computing_since
-            hidden = computing * (1 - 1 / wire.n_layers)
-            left = max(on_wire - hidden, on_wire / wire.n_layers)
-            behind = now + wire.synchronisation_s + wire.latency_s + left
-            if behind < alone:
-                alone, begins = behind, job.computing_since
-        if policy.contention:
-            out = source.machine if source.nic is None else ("replica", source.nic)
-            into = target.machine if target.nic is None else ("replica", target.nic)
-            begins = max(begins, egress.get(out, 0.0), ingress.get(into, 0.0))
-            egress[out] = ingress[into] = begins + on_wire
-            alone = max(alone, begins + on_wire + wire.latency_s)
-        at(alone, "arrive", job.decode_lane, job)
+        wire, flow = wire_of(job), flow_of(job)
+        computing = now - cluster[job.prompt_lane].began if job.prompt_done == now else 0.0
+        job.no_sooner = now + min(ways_to_send(job, computing))
+        if not policy.contention:
+            at(job.no_sooner, "arrive", job.decode_lane, job)
+        elif flow is not None:
+            flow.most, flow.early = wire.bandwidth_bytes_per_s, False
+            share(flows, capacity)
+        else:
+            begin_flow(job, wire.bandwidth_bytes_per_s, False)
+
+    def start_early(job: Job, now: float) -> None:
+        wire = wire_of(job)
+        took = (now - cluster[job.prompt_lane].began) * wire.n_layers
+        begin_flow(job, min(job.prompt * wire.bytes_per_token / took, wire.bandwidth_bytes_per_s), True)
+
+    def sent(flow: Flow, now: float) -> None:
+        flows.remove(flow)
+        share(flows, capacity)
+        arrives = max(flow.job.no_sooner, now + wire_of(flow.job).latency_s)
+        at(arrives, "arrive", flow.job.decode_lane, flow.job)
 
     def arrive(job: Job, j: int, now: float) -> None:
         i = job.prompt_lane
@@ -241,9 +334,9 @@ def step_through(
 
     def come(job: Job, now: float) -> None:
         first, second, _ = ways[way_of[job.number]]
-        i = pick(first, pending)
+        i = pick(first, load)
         if job.output > 1 and second is not None:
-            job.decode_lane = pick(second, promised if policy.decode_routing == "memory" else pending)
+            job.decode_lane = pick(second, promised if policy.decode_routing == "memory" else load)
         elif job.output > 1:
             job.decode_lane = i
         job.prompt_lane = i
@@ -252,18 +345,36 @@ def step_through(
         if not cluster[i].running:
             start(i, now)
 
+    clock = 0.0
+
+    def run_until(end: float) -> None:
+        """Everything that happens up to a time, and bytes that flow meanwhile."""
+        nonlocal clock
+        while True:
+            ready = min(flows, key=lambda f: f.left / f.rate, default=None)
+            soonest = clock + ready.left / ready.rate if ready is not None else float("inf")
+            event = events[0][0] if events else float("inf")
+            now = min(soonest, event, end)
+            if now == float("inf"):
+                return
+            for flow in flows:
+                flow.left = max(flow.left - flow.rate * (now - clock), 0.0)
+            clock = now
+            if event <= min(soonest, end):
+                _, _, what, lane, job = heapq.heappop(events)
+                if what == "step":
+                    finish(lane, now)
+                elif what == "early":
+                    start_early(job, now)
+                else:
+                    arrive(job, lane, now)
+            elif ready is not None and soonest <= end:
+                sent(ready, now)
+            else:
+                return
+
     for job, now in zip(jobs, requests.arrival_s.tolist(), strict=True):
-        while events and events[0][0] <= now:
-            _run(events, finish, arrive)
+        run_until(now)
         come(job, now)
-    while events:
-        _run(events, finish, arrive)
+    run_until(float("inf"))
     return jobs
-
-
-def _run(events: list, finish: Callable[[int, float], None], arrive: Callable[[Job, int, float], None]) -> None:
-    now, _, what, lane, job = heapq.heappop(events)
-    if what == "step":
-        finish(lane, now)
-    else:
-        arrive(job, lane, now)

@@ -72,12 +72,19 @@ def split(step: AffineSteps = PLAIN, **decode: object) -> list[tuple[AffineSteps
     ]
 
 
-def test_split_cluster_with_nic_contention() -> None:
-    slow = replace(WIRE, bandwidth_bytes_per_s=5e9)
-    outcome, jobs = both(split(), SPLIT, draw(1, 1000, 25.0), Policy(), {(0, 1): slow})
+@pytest.mark.parametrize("unlike", [False, True])
+@pytest.mark.parametrize("overlapped", [True, False])
+def test_split_cluster_whose_transfers_share_nics(overlapped: bool, unlike: bool) -> None:
+    slow = replace(WIRE, bandwidth_bytes_per_s=4e9, overlapped=overlapped)
+    lanes = [
+        (PLAIN, lanes_of(PLAIN, "prefill", 0, 0, 3, kv_tokens=90000, nic_bytes_per_s=1.2e10 if unlike else 4e9)),
+        (PLAIN, lanes_of(PLAIN, "decode", 1, 3, 3 if unlike else 2, nic_bytes_per_s=4e9 if unlike else 6e9)),
+    ]
+    outcome, jobs = both(lanes, SPLIT, draw(1, 700, 5.5), Policy(), {(0, 1): slow})
     check_equal(outcome, jobs)
-    # The wire is busy enough that transfers wait for each other.
-    assert np.median(outcome.transfer_s) > 0.05
+    # The NICs are busy enough that transfers slow each other.
+    alone = np.array([slow.times(int(p), 0.0)[1] for p in outcome.requests.prompt_tokens])
+    assert np.mean(outcome.transfer_s > 1.2 * alone) > 0.2
 
 
 @pytest.mark.parametrize("overlapped", [True, False])
