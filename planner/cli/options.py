@@ -209,6 +209,7 @@ MaxMachinesOption = Annotated[
     scenario_option("--max-machines", "NAME=N", "Stock of one machine, spares included. Repeatable."),
 ]
 MaxTotalMachinesOption = Annotated[int | None, scenario_option("--max-total-machines", "N", "Stock of all together.")]
+MaxRackUnitsOption = Annotated[int | None, scenario_option("--max-rack-units", "N", "Rack units of all together.")]
 MaxPoolsOption = Annotated[int | None, scenario_option("--max-pools", "N", "Most pools; 1 or 2 keeps a plan simple.")]
 SparesOption = Annotated[
     int | None, scenario_option("--spares", "N", "Machines of each pool that may fail. [default: 0]")
@@ -284,6 +285,7 @@ _SCENARIO_OPTIONS: dict[str, Any] = {
 _PLAN_OPTIONS: dict[str, Any] = {
     "machine": MachineOption, "design": DesignOption, "objective": ObjectiveOption, "max_cost": MaxCostOption,
     "max_power": MaxPowerOption, "max_machines": MaxMachinesOption, "max_total_machines": MaxTotalMachinesOption,
+    "max_rack_units": MaxRackUnitsOption,
     "max_pools": MaxPoolsOption, "spares": SparesOption, "solver": SolverOption, "time_limit": TimeLimitOption,
     "seed": SeedOption, "verify": VerifyOption, "verify_runs": VerifyRunsOption,
     "verify_requests": VerifyRequestsOption,
@@ -443,6 +445,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "max_power": ("max_power_w", _quantity(units.POWER)),
     "max_machines": ("max_machines", read_stock),
     "max_total_machines": ("max_total_machines", _as_is),
+    "max_rack_units": ("max_rack_units", _as_is),
     "max_pools": ("max_pools", _as_is),
     "spares": ("spares", _as_is),
     "max_utilisation": ("max_utilisation", read_fraction),
@@ -462,7 +465,7 @@ _FIELD_OF = {
     "electricity": "electricity_usd_per_kwh",
 }  # fmt: skip
 _AT_LINE_START = re.compile(
-    r"^(\s*)(max_cost|max_power|max_total_machines|max_machines|max_pools|rate)(?=[ :])", re.MULTILINE
+    r"^(\s*)(max_cost|max_power|max_total_machines|max_rack_units|max_machines|max_pools|rate)(?=[ :])", re.MULTILINE
 )
 
 

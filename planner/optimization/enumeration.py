@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.pools.candidate import Candidate
-from planner.pools.limits import Limits, Objective, price_usd_per_hour, unit_cost
+from planner.pools.limits import Limits, Objective, unit_cost
 
 LIMIT_TOLERANCE = 1e-9  # relative, by which a budget may be exceeded: the rounding of its sums
 
@@ -50,16 +50,10 @@ def within(pools: Sequence[tuple[Candidate, int]], limits: Limits) -> bool:
     """Whether pools of these counts (spares to be added) respect budgets and stock."""
     bought = [(c, n + limits.spares) for c, n in pools]
     slack = 1.0 + LIMIT_TOLERANCE
-    if limits.max_cost_usd_per_hour is not None:
-        cost = math.fsum(price_usd_per_hour(c) * n for c, n in bought)
-        if not cost <= limits.max_cost_usd_per_hour * slack:  # written so that an unpriced machine is not within
+    for budget, most in limits.budgets:
+        taken = math.fsum(budget.of_machine(c.configuration) * n for c, n in bought)
+        if not taken <= most * slack:  # written so that a machine of which it is not known is not within
             return False
-    if limits.max_power_w is not None:
-        power = math.fsum(c.configuration.machine.rated_power_w * n for c, n in bought)
-        if power > limits.max_power_w * slack:
-            return False
-    if limits.max_total_machines is not None and sum(n for _, n in bought) > limits.max_total_machines:
-        return False
     if limits.max_pools is not None and len(pools) > limits.max_pools:
         return False
     by_type: dict[str, int] = {}
@@ -90,14 +84,10 @@ def most_affordable(candidate: Candidate, limits: Limits, beside: tuple[Candidat
     machine, slack = candidate.configuration.machine, 1.0 + LIMIT_TOLERANCE
     other, n = beside if beside is not None else (candidate, -limits.spares)
     taken, left = n + limits.spares, math.inf
-    if limits.max_cost_usd_per_hour is not None:
-        money = limits.max_cost_usd_per_hour * slack - (price_usd_per_hour(other) * taken if taken else 0.0)
-        left = min(left, money / price_usd_per_hour(candidate))
-    if limits.max_power_w is not None:
-        power = limits.max_power_w * slack - other.configuration.machine.rated_power_w * taken
-        left = min(left, power / machine.rated_power_w)
-    if limits.max_total_machines is not None:
-        left = min(left, limits.max_total_machines - taken)
+    for budget, most in limits.budgets:
+        each = budget.of_machine(candidate.configuration)
+        room = most * slack - (budget.of_machine(other.configuration) * taken if taken else 0.0)
+        left = min(left, room / each if each else math.inf)
     if machine.name in limits.max_machines:
         same = other.configuration.machine.name == machine.name
         left = min(left, limits.max_machines[machine.name] - (taken if same else 0))

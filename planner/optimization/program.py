@@ -10,7 +10,7 @@ from planner.optimization.pool_rows import PoolRows, Way, ways_through
 from planner.optimization.reduction import Pieces
 from planner.optimization.solver import SolveOutcome, solve
 from planner.pools.candidate import Candidate
-from planner.pools.limits import Limits, Objective, price_usd_per_hour, unit_cost
+from planner.pools.limits import Limits, Objective, unit_cost
 
 __all__ = ["TIE_BREAK", "Program", "Way", "ways_through"]
 
@@ -70,17 +70,13 @@ class Program:
         return self._rows.bought(c, self._limits.spares)
 
     def _define_limits(self) -> None:
-        """Budgets of cost, power and machines, pools, and stock by type; each budget's row divided by it."""
+        """sum of what bought machines take <= 1 of each budget (whole amounts undivided); pools; stock by type."""
         lp, limits = self._lp_sum, self._limits
         bought = {c.key: self._bought(c) for c in self._candidates}
-        if limits.max_cost_usd_per_hour is not None:
-            each = {c.key: price_usd_per_hour(c) / limits.max_cost_usd_per_hour for c in self._candidates}
-            self.problem += lp([each[key] * n for key, n in bought.items()]) <= 1 + 1e-9
-        if limits.max_power_w is not None:
-            each = {c.key: c.configuration.machine.rated_power_w / limits.max_power_w for c in self._candidates}
-            self.problem += lp([each[key] * n for key, n in bought.items()]) <= 1 + 1e-9
-        if limits.max_total_machines is not None:
-            self.problem += lp(list(bought.values())) <= limits.max_total_machines
+        for budget, most in limits.budgets:
+            unit, room = (1.0, most) if budget.is_whole else (most, 1 + 1e-9)
+            each = {c.key: budget.of_machine(c.configuration) / unit for c in self._candidates}
+            self.problem += lp([each[key] * n for key, n in bought.items()]) <= room
         if limits.max_pools is not None:
             self.problem += self._rows.n_pools <= limits.max_pools
         for name, most in sorted(limits.max_machines.items()):

@@ -113,18 +113,12 @@ def resources(
     candidates: Sequence[Candidate], objective: Objective, limits: Limits, best: float | None
 ) -> list[Resource]:
     """Budgets, and for an objective that is minimised its best known value."""
-    totals: list[tuple[Objective, float | None]] = [
-        ("cost", limits.max_cost_usd_per_hour),
-        ("power", limits.max_power_w),
-        ("machines", limits.max_total_machines),
+    totals = [
+        ({c.key: budget.of_machine(c.configuration) for c in candidates}, most) for budget, most in limits.budgets
     ]
-    if objective != "throughput":
-        totals.append((objective, best))
-    return [
-        Resource({c.key: unit_cost(c, name) for c in candidates}, most * (1 + OBJECTIVE_TOLERANCE))
-        for name, most in totals
-        if most is not None
-    ]
+    if objective != "throughput" and best is not None:
+        totals.append(({c.key: unit_cost(c, objective) for c in candidates}, best))
+    return [Resource(each, most * (1 + OBJECTIVE_TOLERANCE)) for each, most in totals]
 
 
 def phase_prices(

@@ -13,7 +13,7 @@ from planner.optimization.selection import Selection, choose
 from planner.planning.designs import best_of, enumerate_designs
 from planner.pools.candidate import Candidate
 from planner.pools.configuration import Configuration
-from planner.pools.limits import Limits, ObjectiveName, price_usd_per_hour
+from planner.pools.limits import BUDGETS, Budget, Limits, Objective, price_usd_per_hour
 from planner.scenario.changes import setting
 from planner.scenario.resolve import Problem, changed
 from planner.serving.requests import Limit
@@ -149,12 +149,8 @@ def explain_infeasible(problem: Problem, candidates: Sequence[Candidate]) -> Inf
 
 def _lifted_one_by_one(limits: Limits) -> dict[str, Limits]:
     lifted: dict[str, Limits] = {}
-    if limits.max_cost_usd_per_hour is not None:
-        lifted["max_cost"] = replace(limits, max_cost_usd_per_hour=None)
-    if limits.max_power_w is not None:
-        lifted["max_power"] = replace(limits, max_power_w=None)
-    if limits.max_total_machines is not None:
-        lifted["max_total_machines"] = replace(limits, max_total_machines=None)
+    for budget, _ in limits.budgets:
+        lifted[budget.name] = replace(limits, **{budget.field: None})  # type: ignore[arg-type]
     if limits.max_pools is not None:
         lifted["max_pools"] = replace(limits, max_pools=None)
     for name in sorted(limits.max_machines):
@@ -164,21 +160,18 @@ def _lifted_one_by_one(limits: Limits) -> dict[str, Limits]:
 
 
 def _limit_text(name: str, limits: Limits) -> str:
-    if name == "max_cost":
-        return f"{format_money(limits.max_cost_usd_per_hour or 0)}/h"
-    if name == "max_power":
-        return format_power(limits.max_power_w or 0)
-    return str(_count_limit(name, limits))
+    given = {budget.name: budget.words(most) for budget, most in limits.budgets}
+    return given[name] if name in given else str(_count_limit(name, limits))
 
 
 def _count_limit(name: str, limits: Limits) -> int:
-    if name in ("max_total_machines", "max_pools"):
-        return int(getattr(limits, name))
+    if name == "max_pools":
+        return int(limits.max_pools or 0)
     return limits.max_machines[name.removeprefix("max_machines ")]
 
 
 def _choose(
-    candidates: Sequence[Candidate], problem: Problem, objective: ObjectiveName, limits: Limits
+    candidates: Sequence[Candidate], problem: Problem, objective: Objective, limits: Limits
 ) -> Selection | None:
     """Best plan for another objective or limits; None where there is none, or none was found in time."""
     scenario = problem.scenario
@@ -200,26 +193,39 @@ def _choose(
 def _nearest(candidates: Sequence[Candidate], problem: Problem, lifted: Limits, name: str) -> str | None:
     """What the lifted limit would have to be at the least, and the plan that it then allows."""
     by_key = {c.key: c for c in candidates}
-    objectives: dict[str, ObjectiveName] = {"max_cost": "cost", "max_power": "power"}
-    selection = _choose(candidates, problem, objectives.get(name, "machines"), lifted)
+    budget = next((b for b in BUDGETS if b.name == name), None)
+    if budget is not None:
+        # A mapping of machine to what it takes is an objective too.
+        each = {c.configuration.machine.name: budget.of_machine(c.configuration) for c in candidates}
+        selection = _choose(candidates, problem, budget.objective or each, lifted)
+        return None if selection is None else _is_enough(budget, selection, by_key, lifted)
+    selection = _choose(candidates, problem, "machines", lifted)
     if selection is None:
         return None
-    if name not in objectives and name != "max_total_machines":
-        # Stock of one type and pools are no objectives: the least of them is found by halving.
-        low, high = _count_limit(name, problem.limits), _count_used(name, selection, by_key, lifted)
-        while high - low > 1:
-            middle = (low + high) // 2
-            tried = _choose(candidates, problem, "machines", _with_count(name, problem.limits, middle))
-            if tried is None:
-                low = middle
-            else:
-                selection, high = tried, _count_used(name, tried, by_key, lifted)
+    # Stock of one type and pools are no objectives: the least of them is found by halving.
+    low, high = _count_limit(name, problem.limits), _count_used(name, selection, by_key, lifted)
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = _choose(candidates, problem, "machines", _with_count(name, problem.limits, middle))
+        if tried is None:
+            low = middle
+        else:
+            selection, high = tried, _count_used(name, tried, by_key, lifted)
     plan = _described({by_key[k]: n for k, n in selection.counts.items()}, lifted.spares)
-    if name == "max_cost":
-        return f"{format_money(_rounded_cents(selection.objective))}/h is enough ({plan})"
-    if name == "max_power":
-        return f"{_rounded(selection.objective, 4, math.ceil) / 1e3:,.10g} kW is enough ({plan})"
     return f"{_count_used(name, selection, by_key, lifted)} is enough ({plan})"
+
+
+def _is_enough(budget: Budget, selection: Selection, by_key: dict[str, Candidate], limits: Limits) -> str:
+    """The least amount of a budget, rounded so that it is enough, and its plan."""
+    pools = {by_key[k]: n for k, n in selection.counts.items()}
+    amount = math.fsum(budget.of_machine(c.configuration) * (n + limits.spares) for c, n in pools.items())
+    if budget.name == "max_cost":
+        text = f"{format_money(_rounded_cents(amount))}/h"
+    elif budget.name == "max_power":
+        text = f"{_rounded(amount, 4, math.ceil) / 1e3:,.10g} kW"
+    else:
+        text = budget.words(math.ceil(amount - 1e-9))
+    return f"{text} is enough ({_described(pools, limits.spares)})"
 
 
 def _count_used(name: str, selection: Selection, by_key: dict[str, Candidate], limits: Limits) -> int:
@@ -227,7 +233,7 @@ def _count_used(name: str, selection: Selection, by_key: dict[str, Candidate], l
     if name == "max_pools":
         return len(bought)
     machine = name.removeprefix("max_machines ")
-    return sum(n for c, n in bought.items() if name == "max_total_machines" or c.configuration.machine.name == machine)
+    return sum(n for c, n in bought.items() if c.configuration.machine.name == machine)
 
 
 def _with_count(name: str, limits: Limits, value: int) -> Limits:

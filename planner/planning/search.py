@@ -314,12 +314,8 @@ def largest_rate(problem: Problem, found: Sequence[Configuration]) -> float:
             rate = max(mixed, stable_rate_of_one(c, alone) if problem.design.split else 0.0)
             by_machine[c.machine.name] = max(by_machine.get(c.machine.name, 0.0), rate)
         each = [(c, by_machine[c.machine.name]) for c in {c.machine.name: c for c in found}.values()]
-        if limits.max_cost_usd_per_hour is not None:
-            rates.append(max(limits.max_cost_usd_per_hour / c.price.usd_per_hour * r for c, r in each if c.price))
-        if limits.max_power_w is not None:
-            rates.append(max(limits.max_power_w / c.machine.rated_power_w * r for c, r in each))
-        if limits.max_total_machines is not None:
-            rates.append(limits.max_total_machines * max(r for _, r in each))
+        for budget, most in limits.budgets:
+            rates.append(max(most / taken * r for c, r in each if (taken := budget.of_machine(c)) > 0))
         if all(c.machine.name in limits.max_machines for c, _ in each):
             rates.append(sum(limits.max_machines[c.machine.name] * r for c, r in each))
         if not rates:

@@ -11,7 +11,7 @@ from planner.planning.infeasible import unreachable
 from planner.planning.reuse import candidates_of
 from planner.pools.candidate import Candidate, Requirement, needs_end_to_end
 from planner.pools.design import design_name
-from planner.pools.limits import Limits
+from planner.pools.limits import BUDGETS, Budget, Limits
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, configurations
@@ -29,6 +29,7 @@ class SizedPool:
     layout: str
     count: int
     rated_power_w: float
+    takes: Mapping[str, float]  # of each budget, one machine
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,19 @@ class Sizing:
 
     def within(self, limits: Limits, prices: Mapping[str, float]) -> bool:
         """Whether budgets and stock allow it."""
-        slack = 1.0 + 1e-9
         by_machine: dict[str, int] = {}
         for p in self.pools:
             by_machine[p.machine] = by_machine.get(p.machine, 0) + p.count
         return (
-            (
-                limits.max_cost_usd_per_hour is None
-                or self.cost_usd_per_hour(prices) <= limits.max_cost_usd_per_hour * slack
-            )
-            and (limits.max_power_w is None or self.power_w <= limits.max_power_w * slack)
-            and (limits.max_total_machines is None or sum(by_machine.values()) <= limits.max_total_machines)
+            all(self._taken(budget, prices) <= most * (1.0 + 1e-9) for budget, most in limits.budgets)
             and (limits.max_pools is None or len(self.pools) <= limits.max_pools)
             and all(by_machine.get(name, 0) <= most for name, most in limits.max_machines.items())
         )
+
+    def _taken(self, budget: Budget, prices: Mapping[str, float]) -> float:
+        if budget.name == "max_cost":
+            return self.cost_usd_per_hour(prices)
+        return sum(pool.takes[budget.name] * pool.count for pool in self.pools)
 
     def describe(self) -> str:
         """`3 x dgx-h100 prefill + 3 x dgx-a100 decode`."""
@@ -108,6 +108,7 @@ def sizings(problem: Problem, progress: Progress = quiet) -> list[Sizing]:
                 c.configuration.layout.label,
                 n + problem.limits.spares,
                 c.configuration.machine.rated_power_w,
+                {budget.name: budget.of_machine(c.configuration) for budget in BUDGETS},
             )
             for c, n in zip(chosen, enough, strict=True)
         )

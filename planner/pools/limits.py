@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from planner.pools.candidate import Candidate
+from planner.pools.configuration import Configuration
+from planner.units import format_money, format_power
 
 ObjectiveName = Literal["cost", "power", "machines", "carbon", "throughput"]
 Objective = ObjectiveName | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Something of which every machine takes a share, and all machines together no more than a limit.
+
+    Attributes
+    ----------
+    name : str
+        Of the limit, as people say it: `max_cost` of `--max-cost`.
+    field : str
+        Of `Limits` and of a scenario.
+    of_machine : callable
+        What one machine takes; NaN where that is not known.
+    words : callable
+        An amount for people.
+    is_whole : bool
+        Whether amounts are whole numbers.
+    objective : str or None
+        The objective that makes it least, where there is one.
+    """
+
+    name: str
+    field: str
+    of_machine: Callable[[Configuration], float]
+    words: Callable[[float], str]
+    is_whole: bool = False
+    objective: Literal["cost", "power", "machines"] | None = None
+
+
+def _price(configuration: Configuration) -> float:
+    return configuration.price.usd_per_hour if configuration.price else math.nan
+
+
+def _rack_units(configuration: Configuration) -> float:
+    units = configuration.machine.rack_units
+    return math.nan if units is None else float(units)
+
+
+def _whole(amount: float) -> str:
+    return f"{amount:.0f}"
+
+
+# The one list of budgets: enumeration, program, refusals and explanations go through it.
+BUDGETS = (
+    Budget("max_cost", "max_cost_usd_per_hour", _price, lambda usd: f"{format_money(usd)}/h", objective="cost"),
+    Budget("max_power", "max_power_w", lambda c: c.machine.rated_power_w, format_power, objective="power"),
+    Budget("max_total_machines", "max_total_machines", lambda _: 1.0, _whole, True, "machines"),
+    Budget("max_rack_units", "max_rack_units", _rack_units, _whole, True),
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +75,7 @@ class Limits:
         Of all machines bought, spares included [USD/h], [W rated].
     max_machines : mapping of str to int
         Stock by machine type.
-    max_total_machines : int or None
+    max_total_machines, max_rack_units : int or None
         Of all types together.
     max_pools : int or None
         Pools, however many machines each has.
@@ -38,6 +91,7 @@ class Limits:
     max_power_w: float | None = None
     max_machines: Mapping[str, int] = field(default_factory=dict)
     max_total_machines: int | None = None
+    max_rack_units: int | None = None
     max_pools: int | None = None
     spares: int = 0
     owned: Mapping[str, int] = field(default_factory=dict)
@@ -46,18 +100,18 @@ class Limits:
     @property
     def any_budget(self) -> bool:
         """Whether anything bounds the size of a plan."""
-        return (
-            self.max_cost_usd_per_hour is not None
-            or self.max_power_w is not None
-            or self.max_total_machines is not None
-            or bool(self.max_machines)
-        )
+        return bool(self.budgets) or bool(self.max_machines)
+
+    @property
+    def budgets(self) -> list[tuple[Budget, float]]:
+        """Each budget that is given, and its amount."""
+        given = [(budget, getattr(self, budget.field)) for budget in BUDGETS]
+        return [(budget, float(most)) for budget, most in given if most is not None]
 
 
 def price_usd_per_hour(candidate: Candidate) -> float:
     """Price of one machine [USD/h]; NaN where it has none."""
-    price = candidate.configuration.price
-    return price.usd_per_hour if price else float("nan")
+    return _price(candidate.configuration)
 
 
 def unit_cost(candidate: Candidate, objective: Objective) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from planner.pools.limits import BUDGETS
 from planner.scenario.scenario import Scenario, load_scenario
 from planner.workload.objectives import Objective
 
@@ -82,8 +83,7 @@ def budget(kind: str, most: float | None) -> Change:
 def without_limits(**fields: Any) -> Change:
     """No budgets and no stock, but for those given; spares stay."""
     none: dict[str, Any] = {
-        "max_machines": {}, "max_total_machines": None, "max_cost_usd_per_hour": None, "max_power_w": None,
-        "max_pools": None,
+        "max_machines": {}, "max_pools": None, **{budget.field: None for budget in BUDGETS},
     }  # fmt: skip
     return setting(**(none | fields))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.catalog.catalog import Catalog
+from planner.scenario.changes import without_limits
 from planner.scenario.cluster import Cluster, read_cluster, read_cluster_file
 from planner.scenario.resolve import Problem, resolve
 from planner.scenario.scenario import Scenario, load_scenario
@@ -89,9 +90,5 @@ def cluster_and_scenario(
         pools, planned_for = read_cluster(cluster), {}
     asked = ask(planned_for if scenario is None else scenario, catalog, fields)
     names = tuple(dict.fromkeys(pool.machine for pool in pools.pools))
-    overrides: dict[str, Any] = {
-        "machines": names, "design": "auto", "objective": "machines",
-        "max_machines": {}, "max_pools": None, "max_total_machines": None,
-        "max_cost_usd_per_hour": None, "max_power_w": None,
-    }  # fmt: skip
-    return pools, asked.with_fields(**overrides)
+    change = without_limits(machines=names, design="auto", objective="machines")
+    return pools, Asked(change.applied(asked.scenario), asked.catalog)

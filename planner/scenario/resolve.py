@@ -33,7 +33,7 @@ from planner.pools.configuration import (
     make_layout,
 )
 from planner.pools.design import Design, parse_design
-from planner.pools.limits import Limits
+from planner.pools.limits import BUDGETS, Limits
 from planner.pools.network import parse_network
 from planner.scenario.changes import Change, other_workload
 from planner.scenario.scenario import Scenario, is_trace_file
@@ -343,10 +343,8 @@ def _read_trace(name: str, columns: tuple[tuple[str, str], ...], stamp: tuple[in
 def limits_of(scenario: Scenario) -> Limits:
     """Budgets, stock and spares of a scenario."""
     return Limits(
-        max_cost_usd_per_hour=scenario.max_cost_usd_per_hour,
-        max_power_w=scenario.max_power_w,
+        **{budget.field: getattr(scenario, budget.field) for budget in BUDGETS},
         max_machines=dict(scenario.max_machines),
-        max_total_machines=scenario.max_total_machines,
         max_pools=scenario.max_pools,
         spares=scenario.spares,
         owned=scenario.suppose.owned,
@@ -387,12 +385,11 @@ def _machines(
     machines = [catalog.machine(name, where="machines") for name in sorted(names)]
     gone = [name for name in design.machines if limits.max_machines.get(name, 1) == 0]
     if gone:
-        raise InfeasibleError(
-            f"the stock of {' and '.join(gone)} is zero", where="max_machines", rule="it is of the design"
-        )
+        raise InfeasibleError(f"the stock of {' and '.join(gone)} is zero", where="max_machines")
     machines = [m for m in machines if limits.max_machines.get(m.name, 1) > 0]
     if not machines:
         raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
+    machines = _with_rack_units(machines, scenario, limits)
     needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
     unpriced = [m for m in machines if needs_price and catalog.price_of(m.name, scenario.prices) is None]
     asked_for = ALL_MACHINES not in scenario.machines
@@ -409,6 +406,18 @@ def _machines(
                 + ("use --objective power" if alone else "leave it out"),
             )
     return tuple(m for m in machines if m not in unpriced), tuple(m.name for m in unpriced)
+
+
+def _with_rack_units(machines: list[Machine], scenario: Scenario, limits: Limits) -> list[Machine]:
+    """Machines that a limit on rack units can be counted for."""
+    unknown = [m for m in machines if limits.max_rack_units is not None and m.rack_units is None]
+    if unknown and (ALL_MACHINES not in scenario.machines or len(unknown) == len(machines)):
+        raise ScenarioError(
+            f"the rack units of {', '.join(m.name for m in unknown)} are not known", where="machines",
+            rule="a limit on rack units needs those of every machine considered",
+            fix="write rack_units into machines/NAME.yaml of a --catalog folder, or leave the machine out",
+        )  # fmt: skip
+    return [m for m in machines if m not in unknown]
 
 
 def _refuse_contradictions(scenario: Scenario, catalog: Catalog, design: Design) -> None:

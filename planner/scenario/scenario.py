@@ -112,6 +112,7 @@ class Scenario(BaseModel):
     pue: float = Field(default=DEFAULT_PUE, ge=1, le=10, description="Power of the facility over that of its machines.")
     max_machines: dict[str, Annotated[int, Field(ge=0)]] = Field(default={}, description="Stock by machine.")
     max_total_machines: int | None = Field(default=None, ge=1)
+    max_rack_units: int | None = Field(default=None, ge=1, description="Rack units of all machines, spares included.")
     max_cost_usd_per_hour: UsdPerHour | None = Field(
         default=None, validation_alias=AliasChoices("max_cost_usd_per_hour", "max_cost")
     )

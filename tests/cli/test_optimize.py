@@ -94,6 +94,8 @@ OPTIONS: list[tuple[list[str], str, object]] = [
     (["--max-power", "300kW"], "max_power_w", 300e3),
     (["--max-machines", "dgx-h100=40", "--max-machines", "x=0"], "max_machines", {"dgx-h100": 40, "x": 0}),
     (["--max-total-machines", "9"], "max_total_machines", 9),
+    (["--max-rack-units", "84"], "max_rack_units", 84),
+    (["--quotes", "newest"], "quotes", "newest"),
     (["--max-pools", "2"], "max_pools", 2),
     (["--spares", "1"], "spares", 1),
     (["--max-utilisation", "80 %"], "max_utilisation", 0.8),

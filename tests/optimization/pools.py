@@ -36,7 +36,9 @@ def candidate(
     """
     role = key.split("/")[0]
     fake: Any = SimpleNamespace(
-        machine=SimpleNamespace(name=machine or key.split("/")[1], rated_power_w=power),
+        machine=SimpleNamespace(
+            name=machine or key.split("/")[1], rated_power_w=power, rack_units=2 + int(power) // 700 % 7
+        ),
         price=SimpleNamespace(usd_per_hour=price),
         layout=SimpleNamespace(label=key, lanes_per_machine=1),
         label=key,
@@ -87,6 +89,9 @@ def is_allowed(pools: Sequence[tuple[Candidate, int]], limits: Limits) -> bool:
     if limits.max_power_w is not None and power > limits.max_power_w + 1e-6:
         return False
     if limits.max_total_machines is not None and sum(n for _, n in used) > limits.max_total_machines:
+        return False
+    units = [(c.configuration.machine.rack_units or 0) * n for c, n in used]
+    if limits.max_rack_units is not None and sum(units) > limits.max_rack_units:
         return False
     if limits.max_pools is not None and len(used) > limits.max_pools:
         return False

@@ -78,6 +78,8 @@ def random_limits(seed: int, candidates: list[Candidate], rate_per_s: float, obj
         limits = replace(limits, max_power_w=float(draw.randint(5, 60) * 1000))
     if draw.random() < 0.4:
         limits = replace(limits, max_cost_usd_per_hour=draw.randint(10, 90) / 1.0)
+    if draw.random() < 0.3:
+        limits = replace(limits, max_rack_units=draw.randint(4, 60))
     return limits
 
 

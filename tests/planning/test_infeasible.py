@@ -10,7 +10,8 @@ import pytest
 
 import planner
 from planner.catalog.catalog import Catalog
-from planner.errors import DoesNotFitError, InfeasibleError, ObjectiveUnreachableError
+from planner.catalog.schema import Machine
+from planner.errors import DoesNotFitError, InfeasibleError, ObjectiveUnreachableError, ScenarioError
 from planner.units import MONEY_PER_HOUR, POWER, RATE, TIME, parse
 
 # What the formulas say; proof by simulation has tests of its own.
@@ -89,6 +90,19 @@ def test_too_few_machines_in_all_names_how_many(catalog: Catalog) -> None:
     least = int(enough(relaxations(refused(catalog, max_total_machines=2))["max_total_machines"]))
     assert optimize(BASE, max_total_machines=least, catalog=catalog).machines <= least
     refused(catalog, max_total_machines=least - 1)
+
+
+def test_too_few_rack_units_name_the_least_that_work(catalog: Catalog) -> None:
+    least = int(enough(relaxations(refused(catalog, max_rack_units=12))["max_rack_units"]))
+    plan = optimize(BASE, max_rack_units=least, catalog=catalog)
+    assert plan.rack_units is not None and 12 < plan.rack_units <= least
+    refused(catalog, max_rack_units=least - 1)
+
+
+def test_a_machine_of_unknown_rack_units_is_named_or_left_out(catalog: Catalog) -> None:
+    unknown = next(n for n in catalog.names(Machine) if catalog.machine(n).rack_units is None)
+    with pytest.raises(ScenarioError, match=f"rack units of {unknown} are not known"):
+        optimize(BASE, machines=[unknown], objective="power", max_rack_units=40, catalog=catalog)
 
 
 def test_stocks_that_are_too_small_are_named_one_by_one_with_the_least_that_works(catalog: Catalog) -> None:
