@@ -90,11 +90,18 @@ def _read_records(records: list[tuple[str, Any]], format: str | None, path: str)
         )
     if not isinstance(first, dict) or (format and not _RECORDS[format].matches(first)):  # type: ignore[attr-defined]
         raise TraceError(f"this is not a file of the format {name}", where=path, fix=f"{name}: {FORMATS[name]}")
-    if name == "vllm":
-        return vllm_bench.read(records, path)
-    if len(records) > 1:
+    if len(records) > 1 and name != "vllm":
         raise TraceError(f"{len(records)} objects in one file of the format {name}", where=path, rule="one is expected")
-    return _RECORDS[name].read(first, path)  # type: ignore[no-any-return,attr-defined]
+    try:
+        if name == "vllm":
+            return vllm_bench.read(records, path)
+        return _RECORDS[name].read(first, path)  # type: ignore[no-any-return,attr-defined]
+    except (TypeError, AttributeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        # A field of another type than the tool writes, somewhere in a file that no schema describes.
+        raise TraceError(
+            f"a field has a form that {name} does not write", where=path, value=str(error),
+            fix=f"was the file edited, or written by another version? {name}: {FORMATS[name]}",
+        ) from None  # fmt: skip
 
 
 def _records(text: str, path: str) -> list[tuple[str, Any]]:

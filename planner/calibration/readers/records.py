@@ -38,6 +38,20 @@ def need(record: Any, where: str, *path: str | int) -> float:
     return positive(value, name, where)
 
 
+def text_at(record: Any, where: str, *path: str | int) -> str | None:
+    """Return the text at a path, or None.
+
+    Raises
+    ------
+    TraceError
+        Something else is there.
+    """
+    value = dig(record, *path)
+    if value is not None and not isinstance(value, str):
+        raise TraceError(f"{'.'.join(map(str, path))} is not text", where=where, value=repr(value)[:80])
+    return value
+
+
 def is_infinite(value: object) -> bool:
     """Whether a rate or concurrency is unlimited, as a number or as the tools spell it."""
     if isinstance(value, str):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from planner.calibration.measurements import Measurements, Setup
-from planner.calibration.readers.records import dig, flat, is_infinite, maybe, need, serving_run
+from planner.calibration.readers.records import dig, flat, is_infinite, maybe, need, serving_run, text_at
 from planner.calibration.readers.tables import whole
 from planner.errors import TraceError
 
@@ -44,7 +44,7 @@ def read(records: Sequence[tuple[str, Any]], path: str) -> Measurements:
         rate = dig(record, "request_rate")
         run, said = serving_run(
             setup=Setup(
-                model=dig(record, "model_id"),
+                model=text_at(record, where, "model_id"),
                 hardware=None,
                 tensor_parallel=whole(degree, "tensor_parallel_size", where) if degree else None,
                 pipeline_parallel=None,
