@@ -30,6 +30,10 @@ def cost(
         str,
         typer.Option("--spot-recovery", metavar="TIME", help="Paid time that an interruption of a spot machine loses."),
     ] = "15 min",
+    payments: Annotated[
+        str,
+        typer.Option("--payments", metavar="arrears|advance", help="When months are paid for, in present values."),
+    ] = "arrears",
     start: Annotated[
         str | None,
         typer.Option(
@@ -65,6 +69,7 @@ def cost(
             use=use,
             cost_of_capital=cost_of_capital,
             spot_recovery=spot_recovery,
+            payments=payments,
             start=start,
             **wanted.fields,
         )

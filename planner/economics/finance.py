@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from planner.errors import ScenarioError
 
+Payments = Literal["arrears", "advance"]
 HOURS_PER_YEAR = 8760.0
 HOURS_PER_MONTH = HOURS_PER_YEAR / 12.0
 
@@ -113,6 +115,40 @@ def net_present_value(rate_per_year: float, payments: Sequence[float]) -> float:
 def present_value_factor(rate_per_year: float, years: float) -> float:
     """Value today of 1 a year, paid at the end of each of `years` years: 1 / CRF. Years need not be whole [years]."""
     return 1.0 / capital_recovery_factor(rate_per_year, years)
+
+
+def monthly_present_value_factor(rate_per_year: float, months: float, payments: Payments = "arrears") -> float:
+    """Value today of 1 a month over so many months, paid at the end of each, or in advance [months].
+
+    Parameters
+    ----------
+    rate_per_year : float
+        Discount rate [1/year], above -1.
+    months : float
+        Need not be whole: the last part is paid in proportion.
+    payments : str
+        `arrears` or `advance`.
+
+    Raises
+    ------
+    ScenarioError
+        A rate of -100 % or less.
+
+    Notes
+    -----
+    With the rate a month j = (1 + i)^(1/12) - 1 and v = 1 / (1 + j),
+
+    a = (1 - v^n) / j                in arrears
+    a = (1 - v^n) / j (1 + j)        in advance                                                     (6)
+
+    Twelve such payments are worth i / (12 j) times one of their sum at the end of the year: 1.036 at 8 %.
+    """
+    _check_rate(rate_per_year)
+    monthly = math.expm1(math.log1p(rate_per_year) / 12.0)
+    if abs(monthly) < 1e-12:
+        return months
+    in_arrears = -math.expm1(-months * math.log1p(monthly)) / monthly
+    return in_arrears * (1.0 + monthly) if payments == "advance" else in_arrears
 
 
 def _check_rate(rate_per_year: float) -> None:

@@ -88,6 +88,8 @@ class PurchaseOption:
         0 for all others.
     source : OptionSource or None
         None where the option does not come from a price book.
+    capital_usd_per_hour : float
+        Part of the fixed cost that repays a purchase: its annuity [USD/h].
     """
 
     machine: str
@@ -99,6 +101,7 @@ class PurchaseOption:
     available_from_month: float
     interruption_per_hour: float | None
     source: OptionSource | None = None
+    capital_usd_per_hour: float = 0.0
 
     @property
     def is_committed(self) -> bool:
@@ -166,7 +169,10 @@ def _option(
     terms = book.terms_of(plan, machine.name)
     origin = book.origin_of(plan, machine.name)
     date = book.date_of(plan, machine.name)
+    capital = 0.0
     if plan == "owned":
+        terms_of_own = book.owned[machine.name]
+        capital = annuity_per_hour(terms_of_own, assumptions) * usd_per_unit
         fixed = owned_fixed_per_hour(book.owned[machine.name], machine, assumptions) * usd_per_unit
         usage = energy_usd_per_hour(machine, machine.rated_power_w if power_w is None else power_w, assumptions)
     else:
@@ -181,6 +187,7 @@ def _option(
         minimum_order=terms.minimum_order,
         available_from_month=_available_from_month(terms, start or date),
         interruption_per_hour=terms.interruptions_per_hour if plan == "spot" else 0.0,
+        capital_usd_per_hour=capital,
         source=OptionSource(
             book.name, book.provider, date, book.currency, usd_per_unit, exchange_date, origin.kind, origin.source
         ),
@@ -201,13 +208,18 @@ def owned_fixed_per_hour(terms: Ownership, machine: Machine, assumptions: Assump
     ScenarioError
         Hosting is charged by the rack unit and the machine does not say how many it has.
     """
+    return annuity_per_hour(terms, assumptions) + owned_running_per_hour(terms, machine)
+
+
+def annuity_per_hour(terms: Ownership, assumptions: Assumptions) -> float:
+    """What repays a purchase, less what it sells for, over its life: the annuity of (2) an hour."""
     yearly = annuity(
         terms.purchase,
         terms.residual_fraction * terms.purchase,
         assumptions.cost_of_capital_per_year,
         terms.life_months / 12.0,
     )
-    return yearly / HOURS_PER_YEAR + owned_running_per_hour(terms, machine)
+    return yearly / HOURS_PER_YEAR
 
 
 def owned_running_per_hour(terms: Ownership, machine: Machine) -> float:

@@ -99,6 +99,8 @@ class Supply:
     availability : float
         Machines' worth that one of them does: below 1 where they are taken away now and then.
     is_spot : bool
+    when : str
+        What tells it from others of its machine and plan: `from month 12`, `2 terms`.
     """
 
     machine: str
@@ -113,11 +115,21 @@ class Supply:
     absent: frozenset[int] = frozenset()
     availability: float = 1.0
     is_spot: bool = False
+    when: str = ""
 
     @property
     def name(self) -> str:
-        """`dgx-h100 on_demand`."""
-        return f"{self.machine} {self.plan}"
+        """`dgx-h100 on_demand`, or `dgx-h100 owned from month 12`."""
+        return " ".join(filter(None, (self.machine, self.plan, self.when)))
+
+
+def stocks(supplies: Sequence[Supply]) -> list[list[int]]:
+    """Indices of supplies that share a stock: those of one machine and plan, had at several dates."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for i, supply in enumerate(supplies):
+        if supply.is_held and supply.most is not None:
+            found.setdefault((supply.machine, supply.plan), []).append(i)
+    return [together for together in found.values() if len(together) > 1]
 
 
 @dataclass(frozen=True)
@@ -448,6 +460,16 @@ class PortfolioProgram:
                 ordered = add(f"ordered_{i}", cat="Binary")
                 self.problem += self._held[i] >= supply.minimum_order * ordered
                 self.problem += self._held[i] <= self._enough(supply) * ordered
+        self._define_stock()
+
+    def _define_stock(self) -> None:
+        """In every stage, of one machine under one plan: sum of what is held since any date <= its stock."""
+        for together in stocks(self.given.supplies):
+            most = self.given.supplies[together[0]].most
+            for stage in sorted({span.stage for span in self.given.spans}):
+                there = [self._held[i] for i in together if stage not in self.given.supplies[i].absent]
+                if len(there) > 1:
+                    self.problem += self._lp_sum(there) <= most
 
     def _enough(self, supply: Supply) -> int:
         """Machines of a supply beyond which no plan goes: what is allowed, or all that pools could hold at once."""

@@ -25,6 +25,7 @@ from planner.optimization.model import (
     PortfolioProblem,
     PortfolioProgram,
     Post,
+    stocks,
 )
 from planner.optimization.pool_rows import Way, ways_through
 from planner.optimization.reduction import KINK, Pieces, pieces_of
@@ -503,6 +504,12 @@ class _Search:
                 )
                 if had < needed - 1e-6:
                     found.append(f"{machine} in {span.name}: {needed} are needed, {had:g} are there")
+        for together in stocks(self.given.supplies):
+            stock = self.given.supplies[together[0]].most
+            for stage in sorted({span.stage for span in self.given.spans}):
+                n = sum(plan.held.get(i, 0) for i in together if stage not in self.given.supplies[i].absent)
+                if stock is not None and n > stock:
+                    found.append(f"{self.given.supplies[together[0]].name}: {n} machines at once")
         found += self._spot_faults(plan)
         for (i, t), n in plan.used.items():
             supply = self.given.supplies[i]

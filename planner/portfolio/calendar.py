@@ -10,12 +10,14 @@ batch work no part is longer than six hours, for machines that serve it may be g
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.economics.finance import HOURS_PER_MONTH
+from planner.economics.options import DAYS_PER_MONTH
 from planner.portfolio.batch import DAY_MINUTES, Lot
 
 Shape = Sequence[tuple[int, float]]  # minutes and factor of each part of a day, in order
@@ -36,7 +38,9 @@ class Stage:
     share : float
         Of its days, times the probability of its scenario.
     factors : mapping of str to float
-        Demand of each workload over its stated one: growth and scenario.
+        Demand of each workload over its stated one, at the end of the stage: growth and scenario.
+    mean_factors : mapping of str to float
+        The same on the mean of its days.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Stage:
     last_month: float
     share: float
     factors: Mapping[str, float]
+    mean_factors: Mapping[str, float]
 
     @property
     def hours(self) -> float:
@@ -66,7 +71,9 @@ class Period:
     hours : float
         Hours of the horizon that it stands for, weighted by probability.
     factors : mapping of str to float
-        Rate of each workload over its stated one.
+        Rate of each workload over its stated one: the highest within it, which is what is planned for.
+    mean_factors : mapping of str to float
+        The same on the mean of its minutes and days, which is what is served.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Period:
     minutes: int
     hours: float
     factors: Mapping[str, float]
+    mean_factors: Mapping[str, float]
 
 
 def clock(minute: int) -> str:
@@ -98,6 +106,17 @@ def factor_at(shape: Shape, minute: int) -> float:
         if minute % DAY_MINUTES < end:
             return factor
     return shape[-1][1]
+
+
+def mean_factor(shape: Shape, start: int, minutes: int) -> float:
+    """Mean factor of a shape over some minutes of the day, which may reach into the next."""
+    total, begin = 0.0, 0
+    for length, factor in shape:
+        for day in (0, DAY_MINUTES):
+            low, high = max(begin + day, start), min(begin + day + length, start + minutes)
+            total += factor * max(high - low, 0)
+        begin += length
+    return total / minutes
 
 
 def days(
@@ -130,6 +149,7 @@ def days(
             minutes,
             stage.hours * minutes / DAY_MINUTES,
             {name: factor * stage.factors.get(name, 1.0) for name, factor in factors.items()},
+            {name: mean_factor(shapes[name], start, minutes) * stage.mean_factors.get(name, 1.0) for name in factors},
         )
         for s, stage in enumerate(stages)
         for start, minutes, factors in parts
@@ -203,6 +223,7 @@ def stages_of(
     scenarios: Mapping[str, tuple[float, Mapping[str, float]]],
     deliveries: Iterable[float] = (),
     weekend: Mapping[str, float] | None = None,
+    start: datetime.date | None = None,
 ) -> list[Stage]:
     """Stages of the horizon, in every scenario.
 
@@ -218,11 +239,14 @@ def stages_of(
         Months at which machines arrive: stages are cut there too.
     weekend : mapping of str to float, optional
         Demand of each workload on two days of seven over the other five; left out: all days are alike.
+    start : date, optional
+        First day of the horizon: stages are named by their dates.
     """
     cuts = {0.0, horizon_months}
     if any(growth_per_month.values()):  # else one day is like another
         cuts |= {n * stage_months for n in range(1, math.ceil(horizon_months / stage_months))}
-    cuts |= {month for month in deliveries if 0 < month < horizon_months}
+    # A cut within an hour of another is the same: months of 730 h are no round number of days.
+    cuts |= {m for m in deliveries if 0 < m < horizon_months and all(abs(m - c) * HOURS_PER_MONTH > 1 for c in cuts)}
     edges = sorted(cuts)
     found = []
     for name, (probability, factors) in (scenarios or {"": (1.0, {})}).items():
@@ -230,17 +254,30 @@ def stages_of(
             grown = {
                 w: factors.get(w, 1.0) * (1.0 + g) ** max(math.ceil(last) - 1, 0) for w, g in growth_per_month.items()
             }
+            mean = {w: factors.get(w, 1.0) * _mean_growth(g, first, last) for w, g in growth_per_month.items()}
             kinds = {"": (1.0, {})} if weekend is None else {"weekday": (5 / 7, {}), "weekend": (2 / 7, weekend)}
             for kind, (share, factor) in kinds.items():
-                label = ", ".join(filter(None, (_months_name(first, last, len(edges) == 2), name, kind)))
-                rates = {w: f * factor.get(w, 1.0) for w, f in grown.items()}
-                found.append(Stage(label, first, last, probability * share, rates))
+                label = ", ".join(filter(None, (_months_name(first, last, len(edges) == 2, start), name, kind)))
+                rates, means = ({w: f * factor.get(w, 1.0) for w, f in some.items()} for some in (grown, mean))
+                found.append(Stage(label, first, last, probability * share, rates, means))
     return found
 
 
-def _months_name(first: float, last: float, alone: bool) -> str:
+def _mean_growth(growth_per_month: float, first: float, last: float) -> float:
+    """Mean of the factors (1 + g)^k of the months k from `first` to `last`, of which the first month is 0."""
+    months = range(math.floor(first), math.ceil(last))
+    parts = [(min(k + 1, last) - max(k, first), (1.0 + growth_per_month) ** k) for k in months]
+    return math.fsum(part * factor for part, factor in parts) / (last - first)
+
+
+def _months_name(first: float, last: float, alone: bool, start: datetime.date | None) -> str:
     if alone:
         return ""
+    if start is not None:
+        begin, end = (start + datetime.timedelta(hours=month * HOURS_PER_MONTH) for month in (first, last))
+        return f"{begin.isoformat()} to {(end - datetime.timedelta(days=1)).isoformat()}"
     if first % 12 == 0 and last - first == 12:
         return f"year {int(first // 12) + 1}"
-    return f"months {first + 1:g}-{last:g}" if last - first > 1 else f"month {last:g}"
+    if first % 1 == 0 and last % 1 == 0:
+        return f"months {first + 1:g}-{last:g}" if last - first > 1 else f"month {last:g}"
+    return f"days {round(first * DAYS_PER_MONTH) + 1}-{round(last * DAYS_PER_MONTH)}"

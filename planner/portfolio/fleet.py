@@ -263,10 +263,21 @@ class Fleet(BaseModel):
         default=None, ge=1, le=1440, description="Parts of a day at most; neighbours are merged at their highest rate."
     )
     horizon_months: Months = Field(default=12.0, validation_alias=AliasChoices("horizon_months", "horizon"), le=240)
-    stage_months: Months = Field(
-        default=12.0,
+    stage_months: Months | None = Field(
+        default=None,
         validation_alias=AliasChoices("stage_months", "stage"),
-        description="Months that one day stands for, at the demand of the last of them.",
+        description="Months that one day stands for, at the demand of the last of them; default 1, or as many more as "
+        "keep the periods few.",
+    )
+    orders_months: Annotated[tuple[Months, ...], BeforeValidator(_as_names)] = Field(
+        default=(),
+        validation_alias=AliasChoices("orders_months", "orders"),
+        description="Months at which machines may be bought or reserved beside the first day: [1 year, 2 years].",
+    )
+    price_change_per_year: Growth = Field(
+        default=0.0,
+        validation_alias=AliasChoices("price_change_per_year", "price_change"),
+        description="Of all prices, such as -10 %: what is bought later costs so much less; rents follow each year.",
     )
     growth_per_month: Growth = Field(default=0.0, validation_alias=AliasChoices("growth_per_month", "growth"))
     scenarios: dict[str, DemandScenario] = Field(
@@ -296,7 +307,7 @@ class Fleet(BaseModel):
         description="Where the price book does not say, such as 0.02/h.",
     )
     spot_recovery_s: Seconds = Field(
-        default=600.0,
+        default=900.0,
         validation_alias=AliasChoices("spot_recovery_s", "spot_recovery"),
         description="What an interruption costs until another machine serves.",
     )

@@ -36,7 +36,7 @@ def procurement_of(solution: FleetSolution) -> Procurement:
     hours = given.total_hours
     lines = _purchases(solution)
     predicted = list(_predictions(solution))
-    tokens = _tokens(solution, solution.served)
+    tokens = math.fsum(_tokens_of(solution, name) for name in fleet.workloads)
     changes = changes_usd_per_hour(given, portfolio.blocks) * hours
     cost = math.fsum([*(line.cost_usd for line in lines), changes])
     return Procurement(
@@ -49,6 +49,7 @@ def procurement_of(solution: FleetSolution) -> Procurement:
         cost_usd=cost,
         change_cost_usd=changes,
         cost_usd_per_million_tokens=cost / tokens * 1e6,
+        padding_fraction=_planned_requests(solution) / _mean_requests(solution) - 1.0,
         purchases=lines,
         periods=_periods(solution),
         pools=[pool for served in solution.served for pool in _pools(solution, served)],
@@ -88,6 +89,7 @@ def _purchases(solution: FleetSolution) -> list[PurchaseLine]:
         fixed = supply.fixed_usd_per_hour * supply.fixed_hours * count if supply.is_held else 0.0
         usage = supply.usage_usd_per_hour * on
         source = solution.sources.get(supply.name)
+        there = [stage for n, stage in enumerate(solution.stages) if n not in supply.absent]
         lines.append(
             PurchaseLine(
                 machine=supply.machine,
@@ -100,6 +102,10 @@ def _purchases(solution: FleetSolution) -> list[PurchaseLine]:
                 usage_usd=usage,
                 cost_usd=fixed + usage,
                 cost_usd_per_hour=(fixed + usage) / given.total_hours,
+                when=supply.when,
+                from_month=min(stage.first_month for stage in there),
+                to_month=max(stage.last_month for stage in there),
+                paid_months=supply.fixed_hours / HOURS_PER_MONTH if supply.is_held else 0.0,
                 book=source.book if source else None,
                 provider=source.provider if source else None,
                 date=source.date if source else None,
@@ -132,7 +138,7 @@ def _periods(solution: FleetSolution) -> list[PeriodUse]:
         found.append(
             PeriodUse(
                 period=period.name,
-                stage=solution.stages[period.stage],
+                stage=solution.stages[period.stage].name,
                 hours_a_day=period.minutes / 60.0,
                 hours=span.hours,
                 rates_per_s=rates,
@@ -160,7 +166,7 @@ def _pools(solution: FleetSolution, served: Served) -> Iterable[FleetPool]:
         c = member.configuration
         yield FleetPool(
             period=served.period.name,
-            stage=solution.stages[served.period.stage],
+            stage=solution.stages[served.period.stage].name,
             group=served.group.name,
             role=member.role,  # type: ignore[arg-type]
             machine=c.machine.name,
@@ -202,7 +208,7 @@ def _predictions(solution: FleetSolution) -> Iterable[WorkloadPrediction]:
                 slack_fraction=slack,
                 met=met,
                 period=served.period.name,
-                stage=solution.stages[served.period.stage],
+                stage=solution.stages[served.period.stage].name,
             )
             tightness = -math.inf if slack is None else slack
             at = (part.name if len(served.group.parts) > 1 else part.workload, str(o))
@@ -217,14 +223,50 @@ def _predicted(model: ClusterModel, limit: Limit) -> float | None:
     return model.percentile(o.metric, o.percentile, limit.unit_s, limit.share)
 
 
-def _tokens(solution: FleetSolution, served: Sequence[Served]) -> float:
-    """Prompt and output tokens over the horizon."""
-    hours = {id(p): s.hours for p, s in zip(solution.periods, solution.given.spans, strict=True)}
+def _requests(solution: FleetSolution, name: str, *, mean: bool) -> float:
+    """Requests of a workload over the horizon: those that are expected, or those that are planned for."""
+    own = solution.fleet.workloads[name]
+    if own.batch is not None:
+        a_day = math.fsum(lot.requests for lot in own.batch.lots())
+        return math.fsum(
+            a_day * stage.hours / 24.0 * (stage.mean_factors if mean else stage.factors).get(name, 1.0)
+            for stage in solution.stages
+        )
     return math.fsum(
-        math.fsum(r.rate_per_s for r in s.routes) * 3600.0 * hours[id(s.period)]
-        * (s.problem.need.traffic.sizes.mean_prompt_tokens + s.problem.need.traffic.sizes.mean_output_tokens)
-        for s in served
-    )  # fmt: skip
+        (own.rate_per_s or 0.0) * 3600.0 * p.hours * (p.mean_factors if mean else p.factors).get(name, 1.0)
+        for p in solution.periods
+    )
+
+
+def _mean_requests(solution: FleetSolution) -> float:
+    return math.fsum(_requests(solution, name, mean=True) for name in solution.fleet.workloads)
+
+
+def _planned_requests(solution: FleetSolution) -> float:
+    return math.fsum(_requests(solution, name, mean=False) for name in solution.fleet.workloads)
+
+
+def _tokens_of(solution: FleetSolution, name: str) -> float:
+    """Prompt and output tokens of a workload over the horizon, as expected and not as planned for."""
+    sizes = solution.problems[name].sizes
+    return _requests(solution, name, mean=True) * (sizes.mean_prompt_tokens + sizes.mean_output_tokens)
+
+
+def _tokens(solution: FleetSolution, served: Sequence[Served]) -> float:
+    """Expected tokens of some groups: those planned for, less the padding of each workload."""
+    hours = {id(p): s.hours for p, s in zip(solution.periods, solution.given.spans, strict=True)}
+    padding = {
+        name: _requests(solution, name, mean=True) / planned
+        if (planned := _requests(solution, name, mean=False))
+        else 1.0
+        for name in solution.fleet.workloads
+    }
+    total = 0.0
+    for s in served:
+        sizes = s.problem.need.traffic.sizes
+        tokens = 3600.0 * hours[id(s.period)] * (sizes.mean_prompt_tokens + sizes.mean_output_tokens)
+        total += math.fsum(rate * padding[name] * tokens for name, rate in _rates(s).items())
+    return total
 
 
 def _groups(solution: FleetSolution, lines: Sequence[PurchaseLine]) -> list[GroupCost]:
@@ -240,10 +282,13 @@ def _groups(solution: FleetSolution, lines: Sequence[PurchaseLine]) -> list[Grou
     for line in lines:
         cost[line.machine] = cost.get(line.machine, 0.0) + line.cost_usd
     total = {m: math.fsum(of.get(m, 0.0) for of in hours.values()) for m in cost}
+    # Machines that no group uses cost all the same: each group bears its part of them.
+    idle = math.fsum(usd for m, usd in cost.items() if not total[m])
     found = []
     for group, of in hours.items():
         usd = math.fsum(cost[m] * h / total[m] for m, h in of.items())
         some = [s for s in solution.served if s.group.name == group]
+        usd += idle * usd / (math.fsum(cost.values()) - idle) if idle else 0.0
         found.append(
             GroupCost(
                 group=group,

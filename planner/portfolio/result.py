@@ -31,6 +31,10 @@ class PurchaseLine(Result):
     usage_usd: float = Field(description="Over the horizon.")
     cost_usd: float = Field(description="Over the horizon.")
     cost_usd_per_hour: float = Field(description="Mean over all hours.")
+    when: str = Field(description="Which of several dates or terms it is; empty where there is one.")
+    from_month: float = Field(description="Month at whose begin it is there; 0 is the first.")
+    to_month: float = Field(description="Month at whose begin it ends, or the horizon.")
+    paid_months: float = Field(description="Paid whether used or not, whole terms to their end; 0 where rented.")
     book: str | None = Field(description="Price book.")
     provider: str | None
     date: datetime.date | None = Field(description="Of the price.")
@@ -149,7 +153,8 @@ class Procurement(Result):
     cost_usd_per_month: float = Field(description="Mean; 730 hours.")
     cost_usd: float = Field(description="Over the horizon.")
     change_cost_usd: float = Field(description="Part of it: machines that start or change group or role in the day.")
-    cost_usd_per_million_tokens: float
+    cost_usd_per_million_tokens: float = Field(description="Of the tokens expected, not of those planned for.")
+    padding_fraction: float = Field(description="Requests planned for over those expected, less 1.")
     purchases: list[PurchaseLine]
     periods: list[PeriodUse]
     pools: list[FleetPool]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.catalog.catalog import Catalog
-from planner.economics.options import OptionSource
+from planner.economics.options import OptionSource, PurchaseOption
 from planner.errors import InfeasibleError, PlannerError
 from planner.optimization.model import (
     Block,
@@ -18,10 +18,12 @@ from planner.optimization.model import (
     MachineFacts,
     PortfolioProblem,
     Span,
+    Supply,
 )
 from planner.optimization.search import Portfolio, choose_portfolio, least_excess
 from planner.planning.infeasible import BEYOND_LIMITS, unreachable
 from planner.planning.links import check_links
+from planner.planning.record import drawn_w
 from planner.planning.reuse import candidates_of
 from planner.planning.search import derated
 from planner.pools.candidate import Candidate
@@ -31,7 +33,7 @@ from planner.portfolio.batch import Lot
 from planner.portfolio.calendar import Period, Stage, days, periods_within, stages_of
 from planner.portfolio.fleet import DemandScenario, Fleet
 from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
-from planner.portfolio.supplies import deliveries, offers_of, refuse_unpriced, supplies_of
+from planner.portfolio.supplies import ELECTRIC, cuts_of, offers_of, refuse_unpriced, supplies_of
 from planner.scenario.progress import quiet
 from planner.scenario.resolve import Problem, configurations, resolve
 from planner.serving.capacity import CapacityCurve
@@ -40,6 +42,12 @@ from planner.workload.sizes import RequestSizes
 
 Progress = Callable[[str], None]
 _FEW = 4  # machines from which on a pool of batch work carries in proportion to so many
+# Stages of so many months are tried, until there are no more periods times workloads than this.
+_STAGES = (1.0, 2.0, 3.0, 6.0, 12.0)
+_MOST_BLOCKS, _MOST_BLOCKS_WITH_BATCH = 300, 120
+_ROUGH_GAP = 0.02  # of the plan that the draw of machines is taken from first
+_DRAWS = 3  # times that the draw is taken from the plan before
+_SAME_DRAW = 1e-6  # of the cost
 _TIGHTENINGS = 8  # rounds of lowering capacities that the whole-cluster model does not confirm
 
 
@@ -111,7 +119,7 @@ class FleetSolution:
     groups_considered: int
     notes: list[str]
     horizon: str
-    stages: list[str]
+    stages: list[Stage]
     sources: Mapping[str, OptionSource]
     mean_factors: Mapping[str, float]
 
@@ -142,16 +150,7 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
     for part in parts:
         if part.has_objectives:
             check_links(part.problem, configurations(part.problem)[0])
-    stages = stages_of(
-        fleet.horizon_months,
-        fleet.stage_months,
-        {name: fleet.growth_of(name) for name in fleet.workloads},
-        {name: (s.probability, _factors(fleet, s)) for name, s in fleet.scenarios.items()},
-        deliveries(offers),
-        None if fleet.weekend == 1.0 else {name: fleet.weekend for name in fleet.workloads if name not in lots},
-    )
-    shapes = {name: fleet.shape_of(name) for name in fleet.workloads if name not in lots}
-    periods = days(stages, shapes, [lot for some in lots.values() for lot in some], fleet.periods_a_day)
+    stages, periods = _calendar(fleet, offers, lots)
     posed = _posed(fleet, parts, lots, stages, periods, progress)
     supplies, sources = supplies_of(fleet, catalog, offers, [m for m in machines if m not in unpriced], stages)
     given = PortfolioProblem(
@@ -167,11 +166,34 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
         change_usd=fleet.change_cost_usd,
         has_fixed_roles=fleet.roles == "fixed",
     )
+    # Electricity is that of the draw of the plan, which is known when it is found: by machine, over its rated power.
+    drawn: dict[str, float] = {}
+    if any(s.plan in ELECTRIC for s in supplies):
+        free = replace(given, limits=replace(given.limits, max_cost_usd_per_hour=None))
+        rough, served = _chosen(fleet, posed, periods, free, max(fleet.gap, _ROUGH_GAP), progress)
+        drawn = _drawn_fractions(periods, rough, served)
+    for again in range(_DRAWS):
+        at_draw = replace(given, supplies=[_at_draw(s, drawn) for s in supplies])
+        (solved, portfolio), served = _chosen(fleet, posed, periods, at_draw, fleet.gap, progress)
+        actual = _drawn_fractions(periods, (solved, portfolio), served)
+        if again == _DRAWS - 1 or _electricity_error(solved, portfolio, drawn, actual) < _SAME_DRAW:
+            break
+        drawn = drawn | actual
+    return FleetSolution(
+        fleet, catalog, problems, periods, solved, portfolio, [s for s, _ in served], posed.rejected,
+        len(posed.groups), [*_notes(problems, unpriced), *offer_notes],
+        _months_text(fleet.horizon_months), stages, sources, _mean_factors(fleet, periods),
+    )  # fmt: skip
+
+
+def _chosen(
+    fleet: Fleet, posed: _Posed, periods: Sequence[Period], given: PortfolioProblem, gap: float, progress: Progress
+) -> tuple[tuple[PortfolioProblem, Portfolio], list[tuple[Served, int]]]:
+    """The cheapest portfolio whose clusters meet the objectives together, and the problem it solves."""
     for tightening in range(_TIGHTENINGS):
         progress(f"choosing among {sum(len(c) for c in posed.curves.values())} pools")
         portfolio = choose_portfolio(
-            given, solver=fleet.solver, time_limit_s=fleet.time_limit_s, gap=fleet.gap, seed=fleet.seed,
-            progress=progress,
+            given, solver=fleet.solver, time_limit_s=fleet.time_limit_s, gap=gap, seed=fleet.seed, progress=progress,
         )  # fmt: skip
         if portfolio is None:
             raise _explained(fleet, given)
@@ -180,15 +202,80 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
         served = _served(posed, periods, given, portfolio)
         late = {b for s, b in served if not _holds(s)}
         if not late:
-            return FleetSolution(
-                fleet, catalog, problems, periods, given, portfolio, [s for s, _ in served], posed.rejected,
-                len(posed.groups), [*_notes(problems, unpriced), *offer_notes],
-                _months_text(fleet.horizon_months), [s.name for s in stages], sources, _mean_factors(fleet, periods),
-            )  # fmt: skip
+            return (given, portfolio), served
         # The pools meet the objectives one by one but not together (an end-to-end limit near its edge).
         factor = 1.0 - min(0.01 * 2**tightening, 0.1)
         given = _tightened(given, portfolio, late, factor)
     raise PlannerError("the chosen pools do not meet the objectives together", rule="report this fleet as a bug")
+
+
+def _at_draw(supply: Supply, drawn: Mapping[str, float]) -> Supply:
+    """A supply with the electricity of a draw in the place of that of its rated power."""
+    if supply.plan not in ELECTRIC:
+        return supply
+    return replace(supply, usage_usd_per_hour=supply.usage_usd_per_hour * drawn.get(supply.machine, 1.0))
+
+
+def _drawn_fractions(
+    periods: Sequence[Period], solved: tuple[PortfolioProblem, Portfolio], served: Sequence[tuple[Served, int]]
+) -> dict[str, float]:
+    """Mean draw of each type of machine over its rated power, over all hours in which it is on."""
+    hours = {id(p): s.hours for p, s in zip(periods, solved[0].spans, strict=True)}
+    drawn: dict[str, float] = {}
+    rated: dict[str, float] = {}
+    for s, _ in served:
+        draws = drawn_w(s.problem, s.members, s.routes, s.group.spares)
+        for member, watts in zip(s.members, draws, strict=True):
+            machine, at = member.configuration.machine, hours[id(s.period)]
+            drawn[machine.name] = drawn.get(machine.name, 0.0) + watts * at
+            most = machine.rated_power_w * (member.count + s.group.spares)
+            rated[machine.name] = rated.get(machine.name, 0.0) + most * at
+    return {name: drawn[name] / rated[name] for name in drawn}
+
+
+def _electricity_error(
+    given: PortfolioProblem, portfolio: Portfolio, drawn: Mapping[str, float], actual: Mapping[str, float]
+) -> float:
+    """What electricity at the assumed draw is off by, as a share of the cost."""
+
+    def off_by(machine: str) -> float:
+        return abs(actual.get(machine, 1.0) / drawn.get(machine, 1.0) - 1.0)
+
+    off = math.fsum(
+        given.spans[t].hours * n * supply.usage_usd_per_hour * off_by(supply.machine)
+        for (i, t), n in portfolio.used.items()
+        if (supply := given.supplies[i]).plan in ELECTRIC
+    )
+    return off / (portfolio.cost_usd_per_hour * given.total_hours)
+
+
+def _calendar(
+    fleet: Fleet, offers: Mapping[str, Sequence[PurchaseOption]], lots: Mapping[str, Sequence[Lot]]
+) -> tuple[list[Stage], list[Period]]:
+    """Stages of a month, or of as many more as keep the periods few enough to choose among them in time."""
+    shapes = {name: fleet.shape_of(name) for name in fleet.workloads if name not in lots}
+    all_lots = [lot for some in lots.values() for lot in some]
+
+    def of(stage_months: float) -> tuple[list[Stage], list[Period]]:
+        stages = stages_of(
+            fleet.horizon_months,
+            stage_months,
+            {name: fleet.growth_of(name) for name in fleet.workloads},
+            {name: (s.probability, _factors(fleet, s)) for name, s in fleet.scenarios.items()},
+            cuts_of(fleet, offers),
+            None if fleet.weekend == 1.0 else {name: fleet.weekend for name in fleet.workloads if name not in lots},
+            fleet.start,
+        )
+        return stages, days(stages, shapes, all_lots, fleet.periods_a_day)
+
+    if fleet.stage_months is not None:
+        return of(fleet.stage_months)
+    most = _MOST_BLOCKS_WITH_BATCH if lots else _MOST_BLOCKS
+    for stage_months in _STAGES:
+        stages, periods = of(stage_months)
+        if len(periods) * len(fleet.workloads) <= most:
+            break
+    return stages, periods
 
 
 def _resolved(fleet: Fleet, name: str, catalog: Catalog) -> Problem:
@@ -229,7 +316,9 @@ def _factors(fleet: Fleet, scenario: DemandScenario) -> dict[str, float]:
 def _mean_factors(fleet: Fleet, periods: Sequence[Period]) -> dict[str, float]:
     """Mean rate of each workload over its stated one."""
     hours = math.fsum(p.hours for p in periods)
-    return {name: math.fsum(p.factors.get(name, 1.0) * p.hours for p in periods) / hours for name in fleet.workloads}
+    return {
+        name: math.fsum(p.mean_factors.get(name, 1.0) * p.hours for p in periods) / hours for name in fleet.workloads
+    }
 
 
 def _months_text(months: float) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from planner.catalog.prices import PlanName
 from planner.catalog.schema import SourceKind
+from planner.economics.finance import Payments
 from planner.planning.plan import EnergyUse, Result
 
 
@@ -19,6 +20,7 @@ class CostAssumptions(Result):
     hours_used_fraction: float = Field(description="Share of all hours that the machines are switched on.")
     cost_of_capital_per_year: float
     spot_recovery_h: float = Field(description="Paid time that an interruption of a spot machine takes from the work.")
+    payments: Payments = Field(description="Whether months are paid for at their end (arrears) or in advance.")
 
 
 class PoolCost(Result):
@@ -32,6 +34,10 @@ class PoolCost(Result):
     usage_usd_per_hour: float = Field(description="Of the pool, for each hour switched on.")
     usd_per_hour: float = Field(description="Mean over all hours.")
     upfront_usd: float = Field(description="Paid at the start: the purchase.")
+    reserved_months: float = Field(description="Paid for whole terms of a reservation, used or not; else 0.")
+    on_demand_months: float = Field(description="Of a reservation: months before and after its terms; else 0.")
+    total_usd: float = Field(description="Of the pool over the horizon, whole terms to their end.")
+    present_value_usd: float = Field(description="The same, discounted.")
     book: str
     provider: str
     date: datetime.date
@@ -55,9 +61,9 @@ class PricePlanCost(Result):
     upfront_usd: float
     committed_months: float = Field(description="Paid whether used or not: whole terms of a reservation; else 0.")
     total_usd: float = Field(
-        description="Over the horizon; whole terms of reservations, owned machines by their annuity."
+        description="Over the horizon; whole terms of reservations, the rest on demand, owned machines by annuity."
     )
-    present_value_usd: float = Field(description="The same, discounted at the cost of capital.")
+    present_value_usd: float = Field(description="The same, discounted at the cost of capital by the month.")
     usd_per_million_tokens: float = Field(description="Prompt and output tokens together.")
     usd_per_million_prompt_tokens: float | None
     usd_per_million_output_tokens: float | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from planner import units
@@ -13,10 +13,16 @@ from planner.catalog.prices import PLAN_NAMES, TERM_MONTHS, PlanName
 from planner.catalog.schema import Machine
 from planner.economics.break_even import break_even_use, payback_months, spot_usd_per_useful_hour
 from planner.economics.energy import ElectricitySupply, electricity_supply
-from planner.economics.finance import HOURS_PER_MONTH, HOURS_PER_YEAR, present_value_factor
+from planner.economics.finance import (
+    HOURS_PER_MONTH,
+    HOURS_PER_YEAR,
+    monthly_present_value_factor,
+    present_value_factor,
+)
 from planner.economics.options import Assumptions, PurchaseOption, owned_running_per_hour, purchase_options
+from planner.economics.terms import term_cover
 from planner.economics.tokens import token_cost
-from planner.errors import ScenarioError
+from planner.errors import ScenarioError, UnknownNameError
 from planner.planning.plan import Plan
 from planner.scenario.scenario import Scenario
 from planner.studies.cost_report import (
@@ -30,7 +36,11 @@ from planner.studies.cost_report import (
 
 
 def read_assumptions(
-    horizon: str | float, use: str | float, cost_of_capital: str | float, spot_recovery: str | float
+    horizon: str | float,
+    use: str | float,
+    cost_of_capital: str | float,
+    spot_recovery: str | float,
+    payments: str = "arrears",
 ) -> CostAssumptions:
     """Read what a caller wrote: months, a share, a yearly rate and seconds, or text with units.
 
@@ -39,7 +49,10 @@ def read_assumptions(
     InputError
         What cannot be read or is out of range; `where` is the argument.
     """
+    if payments not in ("arrears", "advance"):
+        raise UnknownNameError.of("way to pay", payments, ("arrears", "advance"), where="payments")
     assumptions = CostAssumptions(
+        payments=payments,  # type: ignore[arg-type]
         horizon_months=units.parse_argument(horizon, units.DURATION, where="horizon"),
         hours_used_fraction=units.parse_argument(use, units.FRACTION, where="use"),
         cost_of_capital_per_year=units.parse_argument(cost_of_capital, units.FRACTION, where="cost_of_capital"),
@@ -95,7 +108,7 @@ def cost_report(
         )
     complete = [name for name in PLAN_NAMES if all(name in of_pool for of_pool in offers)]
     pools = {
-        name: [_pool_cost(plan, i, o[name], catalog, scenario, assumptions) for i, o in enumerate(offers) if name in o]
+        name: [_pool_cost(plan, i, o, name, catalog, assumptions) for i, o in enumerate(offers) if name in o]
         for name in PLAN_NAMES
     }
     n_accelerators = sum(catalog.machine(p.machine).n_accelerators * (p.count + p.spares) for p in plan.pools)
@@ -106,7 +119,7 @@ def cost_report(
     missing = {
         name: sorted({pool.machine for pool, o in zip(plan.pools, offers, strict=True) if name not in o})
         for name in PLAN_NAMES
-        if name not in complete
+        if name not in complete and (name != "reserved_2y" or any(name in o for o in offers))  # few offer it
     }
     return CostReport(
         planner_version=plan.planner_version,
@@ -195,15 +208,52 @@ def _with_interruptions(option: PurchaseOption, assumptions: CostAssumptions) ->
 
 
 def _pool_cost(
-    plan: Plan, i: int, option: PurchaseOption, catalog: Catalog, scenario: Scenario, assumptions: CostAssumptions
+    plan: Plan,
+    i: int,
+    offers: Mapping[PlanName, PurchaseOption],
+    name: PlanName,
+    catalog: Catalog,
+    assumptions: CostAssumptions,
 ) -> PoolCost:
-    pool, source = plan.pools[i], option.source
+    """One pool under one price plan, over the whole horizon."""
+    pool, option = plan.pools[i], offers[name]
+    source = option.source
     assert source is not None  # it comes from a price book
     count = pool.count + pool.spares
-    upfront = 0.0
-    if option.plan == "owned":
-        book = catalog.price_book(source.book)
-        upfront = count * book.owned[pool.machine].purchase * source.usd_per_unit
+    months, use, rate = (
+        assumptions.horizon_months, assumptions.hours_used_fraction, assumptions.cost_of_capital_per_year,
+    )  # fmt: skip
+    upfront = reserved = rented = 0.0
+
+    def monthly(usd_per_hour: float, months: float, after: float = 0.0) -> float:
+        """Value today of a payment every month, the first months from now."""
+        factor = monthly_present_value_factor(rate, months, assumptions.payments)
+        return usd_per_hour * HOURS_PER_MONTH * factor * math.exp(-after / 12.0 * math.log1p(rate))
+
+    if (term := TERM_MONTHS.get(name)) is not None:
+        on_demand = offers.get("on_demand")
+        cover = term_cover(
+            months, term, option.fixed_usd_per_hour, on_demand.usage_usd_per_hour if on_demand else None,
+            hours_used_fraction=use, start_month=min(option.available_from_month, months),
+        )  # fmt: skip
+        reserved, rented, total = cover.reserved_months, cover.on_demand_months, cover.usd
+        rent = use * on_demand.usage_usd_per_hour if on_demand and rented else 0.0
+        before = cover.start_month if rent else 0.0
+        present = (
+            monthly(rent, before)
+            + monthly(option.fixed_usd_per_hour, reserved, cover.start_month)
+            + monthly(rent, rented - before, cover.start_month + reserved)
+        )
+    else:
+        # A purchase is repaid at the ends of years, as its annuity was computed; all else is paid by the month.
+        running = option.fixed_usd_per_hour - option.capital_usd_per_hour + use * option.usage_usd_per_hour
+        total = (option.capital_usd_per_hour + running) * months * HOURS_PER_MONTH
+        present = monthly(running, months)
+        if option.capital_usd_per_hour:
+            present += option.capital_usd_per_hour * HOURS_PER_YEAR * present_value_factor(rate, months / 12.0)
+        if name == "owned":
+            book = catalog.price_book(source.book)
+            upfront = count * book.owned[pool.machine].purchase * source.usd_per_unit
     return PoolCost(
         plan=option.plan,
         role=pool.role,
@@ -211,8 +261,12 @@ def _pool_cost(
         count=count,
         fixed_usd_per_hour=count * option.fixed_usd_per_hour,
         usage_usd_per_hour=count * option.usage_usd_per_hour,
-        usd_per_hour=count * option.usd_per_hour_at(assumptions.hours_used_fraction),
+        usd_per_hour=count * total / (months * HOURS_PER_MONTH),
         upfront_usd=upfront,
+        reserved_months=reserved,
+        on_demand_months=rented,
+        total_usd=count * total,
+        present_value_usd=count * present,
         **asdict(source),
     )
 
@@ -225,42 +279,35 @@ def _price_plan(
     assumptions: CostAssumptions,
     n_accelerators: int,
 ) -> PricePlanCost:
-    months, use, rate = (
-        assumptions.horizon_months,
-        assumptions.hours_used_fraction,
-        assumptions.cost_of_capital_per_year,
-    )
-    term = TERM_MONTHS.get(name)
-    committed = term * math.ceil(months / term - 1e-9) if term else 0.0
-    fixed = math.fsum(p.fixed_usd_per_hour for p in pools)
-    usage = use * math.fsum(p.usage_usd_per_hour for p in pools)
-    held = committed or months
-
-    def present(usd_per_hour: float, months: float) -> float:
-        return usd_per_hour * HOURS_PER_YEAR * present_value_factor(rate, months / 12.0)
+    months, use = assumptions.horizon_months, assumptions.hours_used_fraction
+    total = math.fsum(p.total_usd for p in pools)
+    mean = total / (months * HOURS_PER_MONTH)
+    electricity = use * math.fsum(p.usage_usd_per_hour for p in pools) if name == "owned" else 0.0
 
     prompt, output = plan.prompt_tokens_per_hour or 0.0, plan.output_tokens_per_hour or 0.0
     fractions = [p.prompt_time_fraction for p in plan.pools]
     tokens = token_cost([p.usd_per_hour for p in pools], [f or 0.0 for f in fractions], use * prompt, use * output)
     return PricePlanCost(
         plan=name,
-        usd_per_hour=fixed + usage,
-        usd_per_month=(fixed + usage) * HOURS_PER_MONTH,
-        usd_per_accelerator_hour=(fixed + usage) / n_accelerators,
-        electricity_usd_per_hour=usage if name == "owned" else 0.0,
+        usd_per_hour=mean,
+        usd_per_month=mean * HOURS_PER_MONTH,
+        usd_per_accelerator_hour=mean / n_accelerators,
+        electricity_usd_per_hour=electricity,
         upfront_usd=math.fsum(p.upfront_usd for p in pools),
-        committed_months=committed,
-        total_usd=(fixed * held + usage * months) * HOURS_PER_MONTH,
-        present_value_usd=present(fixed, held) + present(usage, months),
-        usd_per_million_tokens=(fixed + usage) / (use * (prompt + output)) * 1e6,
+        committed_months=max((p.reserved_months for p in pools), default=0.0),
+        total_usd=total,
+        present_value_usd=math.fsum(p.present_value_usd for p in pools),
+        usd_per_million_tokens=mean / (use * (prompt + output)) * 1e6,
         usd_per_million_prompt_tokens=None if None in fractions else tokens.usd_per_million_prompt_tokens,
         usd_per_million_output_tokens=None if None in fractions else tokens.usd_per_million_output_tokens,
         prompt_cost_fraction=None if None in fractions else tokens.prompt_share,
-        notes=list(dict.fromkeys(_warnings(plan, options, assumptions))),
+        notes=list(dict.fromkeys(_warnings(plan, options, pools, assumptions))),
     )
 
 
-def _warnings(plan: Plan, options: Sequence[PurchaseOption], assumptions: CostAssumptions) -> Iterator[str]:
+def _warnings(
+    plan: Plan, options: Sequence[PurchaseOption], pools: Sequence[PoolCost], assumptions: CostAssumptions
+) -> Iterator[str]:
     needed: dict[str, int] = {}
     for pool in plan.pools:
         needed[pool.machine] = needed.get(pool.machine, 0) + pool.count + pool.spares
@@ -279,8 +326,18 @@ def _warnings(plan: Plan, options: Sequence[PurchaseOption], assumptions: CostAs
             rate = f"{option.interruption_per_hour:.2g}"
             yield f"{name}: taken away {rate} times an hour; {100 * lost:.2g} % of its time lost"
     term = TERM_MONTHS.get(options[0].plan)
-    if term and assumptions.horizon_months % term:
-        yield f"paid for whole terms of {term:g} months, more than the horizon of {assumptions.horizon_months:g}"
+    for option, cost in zip(options, pools, strict=True) if term else ():
+        terms = round(cost.reserved_months / term) if term else 0
+        if cost.on_demand_months > 0:
+            yield (
+                f"{option.machine}: {terms} x {term:g} months reserved, and {cost.on_demand_months:.3g} months "
+                "on demand"
+            )
+        elif cost.reserved_months > assumptions.horizon_months - option.available_from_month + 1e-9:
+            yield (
+                f"{option.machine}: paid for whole terms, {terms} x {term:g} months, more than the horizon of "
+                f"{assumptions.horizon_months:g}"
+            )
 
 
 def _break_evens(

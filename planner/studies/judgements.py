@@ -26,6 +26,7 @@ def cost(
     use: str | float = 1.0,
     cost_of_capital: str | float = "8 %",
     spot_recovery: str | float = "15 min",
+    payments: str = "arrears",
     start: datetime.date | str | None = None,
     **fields: Any,
 ) -> CostReport:
@@ -45,6 +46,8 @@ def cost(
         A year.
     spot_recovery : str or float
         Paid time that an interruption of a spot machine takes from the work; a number is in seconds.
+    payments : str
+        Whether months are paid for at their end (`arrears`) or in `advance`, for present values.
     start : date or ISO text, optional
         First day, from which delivery is counted. Left out: the date of each price.
 
@@ -63,7 +66,7 @@ def cost(
     from planner.planning.plan_file import is_plan_file, read_plan
     from planner.studies.costs import cost_report, read_assumptions, read_date
 
-    assumptions = read_assumptions(horizon, use, cost_of_capital, spot_recovery)
+    assumptions = read_assumptions(horizon, use, cost_of_capital, spot_recovery, payments)
     if isinstance(cluster, (str, os.PathLike)) and is_plan_file(cluster):
         read_plan(cluster)  # a plan is signed with its figures: they must agree, though they are computed anew
     if isinstance(cluster, Plan):

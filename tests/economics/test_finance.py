@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.economics.finance import annuity, capital_recovery_factor, net_present_value, present_value_factor
+from planner.economics.finance import (
+    annuity,
+    capital_recovery_factor,
+    monthly_present_value_factor,
+    net_present_value,
+    present_value_factor,
+)
 from planner.errors import ScenarioError
 
 RATES = (0.0, 0.01, 0.08, 0.25)
@@ -20,6 +26,17 @@ RATES = (0.0, 0.01, 0.08, 0.25)
 def test_annuity_against_numpy_financial(rate: float, years: float) -> None:
     financial = pytest.importorskip("numpy_financial", reason="the extra `test` brings numpy-financial")
     assert annuity(270e3, 27e3, rate, years) == pytest.approx(-financial.pmt(rate, years, 270e3, -27e3), rel=1e-12)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("months", [1, 13, 36, 60])
+def test_monthly_present_value_against_numpy_financial(rate: float, months: int) -> None:
+    financial = pytest.importorskip("numpy_financial", reason="the extra `test` brings numpy-financial")
+    monthly = (1 + rate) ** (1 / 12) - 1
+    for payments, when in (("arrears", "end"), ("advance", "begin")):
+        with np.errstate(invalid="ignore"):  # at no interest it also divides by it
+            expected = -financial.pv(monthly, months, 1.0, when=when)
+        assert monthly_present_value_factor(rate, months, payments) == pytest.approx(expected, rel=1e-11)
 
 
 @pytest.mark.parametrize("rate", RATES)

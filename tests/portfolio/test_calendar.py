@@ -12,7 +12,7 @@ from planner.portfolio.calendar import Stage, days, factor_at, periods_within, s
 
 DAY = 24 * 60
 FLAT = [(DAY, 1.0)]
-YEAR = [Stage("", 0.0, 12.0, 1.0, {})]
+YEAR = [Stage("", 0.0, 12.0, 1.0, {}, {})]
 
 
 def lots_of(**fields: object) -> list[Lot]:

@@ -41,9 +41,10 @@ def test_costs_are_those_of_the_price_books(catalog: Catalog) -> None:
     for line in found.purchases:
         option = next(o for o in purchase_options(catalog, line.machine) if o.plan == line.plan)
         assert line.fixed_usd_per_hour == pytest.approx(option.fixed_usd_per_hour)
-        assert line.usage_usd_per_hour == pytest.approx(option.usage_usd_per_hour)
+        # Electricity is that of the expected draw, not of rated power.
+        assert 0.5 * option.usage_usd_per_hour < line.usage_usd_per_hour <= option.usage_usd_per_hour
         fixed = option.fixed_usd_per_hour * line.count * found.horizon_hours if option.is_committed else 0.0
-        assert line.cost_usd == pytest.approx(fixed + option.usage_usd_per_hour * line.machine_hours)
+        assert line.cost_usd == pytest.approx(fixed + line.usage_usd_per_hour * line.machine_hours)
     assert found.cost_usd == pytest.approx(found.cost_usd_per_hour * found.horizon_hours)
     assert {p.period for p in found.periods} == {"00:00-08:00", "08:00-18:00", "18:00-24:00"}
 
@@ -61,7 +62,7 @@ def test_a_fleet_owned_already_is_kept_and_only_added_to(catalog: Catalog) -> No
 def test_growth_and_scenarios_cost_more_and_owned_machines_serve_all(catalog: Catalog) -> None:
     flat = bought(catalog, horizon="2 years", gap=0.001)
     grown = bought(catalog, horizon="2 years", growth=0.02, gap=0.001)
-    assert {p.stage for p in grown.periods} == {"year 1", "year 2"}
+    assert {p.stage for p in grown.periods} == {f"month {n}" for n in range(1, 25)}
     assert grown.cost_usd_per_hour > flat.cost_usd_per_hour
     two = {"base": {"probability": 0.5}, "high": {"probability": 0.5, "rate": 2.0}}
     either = bought(catalog, scenarios=two, gap=0.001)
@@ -146,8 +147,21 @@ def test_what_is_delivered_late_is_rented_until_then(tmp_path: Path) -> None:
     assert by_plan["on_demand"].machine_hours == pytest.approx(n * half_h)
     assert by_plan["owned"].machine_hours == pytest.approx(n * half_h)
     options = {o.plan: o for o in purchase_options(late, "dgx-h100")}
-    owned = options["owned"].fixed_usd_per_hour + options["owned"].usage_usd_per_hour
+    owned = options["owned"].fixed_usd_per_hour + by_plan["owned"].usage_usd_per_hour
     assert found.cost_usd == pytest.approx(n * half_h * (owned + options["on_demand"].usage_usd_per_hour))
+
+
+def test_electricity_of_an_owned_machine_is_that_of_the_cost_command(catalog: Catalog) -> None:
+    found = planner.procure(
+        {"workloads": {"chat": CHAT}, "machines": ["dgx-h100"], "plans": ["owned"]}, catalog=catalog
+    )
+    (line,), (pool,) = found.purchases, found.pools
+    report = planner.cost(
+        [{"role": pool.role, "machine": pool.machine, "count": pool.count, "tensor_parallel": 4}],
+        catalog=catalog, rate="70/s",
+    )  # fmt: skip
+    owned = next(p for p in report.pools if p.plan == "owned")
+    assert line.usage_usd_per_hour == pytest.approx(owned.usage_usd_per_hour / owned.count, rel=1e-6)
 
 
 def test_a_budget_below_the_least_cost_is_named_with_what_is_enough(catalog: Catalog) -> None:

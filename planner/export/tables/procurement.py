@@ -83,7 +83,7 @@ def _purchases(result: Procurement) -> list[str]:
     rows = [
         [
             line.machine,
-            _PLANS.get(line.plan, line.plan),
+            ", ".join(filter(None, (_PLANS.get(line.plan, line.plan), _when(line, result)))),
             f"{line.count:,}" if _is_held(line) else f"up to {line.count:,}",
             percent(line.machine_hours / (line.count * result.horizon_hours)),
             f"{line.fixed_usd_per_hour:,.2f}" if _is_held(line) else "",
@@ -99,6 +99,18 @@ def _purchases(result: Procurement) -> list[str]:
     if len(rows) > 1:
         rows.append(["total", "", "", "", "", "", f"{result.cost_usd_per_month:,.0f}", f"{result.cost_usd:,.0f}"])
     return aligned(titles, rows, right=tuple(titles[2:]))
+
+
+def _when(line: PurchaseLine, result: Procurement) -> str:
+    """The months in which it is there, where these are not all of them, and what is paid beyond the horizon."""
+    months = result.horizon_hours / 730.0
+    text = "" if line.from_month == 0 and abs(line.to_month - months) < 1e-6 else (
+        f"months {line.from_month + 1:.3g}-{line.to_month:.3g}" if line.to_month - line.from_month > 1
+        else f"month {line.to_month:.3g}"
+    )  # fmt: skip
+    if line.plan.startswith("reserved") and line.paid_months > line.to_month - line.from_month + 1e-6:
+        text = f"{text}, {line.paid_months:g} months paid".lstrip(", ")
+    return text
 
 
 def _is_held(line: PurchaseLine) -> bool:
@@ -132,8 +144,8 @@ def _use(result: Procurement, width: int) -> list[str]:
 
 def _short(name: str) -> str:
     """`dgx-h100 own` for `dgx-h100 owned`."""
-    machine, _, plan = name.partition(" ")
-    return f"{machine} {_SHORT_PLANS.get(plan, plan)}"
+    machine, plan, *when = name.split(" ", 2)
+    return " ".join([machine, _SHORT_PLANS.get(plan, plan), *when])
 
 
 def _pools(result: Procurement) -> list[str]:
@@ -251,6 +263,8 @@ def _per_dollar(w: WorkloadOutcome) -> str:
 def _trust(result: Procurement, today: datetime.date) -> str:
     books = {(line.book, line.date): line for line in result.purchases if line.book and line.date is not None}
     texts = [f"modelled step times +/- {percent(result.step_time_error)}"]
+    if result.padding_fraction > 5e-4:
+        texts.append(f"machines are for {percent(result.padding_fraction, 1)} more requests than expected on average")
     for (book, date), line in sorted(books.items()):
         kind = ", an estimate" if line.kind == "estimate" else ""
         texts.append(f"prices {book} ({line.provider}, {date.isoformat()}{kind}), {age(date, today)}")
