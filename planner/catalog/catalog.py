@@ -11,7 +11,7 @@ import copy
 import datetime
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -67,6 +67,7 @@ class MachinePrice(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     usd_per_hour: float
+    plan: PlanName = "on_demand"
     book: str
     provider: str
     date: datetime.date
@@ -126,7 +127,38 @@ class Catalog:
         self._listings: dict[str, list[dict[str, Path]]] = {}
         self._layers: dict[tuple[str, str], list[Layer]] = {}
         self._entries: dict[tuple[str, str], Entry] = {}
+        self._plan: PlanName = "on_demand"
+        self._plans: dict[str, PlanName] = {}
+        self._owned_usd_per_hour: Callable[[str, PriceBook, float], float] | None = None
+        self._spot_usd_per_hour: Callable[[float, float | None], float] = lambda price, _: price
         self._rulings: dict[tuple[str, str, str], Ruling] = {}
+
+    def priced_under(
+        self,
+        plan: PlanName,
+        by_machine: Mapping[str, PlanName],
+        owned_usd_per_hour: Callable[[str, PriceBook, float], float],
+        spot_usd_per_hour: Callable[[float, float | None], float],
+    ) -> Catalog:
+        """Return this catalog with another price plan than on demand for what machines cost.
+
+        Parameters
+        ----------
+        plan, by_machine : str, mapping of str to str
+            Of all machines, and of some.
+        owned_usd_per_hour : callable
+            What an hour of an owned machine costs: of its name, its price book and the exchange rate [USD/h].
+        spot_usd_per_hour : callable
+            What an hour of work on a spot machine costs: of its price and how often it is taken away [USD/h].
+        """
+        other = copy.copy(self)
+        other._plan, other._plans = plan, dict(by_machine)
+        other._owned_usd_per_hour, other._spot_usd_per_hour = owned_usd_per_hour, spot_usd_per_hour
+        return other
+
+    def plan_of(self, machine_name: str) -> PlanName:
+        """Return the price plan under which a machine is priced."""
+        return self._plans.get(machine_name, self._plan)
 
     def choosing(self, quotes: QuoteChoice) -> Catalog:
         """Return this catalog with another rule between vendors; what was read is shared."""
@@ -366,9 +398,11 @@ class Catalog:
                 raise joined(problems)
 
     def price_of(
-        self, machine_name: str, books: Sequence[str] = (), plan: PlanName = "on_demand"
+        self, machine_name: str, books: Sequence[str] = (), plan: PlanName | None = None
     ) -> MachinePrice | None:
-        """Return what a rented machine costs, or None if no price book lists it under that plan.
+        """Return what a machine costs an hour, or None if no price book lists it under that plan.
+
+        The plan is that of `plan_of`, unless another is given.
 
         `book_of` says which book's price that is; one in another currency is converted at the catalog's rate.
 
@@ -379,14 +413,22 @@ class Catalog:
         CatalogError
             A price book breaks its schema, or the catalog has no rate for its currency.
         """
+        plan = plan or self.plan_of(machine_name)
         book = self.book_of(machine_name, plan, books)
-        if book is None:
+        if book is None or (plan == "owned" and self._owned_usd_per_hour is None):
             return None
         path = f"{plan}.{machine_name}"
         origin = book.origin_of(plan, machine_name)
         usd_per_unit, exchange_date = self.exchange_of(book, path)
+        if plan == "owned" and self._owned_usd_per_hour is not None:
+            usd = self._owned_usd_per_hour(machine_name, book, usd_per_unit)
+        else:
+            usd = book.prices(plan)[machine_name] * usd_per_unit
+        if plan == "spot":
+            usd = self._spot_usd_per_hour(usd, book.terms_of(plan, machine_name).interruptions_per_hour)
         return MachinePrice(
-            usd_per_hour=book.prices(plan)[machine_name] * usd_per_unit,
+            usd_per_hour=usd,
+            plan=plan,
             book=book.name,
             provider=book.provider,
             date=book.date_of(plan, machine_name),

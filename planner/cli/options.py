@@ -135,6 +135,15 @@ QuotesOption = Annotated[
         "--quotes", "cheapest|newest", "Which vendor's price counts where several sell a machine. [default: cheapest]"
     ),
 ]
+PricePlanOption = Annotated[
+    list[str] | None,
+    scenario_option(
+        "--plan",
+        "[MACHINE=]PLAN",
+        "Price plan of machines: on_demand, reserved_1y, reserved_2y, reserved_3y, spot or owned. Repeatable, for some "
+        "machines each. [default: on_demand]",
+    ),
+]
 ProfileOption = Annotated[
     str | None,
     scenario_option("--profile", "FILE", "Table of measured step times, used in place of the latency model."),
@@ -284,6 +293,7 @@ _SCENARIO_OPTIONS: dict[str, Any] = {
 # Options of commands that look for a plan: what it may be made of, within which limits, and how it is found.
 _PLAN_OPTIONS: dict[str, Any] = {
     "machine": MachineOption, "design": DesignOption, "objective": ObjectiveOption, "max_cost": MaxCostOption,
+    "plan": PricePlanOption,
     "max_power": MaxPowerOption, "max_machines": MaxMachinesOption, "max_total_machines": MaxTotalMachinesOption,
     "max_rack_units": MaxRackUnitsOption,
     "max_pools": MaxPoolsOption, "spares": SparesOption, "solver": SolverOption, "time_limit": TimeLimitOption,
@@ -438,6 +448,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "reference_machine": ("reference_machine", _as_is),
     "prices": ("prices", _as_is),
     "quotes": ("quotes", _as_is),
+    "plan": ("plan", _as_is),
     "region": ("region", _as_is),
     "electricity": ("electricity_usd_per_kwh", _quantity(units.MONEY_PER_KWH)),
     "pue": ("pue", read_number),

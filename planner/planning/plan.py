@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from planner.catalog.prices import PlanName
 from planner.catalog.schema import SourceKind
 from planner.planning.certificate import Certificate, Result
 
@@ -80,6 +81,7 @@ class PriceUsed(Result):
 
     machine: str
     usd_per_hour: float
+    plan: PlanName = Field(default="on_demand", description="Price plan that it is of.")
     book: str
     provider: str
     date: datetime.date

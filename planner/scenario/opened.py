@@ -10,6 +10,7 @@ from typing import Any
 from planner.catalog.catalog import Catalog
 from planner.scenario.changes import without_limits
 from planner.scenario.cluster import Cluster, read_cluster, read_cluster_file
+from planner.scenario.pricing import priced_catalog
 from planner.scenario.resolve import Problem, resolve
 from planner.scenario.scenario import Scenario, load_scenario
 
@@ -59,7 +60,7 @@ def ask(source: ScenarioLike | None, catalog: CatalogLike, fields: Mapping[str, 
     """
     opened, own = opened_catalog(catalog, fields)
     scenario = load_scenario(source if source is not None else {}, **own)
-    return Asked(scenario, (opened or Catalog.default(scenario.catalog)).choosing(scenario.quotes))
+    return Asked(scenario, priced_catalog(opened or Catalog.default(scenario.catalog), scenario))
 
 
 def catalog_of(catalog: CatalogLike, overlays: Sequence[str] = ()) -> Catalog:

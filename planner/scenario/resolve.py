@@ -36,6 +36,7 @@ from planner.pools.design import Design, parse_design
 from planner.pools.limits import BUDGETS, Limits
 from planner.pools.network import parse_network
 from planner.scenario.changes import Change, other_workload
+from planner.scenario.pricing import price_plan_notes, priced_catalog
 from planner.scenario.scenario import Scenario, is_trace_file
 from planner.serving.requests import Lane, Limit, Traffic, reference_latencies
 from planner.workload.library import sizes_of
@@ -110,7 +111,7 @@ def resolve(
     InfeasibleError
         The reference machine of a slowdown cannot hold the model.
     """
-    catalog = (catalog or Catalog.default(scenario.catalog)).choosing(scenario.quotes)
+    catalog = priced_catalog(catalog or Catalog.default(scenario.catalog), scenario)
     llm = catalog.llm(scenario.model, where="model")
     runtime = catalog.runtime(scenario.runtime, where="runtime")
     given, supposed = sizes, scenario.suppose
@@ -149,8 +150,7 @@ def resolve(
     considered = {m.name for m in machines} | set(unpriced)
     idle = sorted(name for name, most in limits.max_machines.items() if most > 0 and name not in considered)
     if scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None:
-        for machine in machines:
-            notes += catalog.unused_quotes(machine.name, "on_demand", scenario.prices)
+        notes += price_plan_notes(catalog, [m.name for m in machines], scenario.prices)
     if idle:
         notes.append(f"a stock is given for machines that are not considered: {', '.join(idle)}")
     reference = _reference(scenario, catalog, serving) if any(o.slowdown is not None for o in scenario.slo) else None
@@ -399,7 +399,7 @@ def _machines(
         if unpriced:
             alone = len(unpriced) == len(machines)
             raise ScenarioError(
-                f"no price book lists {', '.join(m.name for m in unpriced)}",
+                f"no price book lists {', '.join(_as_priced(catalog, m.name) for m in unpriced)}",
                 where="machines",
                 rule=f"{'the objective cost' if scenario.objective == 'cost' else 'a cost budget'} needs prices",
                 fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or "
@@ -418,6 +418,12 @@ def _with_rack_units(machines: list[Machine], scenario: Scenario, limits: Limits
             fix="write rack_units into machines/NAME.yaml of a --catalog folder, or leave the machine out",
         )  # fmt: skip
     return [m for m in machines if m not in unknown]
+
+
+def _as_priced(catalog: Catalog, machine_name: str) -> str:
+    """A machine with its price plan where that is not on demand: `dgx-h100 reserved_1y`."""
+    plan = catalog.plan_of(machine_name)
+    return machine_name if plan == "on_demand" else f"{machine_name} {plan}"
 
 
 def _refuse_contradictions(scenario: Scenario, catalog: Catalog, design: Design) -> None:

@@ -97,6 +97,10 @@ class Scenario(BaseModel):
     )
     reference_machine: str = Field(default="dgx-a100", description="What slowdowns are measured against.")
     prices: Names = Field(default=(), description="Price books that go before the default ones.")
+    plan: Names = Field(
+        default=(),
+        description="Price plan of all machines (`reserved_1y`), or of one (`dgx-h100=owned`); default on_demand.",
+    )
     quotes: QuoteChoice = Field(
         default="cheapest", description="Between vendors: the cheapest price that has not expired, or the newest."
     )

@@ -104,6 +104,7 @@ OPTIONS: list[tuple[list[str], str, object]] = [
     (["--solver", "cbc"], "solver", "cbc"),
     (["--time-limit", "2min"], "time_limit_s", 120.0),
     (["--seed", "3"], "seed", 3),
+    (["--plan", "reserved_1y"], "plan", ("reserved_1y",)),
 ]
 
 
