@@ -23,6 +23,7 @@ from planner.catalog.precedence import PriceCandidate, QuoteChoice, Ruling, ruli
 from planner.catalog.prices import PLAN_NAMES, PlanName
 from planner.catalog.schema import (
     BY_FOLDER,
+    GROUP_MARK,
     Accelerator,
     Currency,
     Entry,
@@ -41,6 +42,7 @@ from planner.errors import CatalogError, InputError, UnknownNameError, near_miss
 EntryT = TypeVar("EntryT", bound=Entry)
 
 ENVIRONMENT_VARIABLE = "PLANNER_CATALOG"
+MOST_IN_GROUP = 32  # machines that one replica may span
 
 # What people call one entry of each folder.
 LABELS: dict[str, str] = {
@@ -259,8 +261,16 @@ class Catalog:
         return self.get(Accelerator, name, where=where)
 
     def machine(self, name: str, *, where: str | None = None) -> Machine:
-        """Return the machine of that name."""
-        return self.get(Machine, name, where=where)
+        """Return the machine of that name; `NAME@4` is a group of four, which one replica may span."""
+        single, mark, n = name.partition(GROUP_MARK)
+        if not mark:
+            return self.get(Machine, name, where=where)
+        if not n.isdigit() or not 2 <= int(n) <= MOST_IN_GROUP:
+            raise CatalogError(
+                f"{name} is not a group of machines", where=where, value=n,
+                rule=f"NAME{GROUP_MARK}N is a group of N = 2 to {MOST_IN_GROUP} machines", fix=f"{single}{GROUP_MARK}2",
+            )  # fmt: skip
+        return self.get(Machine, single, where=where).in_groups_of(int(n))
 
     def fabric(self, name: str, *, where: str | None = None) -> Fabric:
         """Return the fabric of that name."""
@@ -413,6 +423,10 @@ class Catalog:
         CatalogError
             A price book breaks its schema, or the catalog has no rate for its currency.
         """
+        single, mark, n = machine_name.partition(GROUP_MARK)
+        if mark:
+            price = self.price_of(single, books, plan)
+            return price and price.model_copy(update={"usd_per_hour": price.usd_per_hour * int(n)})
         plan = plan or self.plan_of(machine_name)
         book = self.book_of(machine_name, plan, books)
         if book is None or (plan == "owned" and self._owned_usd_per_hour is None):

@@ -114,6 +114,9 @@ class Machine(Entry):
 
     accelerator: str = Field(description="Name of a file in accelerators/.")
     n_accelerators: Positive
+    group: Positive = Field(
+        default=1, description="Machines that this is a group of, which one replica may span; `NAME@4` is one of 4."
+    )
     scale_up: ScaleUp | None = Field(default=None, description="Left out: the accelerator's own.")
     network: Network
     site: str = Field(
@@ -128,6 +131,29 @@ class Machine(Entry):
         description="facility: its power figures contain the facility's share already, so PUE does not apply to them.",
     )
     power_cap: PowerCap | None = None
+
+    @property
+    def single_name(self) -> str:
+        """Name of the machine that a group is made of; its own otherwise."""
+        return self.name.partition(GROUP_MARK)[0]
+
+    def in_groups_of(self, n: int) -> Machine:
+        """Return a group of `n` of this machine, bought and counted as one."""
+        network = self.network.model_copy(update={"n_nics": self.network.n_nics * n})
+        return self.model_copy(
+            update={
+                "name": f"{self.name}{GROUP_MARK}{n}",
+                "group": n,
+                "n_accelerators": self.n_accelerators * n,
+                "network": network,
+                "rated_power_w": self.rated_power_w * n,
+                "chassis_power_w": self.chassis_power_w * n,
+                "rack_units": None if self.rack_units is None else self.rack_units * n,
+            }
+        )
+
+
+GROUP_MARK = "@"
 
 
 class Fabric(Entry):
@@ -310,7 +336,7 @@ class Runtime(Entry):
         merged = self.defaults.model_dump()
         patches = [self.architectures.get(accelerator.architecture), self.accelerators.get(accelerator.name)]
         if machine is not None:
-            patches.append(self.machines.get(machine.name))
+            patches.append(self.machines.get(machine.single_name))
         for patch in patches:
             if patch is not None:
                 given = patch.model_dump(exclude_none=True)

@@ -58,6 +58,10 @@ def estimate(
     expert_parallel: Annotated[
         int, typer.Option("--expert-parallel", metavar="N", help="Ranks that experts are spread over.")
     ] = 1,
+    attention_data_parallel: Annotated[
+        int,
+        typer.Option("--attention-data-parallel", metavar="N", help="Groups of ranks with sequences of their own."),
+    ] = 1,
     precision: PrecisionOption = None,
     kv_precision: KvPrecisionOption = None,
     runtime: RuntimeOption = None,
@@ -116,6 +120,7 @@ def estimate(
             tensor_parallel=tensor_parallel,
             pipeline_parallel=pipeline_parallel,
             expert_parallel=expert_parallel,
+            attention_data_parallel=attention_data_parallel,
             precision=precision,  # type: ignore[arg-type]  # checked there
             kv_precision=kv_precision,  # type: ignore[arg-type]
             catalog=Catalog.default(catalog or []),
@@ -172,7 +177,8 @@ def _fit(
 def _refuse_step_options(context: typer.Context) -> None:
     """Refuse options that say something of a step, where no step is timed."""
     of_a_step = (
-        "phase", "batch", "tokens", "tensor_parallel", "pipeline_parallel", "expert_parallel", "prefix_cached",
+        "phase", "batch", "tokens", "tensor_parallel", "pipeline_parallel", "expert_parallel",
+        "attention_data_parallel", "prefix_cached",
         "tokens_per_step", "draft_tokens", "plot",
     )  # fmt: skip
     for name in of_a_step:

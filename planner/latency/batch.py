@@ -63,3 +63,34 @@ def mixed_batch(
     s, b, h = (np.asarray(x, dtype=float) for x in (tokens, n_prompts, cached_tokens))
     d, c = (np.asarray(x, dtype=float) for x in (n_sequences, context_tokens))
     return Batch(b * s, b * s * (h + (s + 1.0) / 2.0), b, d, d * c)
+
+
+def busiest_group(batch: Batch, n_groups: int, imbalance: float, token_budget: float) -> Batch:
+    """The part of a step that falls on the busiest of the groups of attention data parallelism.
+
+    Parameters
+    ----------
+    batch : Batch
+        Of all groups together.
+    n_groups : int
+    imbalance : float
+        Busiest group over the mean, where each has work.
+    token_budget : float
+        Most prompt tokens that one group computes in a step [tokens].
+
+    Notes
+    -----
+    A prompt belongs to one group, and so does a decoding sequence. Of p prompt tokens the busiest group has the share
+    max(imbalance / G, min(1 / prompts, budget / p)); of d sequences max(imbalance / G, 1 / d); at most all.
+    """
+    even = min(imbalance / n_groups, 1.0)
+    alone = np.minimum(1.0 / np.maximum(batch.n_prompts, 1e-9), token_budget / np.maximum(batch.prompt_tokens, 1e-9))
+    prompts = np.minimum(np.maximum(even, alone), 1.0)
+    decodes = np.minimum(np.maximum(even, 1.0 / np.maximum(batch.decode_sequences, 1e-9)), 1.0)
+    return Batch(
+        batch.prompt_tokens * prompts,
+        batch.attention_pairs * prompts,
+        batch.n_prompts * prompts,
+        batch.decode_sequences * decodes,
+        batch.context_tokens * decodes,
+    )

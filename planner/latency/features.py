@@ -26,6 +26,7 @@ DISTINCT = "distinct"  # experts that at least one token of the step is routed t
 PREFILLS = "prefills"  # 1 in steps with prompts, else 0
 DECODING = "decoding"  # 1 in steps with decoding sequences, else 0
 MIXED = "mixed"  # 1 in steps with both, else 0
+GROUP = "group."  # before a feature: of the busiest group of attention data parallelism alone
 
 
 def features(llm: Llm, batch: Batch, names: tuple[str, ...], rows: int = 1) -> Floats:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from planner.catalog import parameters
 from planner.catalog.schema import Efficiency, Llm
 from planner.latency.attention import Attending, attending_of
-from planner.latency.features import DECODES, DECODING, DISTINCT, LOGITS, PREFILLS, PROMPT_TOKENS, STEP, TOKENS
+from planner.latency.features import DECODES, DECODING, DISTINCT, GROUP, LOGITS, PREFILLS, PROMPT_TOKENS, STEP, TOKENS
 from planner.latency.layout import Layout
 from planner.latency.rates import GemmRate, Rates
 from planner.latency.recurrence import Scan, scans_of
@@ -65,26 +65,26 @@ def operators_of(llm: Llm, layout: Layout, rates: Rates, efficiency: Efficiency,
     if rates.gemm.precision in QUANTISED or rates.expert_gemm.precision in QUANTISED:
         found.append(_quantise(llm, layout, dense, rates, streaming))
     if layout.attention_data_parallel > 1:
-        share = efficiency.attention_imbalance / layout.attention_data_parallel
-        found = [_of_group(operator, share) for operator in found]
+        found = [_of_group(operator) for operator in found]
     if llm.experts:
         found.insert(len(dense), _experts(llm, layout, rates.expert_gemm, efficiency, streaming))
     return found
 
 
-def _of_group(operator: Operator, share: float) -> Operator:
-    """An operator of one group of attention data parallelism, which has its share of the batch and whole weights."""
-
-    def shared(row: Coefficients) -> Coefficients:
-        return {name: value * (1.0 if name in ONCE else share) for name, value in row.items()}
-
+def _of_group(operator: Operator) -> Operator:
+    """An operator of one group of attention data parallelism, which has its part of the batch and whole weights."""
     return replace(
         operator,
-        flop=shared(operator.flop),
-        bytes=shared(operator.bytes),
-        compute_s=shared(operator.compute_s),
-        memory_s=shared(operator.memory_s),
+        flop=of_group(operator.flop),
+        bytes=of_group(operator.bytes),
+        compute_s=of_group(operator.compute_s),
+        memory_s=of_group(operator.memory_s),
     )
+
+
+def of_group(row: Coefficients) -> Coefficients:
+    """The same coefficients, of the busiest group's features."""
+    return {name if name in ONCE else GROUP + name: value for name, value in row.items()}
 
 
 def _product(matrix: Matrix, rates: Rates, half_tokens: float, streaming: float) -> Operator:

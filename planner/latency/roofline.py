@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from planner.catalog import parameters
 from planner.catalog.schema import Accelerator, Llm, Machine, Runtime
 from planner.latency import collectives
-from planner.latency.batch import Batch, Floats
+from planner.latency.batch import Batch, Floats, busiest_group
 from planner.latency.features import (
     DECODES,
+    GROUP,
     MIXED,
     PREFILLS,
     STEP,
@@ -36,7 +37,7 @@ from planner.latency.features import (
     features,
 )
 from planner.latency.layout import Layout
-from planner.latency.operators import ACTIVATION_BYTES, Operator, operators_of
+from planner.latency.operators import ACTIVATION_BYTES, Operator, of_group, operators_of
 from planner.latency.rates import Rates, link_bytes_per_s, rates_of
 from planner.latency.weights import QUANTISED
 
@@ -122,7 +123,8 @@ class RooflineLatency:
         self._rates: Rates = rates_of(llm, accelerator, efficiency, layout)
         scale_up = machine.scale_up or accelerator.scale_up
         self._topology = scale_up.topology if scale_up else "none"
-        self._domain = machine.n_accelerators
+        self._domain = machine.n_accelerators // machine.group
+        self._token_budget = float(runtime.prefill_token_budget)
         nics = machine.network.n_nics * machine.network.nic_bandwidth_bytes_per_s
         self._nic = efficiency.nic * nics / machine.n_accelerators
         self._link = link_bytes_per_s(machine, accelerator, min(layout.tensor_parallel, self._domain))
@@ -237,7 +239,7 @@ class RooflineLatency:
 
     def _device_and_step_s(self, batch: Batch) -> tuple[Floats, Floats]:
         """Time of the device, and of the step: device, at least the floor of layers with prompts, and host."""
-        x = features(self.llm, batch, self._names, self._tokens_per_sequence)
+        x = self._features(batch, self._names)
         rows = np.dot(self._rows, x) if x.ndim <= 2 else np.tensordot(self._rows, x, axes=1)
         host_s, busy_s = rows[0], rows[1]
         if len(rows) > 2:
@@ -255,8 +257,21 @@ class RooflineLatency:
             total_s = self._factor(x[self._prefills] > 0) * total_s
         return busy_s, total_s
 
+    def _features(self, batch: Batch, names: tuple[str, ...]) -> Floats:
+        """Values of features, of which those of a group are of the busiest one's part of the batch."""
+        rows, groups = self._tokens_per_sequence, self.layout.attention_data_parallel
+        if groups == 1 or not names:
+            return features(self.llm, batch, names, rows)
+        part = busiest_group(batch, groups, self._efficiency.attention_imbalance, self._token_budget)
+        of_all = tuple(n for n in names if not n.startswith(GROUP))
+        of_one = tuple(n.removeprefix(GROUP) for n in names if n.startswith(GROUP))
+        values = [features(self.llm, b, n, rows) for b, n in ((batch, of_all), (part, of_one)) if n]
+        both = np.concatenate([np.broadcast_to(v, (len(v), *values[0].shape[1:])) for v in values])
+        order = [*of_all, *(GROUP + n for n in of_one)]
+        return both[[order.index(n) for n in names]]
+
     def _sum(self, coefficients: dict[str, float], batch: Batch) -> Floats:
-        values = features(self.llm, batch, tuple(coefficients), self._tokens_per_sequence)
+        values = self._features(batch, tuple(coefficients))
         return np.tensordot(np.array(list(coefficients.values())), values, axes=1)
 
     def _slow_s(self, tokens: Floats) -> Floats:
@@ -290,8 +305,6 @@ class RooflineLatency:
         layout, llm, efficiency = self.layout, self.llm, self._efficiency
         message = self._message_bytes_per_token()
         alpha, hop, tp = efficiency.all_reduce_alpha_s, efficiency.all_reduce_hop_s, layout.tensor_parallel
-        # A group of attention data parallelism has its share of the tokens.
-        share = efficiency.attention_imbalance / layout.attention_data_parallel if self._is_divided else 1.0
         rows: dict[str, dict[str, float]] = {}
         if tp > 1:
             bandwidth = efficiency.link * self._link
@@ -304,7 +317,7 @@ class RooflineLatency:
                 n = tp // inside
                 fixed_s += float(collectives.all_reduce_time_s(0.0, n, self._nic, efficiency.nic_alpha_s, hop))
                 token_s += float(collectives.all_reduce_time_s(message / inside, n, self._nic, 0.0))
-            rows["all-reduce"] = {STEP: n_all_reduce * fixed_s, TOKENS: n_all_reduce * token_s * share}
+            rows["all-reduce"] = {STEP: n_all_reduce * fixed_s, TOKENS: n_all_reduce * token_s}
             if n_all_to_all:
                 assert llm.experts is not None
                 width = (llm.experts.latent_size or llm.hidden_size) * ACTIVATION_BYTES
@@ -318,12 +331,14 @@ class RooflineLatency:
             hops = layout.pipeline_parallel - 1
             token_s = float(collectives.point_to_point_time_s(message / tp, self._stage_link, 0.0))
             between = efficiency.nic_alpha_s if layout.machines > 1 else 0.0
-            rows["pipeline"] = {STEP: hops * (alpha + between), TOKENS: hops * token_s * share}
-        return rows
+            rows["pipeline"] = {STEP: hops * (alpha + between), TOKENS: hops * token_s}
+        return self._by_group(rows)
 
-    @property
-    def _is_divided(self) -> bool:
-        return self.layout.attention_data_parallel > 1
+    def _by_group(self, rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        """Rows of collectives, each of which carries the tokens of one group of attention data parallelism."""
+        if self.layout.attention_data_parallel == 1:
+            return rows
+        return {name: of_group(row) for name, row in rows.items()}
 
     def _exchange(self, *, once_per_domain: bool) -> dict[str, float]:
         """Dispatch of tokens to their experts, in 8 bits where those are quantised, and combination of the results.
@@ -349,8 +364,7 @@ class RooflineLatency:
         # High-throughput kernels first tell all ranks how much is coming: measured, about twice the fixed cost.
         fixed_s = 2 * (efficiency.exchange_alpha_s + crossing) * (2 if once_per_domain else 1)
         n = llm.n_expert_layers * efficiency.exchange_exposed
-        per_rank = efficiency.attention_imbalance / layout.ranks
-        return {STEP: n * fixed_s, TOKENS: n * token_s * per_rank}
+        return {STEP: n * fixed_s, TOKENS: n * token_s / layout.tensor_parallel}
 
     def _other_rows(self) -> dict[str, dict[str, float]]:
         """Another algorithm of a collective, where the runtime has one and takes the faster."""
@@ -359,7 +373,7 @@ class RooflineLatency:
             found["all-reduce"] = direct
         if self._exchanges():
             found["expert-exchange"] = self._exchange(once_per_domain=False)
-        return found
+        return self._by_group(found)
 
     def _direct_all_reduce(self) -> dict[str, float] | None:
         """All-reduces of a step by the runtime's algorithm for small messages, or None if it has none.
@@ -378,8 +392,6 @@ class RooflineLatency:
         bandwidth = efficiency.direct_link * self._link
         token_s = float(collectives.all_reduce_time_s(self._message_bytes_per_token(), tp, bandwidth, 0.0))
         n = self._n_all_reduce()
-        if self._is_divided:
-            token_s *= efficiency.attention_imbalance / self.layout.attention_data_parallel
         return {STEP: n * efficiency.direct_all_reduce_alpha_s, TOKENS: n * token_s}
 
     def _slow_part(self) -> float:

@@ -78,8 +78,9 @@ def _configuration(problem: Problem, pool: PoolInput) -> Configuration:
     books = problem.scenario.prices
     if pool.tensor_parallel is not None:
         layout = make_layout(
-            machine, problem.serving, pool.tensor_parallel, pool.pipeline_parallel, pool.expert_parallel
-        )
+            machine, problem.serving, pool.tensor_parallel, pool.pipeline_parallel, pool.expert_parallel,
+            pool.attention_data_parallel,
+        )  # fmt: skip
         try:
             check_degrees(problem.llm, layout)
         except ScenarioError as error:

@@ -58,7 +58,9 @@ class PoolPlan(Result):
     tensor_parallel: int
     pipeline_parallel: int
     expert_parallel: int
+    attention_data_parallel: int = Field(default=1, description="Groups of ranks with sequences of their own.")
     replicas_per_machine: int
+    machines_per_replica: int = Field(default=1, description="`count` is of groups of as many machines.")
     precision: str
     takes_from: str | None = Field(description="Of a decode pool: the prefill machine it serves.")
     rate_per_s: float = Field(description="Requests it carries [requests/s].")

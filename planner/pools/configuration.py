@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from math import gcd
 
 from planner.catalog.catalog import Catalog, MachinePrice
-from planner.catalog.schema import Accelerator, Fabric, Llm, Machine, Precision, Runtime
+from planner.catalog.schema import (
+    Accelerator,
+    CompressedAttention,
+    Fabric,
+    LatentAttention,
+    Llm,
+    Machine,
+    Precision,
+    Runtime,
+)
 from planner.economics.energy import ElectricitySupply, rated_carbon_kg_per_hour
 from planner.errors import CatalogError, DoesNotFitError, PlannerError, ScenarioError
 from planner.latency import StepTimes
@@ -68,7 +77,7 @@ class Configuration:
         A prefill lane needs room for two prompts: one is computed while the one before it is sent away.
         """
         needed = 2.0 * longest_prompt_tokens if role == "prefill" else longest_request_tokens
-        return self.lane.kv_tokens >= needed
+        return self.lane.kv_tokens / self.layout.attention_data_parallel >= needed
 
     @property
     def nic_groups(self) -> int:
@@ -204,7 +213,7 @@ _NOT_SILICON = {
 
 def _silicon(machine: Machine, serving: Serving) -> tuple[object, ...]:
     """What step times and memory of a machine depend on, the same for machines that differ by seller alone."""
-    named = machine.name if serving.profile is not None or machine.name in serving.runtime.machines else None
+    named = machine.name if serving.profile is not None or machine.single_name in serving.runtime.machines else None
     return machine.model_dump_json(exclude=_NOT_SILICON), named
 
 
@@ -214,8 +223,9 @@ def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: 
     return Lane(
         step=scaled(step, serving.step_time_factors.get(accelerator.name, 1.0)),
         kv_tokens=fit.resident_tokens / layout.pipeline_parallel / kv_share(serving.llm, layout, serving.residency),
-        max_batch=serving.runtime.max_batch,
-        token_budget=serving.shortcuts.prompt_token_budget(serving.runtime.prefill_token_budget),
+        max_batch=serving.runtime.max_batch * layout.attention_data_parallel,
+        token_budget=serving.shortcuts.prompt_token_budget(serving.runtime.prefill_token_budget)
+        * layout.attention_data_parallel,
     )
 
 
@@ -230,38 +240,58 @@ def layouts(machine: Machine, accelerator: Accelerator, serving: Serving) -> lis
     """Layouts worth considering: every tensor degree that is a power of two, as many replicas as there is room.
 
     Pipeline stages are added where the link between accelerators is slow or the model does not fit otherwise;
-    a mixture of experts may lie expert-parallel. Layouts that do not fit are left out.
+    a mixture of experts may lie expert-parallel, and with latent attention, which tensor ranks would each copy, in
+    groups of one rank that each have sequences of their own. A replica of a group of machines spans all of them.
+    Layouts that do not fit are left out.
     """
     llm = serving.llm
     link = machine.scale_up or accelerator.scale_up
     slow_link = link is None or link.topology in ("pcie", "bridge_pairs", "none")
     n = machine.n_accelerators
+    smallest = n if machine.group > 1 else 1
 
-    def fitting(pipelines: bool) -> list[Layout]:
+    def fits(layout: Layout) -> bool:
+        return memory_fit(llm, accelerator, serving.runtime, layout).resident_tokens >= 1
+
+    def tensor(pipelines: bool) -> list[Layout]:
         return [
             layout
             for tp in _degrees(n)
             if llm.divides_heads(tp)
-            for pp in _degrees(n // tp)
-            if (pp > 1) == pipelines
+            for pp in _stages(machine, tp)
+            if (pp > 1) == pipelines and tp * pp >= smallest
             for ep in ((1, tp) if llm.experts and tp > 1 else (1,))
-            if memory_fit(
-                llm, accelerator, serving.runtime, layout := make_layout(machine, serving, tp, pp, ep)
-            ).resident_tokens
-            >= 1
+            if fits(layout := make_layout(machine, serving, tp, pp, ep))
         ]
 
-    found = fitting(pipelines=False)
-    return found + fitting(pipelines=True) if slow_link or not found else found
+    found = tensor(pipelines=False)
+    if slow_link or machine.group > 1 or not found:
+        found += tensor(pipelines=True)
+    widths = [dp for dp in dict.fromkeys([*_degrees(n), n]) if dp >= max(smallest, FEWEST_GROUPS)]
+    if llm.experts and isinstance(llm.attention, LatentAttention | CompressedAttention) and not slow_link:
+        spread = [make_layout(machine, serving, 1, 1, dp, dp) for dp in widths if dp <= llm.experts.n_experts]
+        found += [layout for layout in spread if fits(layout)]
+    return found
 
 
-def make_layout(machine: Machine, serving: Serving, tp: int, pp: int = 1, ep: int = 1) -> Layout:
+def _stages(machine: Machine, tensor_parallel: int) -> list[int]:
+    """Pipeline degrees beside a tensor degree: powers of two, and as many stages as a group has machines."""
+    room = machine.n_accelerators // tensor_parallel
+    stages = _degrees(room)
+    if machine.group > 1 and tensor_parallel * machine.group == machine.n_accelerators:
+        stages.append(machine.group)
+    return list(dict.fromkeys(stages))
+
+
+def make_layout(machine: Machine, serving: Serving, tp: int, pp: int = 1, ep: int = 1, dp: int = 1) -> Layout:
     """Layout of given degrees that fills the machine with replicas."""
     return Layout(
         tensor_parallel=tp,
         pipeline_parallel=pp,
         expert_parallel=ep,
-        replicas=max(1, machine.n_accelerators // (tp * pp)),
+        attention_data_parallel=dp,
+        replicas=max(1, machine.n_accelerators // (tp * pp * dp)),
+        machines=machine.group,
         precision=serving.precision or serving.llm.weight_precision,
         kv_precision=serving.kv_precision or serving.llm.kv_precision,
     )
@@ -276,7 +306,7 @@ def check_degrees(llm: Llm, layout: Layout) -> None:
         `where` is the degree: tensor_parallel or expert_parallel.
     """
     tp, ep, heads = layout.tensor_parallel, layout.expert_parallel, llm.attention.n_heads
-    if heads % tp:
+    if not llm.divides_heads(tp):
         raise ScenarioError(
             f"{heads} attention heads of {llm.name} cannot be split {tp} ways",
             where="tensor_parallel",
@@ -285,13 +315,25 @@ def check_degrees(llm: Llm, layout: Layout) -> None:
         )
     if ep > 1 and llm.experts is None:
         raise ScenarioError(f"{llm.name} has no experts", where="expert_parallel", value=ep, fix="leave it at 1")
-    if tp % ep:
+    if layout.attention_data_parallel > 1 and ep != layout.ranks:
+        raise ScenarioError(
+            "with attention data parallelism experts are spread over all ranks",
+            where="expert_parallel",
+            value=ep,
+            rule=f"tensor degree x attention data degree, {layout.ranks}",
+        )
+    if layout.ranks % ep:
         raise ScenarioError(
             "experts are spread over the ranks of the tensor degree",
             where="expert_parallel",
             value=ep,
             rule=f"the expert degree divides the tensor degree, {tp}",
         )
+    if llm.experts is not None and ep > llm.experts.n_experts:
+        raise ScenarioError(
+            f"{llm.name} has {llm.experts.n_experts} experts", where="expert_parallel", value=ep,
+            rule="a rank has one expert or more",
+        )  # fmt: skip
 
 
 def configurations_of(
@@ -313,6 +355,9 @@ def configurations_of(
         except (DoesNotFitError, CatalogError) as error:
             rejected.append(Rejection(machine.name, None, error))
     return found, rejected
+
+
+FEWEST_GROUPS = 8  # of attention data parallelism; fewer ranks gain little by it
 
 
 def _degrees(n: int) -> list[int]:

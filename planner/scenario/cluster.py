@@ -25,6 +25,7 @@ class PoolInput(BaseModel):
     tensor_parallel: int | None = Field(default=None, ge=1, description="Left out: the one that carries most.")
     pipeline_parallel: int = Field(default=1, ge=1)
     expert_parallel: int = Field(default=1, ge=1)
+    attention_data_parallel: int = Field(default=1, ge=1, description="Groups of ranks with sequences of their own.")
     spares: int = Field(default=0, ge=0, description="Machines beside them, paid for and idle.")
     rate_per_s: float | None = Field(
         default=None, ge=0, description="Its part of the load, as a weight; left out: what it can sustain."

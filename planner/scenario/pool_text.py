@@ -9,7 +9,9 @@ from planner.errors import ScenarioError, UnknownNameError
 
 ROLES = ("prefill", "decode", "mixed")
 POOL_FORM = "ROLE=MACHINE:COUNT[:LAYOUT]"
-_DEGREES = {"tp": "tensor_parallel", "pp": "pipeline_parallel", "ep": "expert_parallel"}
+_DEGREES = {"tp": "tensor_parallel", "pp": "pipeline_parallel", "ep": "expert_parallel"} | {
+    "dp": "attention_data_parallel"
+}
 
 
 def read_pool(text: str, *, where: str = "--pool") -> dict[str, Any]:
@@ -38,7 +40,8 @@ def read_pool(text: str, *, where: str = "--pool") -> dict[str, Any]:
         if name is None or name in pool:
             raise ScenarioError(
                 f"{letters}{degree} is not a parallel degree" if name is None else f"{letters} is given twice",
-                where=where, value=text, rule="tpN, ppN and epN: tensor, pipeline and expert parallel",
+                where=where, value=text,
+                rule="tpN, ppN, epN and dpN: tensor, pipeline, expert and attention data parallel",
             )  # fmt: skip
         pool[name] = int(degree)
     if layout and "tensor_parallel" not in pool:

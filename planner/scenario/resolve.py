@@ -30,6 +30,7 @@ from planner.pools.configuration import (
     Serving,
     configurations_of,
     configure,
+    layouts,
     make_layout,
 )
 from planner.pools.design import Design, parse_design
@@ -46,6 +47,8 @@ from planner.workload.traces import Trace, read_trace
 SIZE_POINTS = 512  # points of the joint size distribution that queues are computed over
 ALL_MACHINES = "all"
 WAYS = ("overlapped", "serialised")  # of sending KV caches
+FEWEST_IN_MACHINE = 4  # accelerators of machines that are taken in groups where the model does not fit one
+MOST_FOR_ONE = 8  # machines of such a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +148,12 @@ def resolve(
     for book in scenario.prices:
         catalog.price_book(book, where="prices")
     machines, unpriced = _machines(scenario, catalog, design, limits, serving)
+    limits, told = _limits_of_groups(limits, machines)
+    notes += told
     if scenario.objective == "carbon":
         _refuse_carbon_free(machines, electricity)
     considered = {m.name for m in machines} | set(unpriced)
+    considered |= {m.single_name for m in machines}
     idle = sorted(name for name, most in limits.max_machines.items() if most > 0 and name not in considered)
     if scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None:
         notes += price_plan_notes(catalog, [m.name for m in machines], scenario.prices)
@@ -386,7 +392,10 @@ def _machines(
     gone = [name for name in design.machines if limits.max_machines.get(name, 1) == 0]
     if gone:
         raise InfeasibleError(f"the stock of {' and '.join(gone)} is zero", where="max_machines")
-    machines = [m for m in machines if limits.max_machines.get(m.name, 1) > 0]
+    machines = [m for m in machines if limits.max_machines.get(m.single_name, m.group) >= m.group]
+    if not design.machines:  # which says what each pool is made of
+        named = ALL_MACHINES not in scenario.machines
+        machines = _in_groups_where_needed(machines, catalog, limits, serving, named=named)
     if not machines:
         raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
     machines = _with_rack_units(machines, scenario, limits)
@@ -424,6 +433,57 @@ def _as_priced(catalog: Catalog, machine_name: str) -> str:
     """A machine with its price plan where that is not on demand: `dgx-h100 reserved_1y`."""
     plan = catalog.plan_of(machine_name)
     return machine_name if plan == "on_demand" else f"{machine_name} {plan}"
+
+
+def _in_groups_where_needed(
+    machines: list[Machine], catalog: Catalog, limits: Limits, serving: Serving, *, named: bool
+) -> list[Machine]:
+    """Take machines that cannot hold the model alone in groups of the fewest that can, one replica on each group.
+
+    Only machines that were named, or all of them if none holds it.
+    """
+    alone = {m.name for m in machines if layouts(m, catalog.accelerator_of(m), serving)}
+    if alone == {m.name for m in machines} or (alone and not named):
+        return machines
+    found = []
+    for machine in machines:
+        grouped = None
+        if machine.name not in alone and machine.group == 1 and machine.n_accelerators >= FEWEST_IN_MACHINE:
+            most = min(MOST_FOR_ONE, limits.max_machines.get(machine.name, MOST_FOR_ONE))
+            sizes = (machine.in_groups_of(n) for n in range(2, most + 1))
+            grouped = next((g for g in sizes if layouts(g, catalog.accelerator_of(g), serving)), None)
+        found.append(grouped or machine)
+    return found
+
+
+def _limits_of_groups(limits: Limits, machines: Sequence[Machine]) -> tuple[Limits, list[str]]:
+    """Stock and numbers of machines in the groups that they are taken in, and what to tell of groups."""
+    groups = [m for m in machines if m.group > 1]
+    if not groups:
+        return limits, []
+    stock = dict(limits.max_machines)
+    for machine in groups:
+        most = limits.max_machines.get(machine.single_name)
+        if most is None:
+            continue
+        if any(m is not machine and m.single_name == machine.single_name for m in machines):
+            raise ScenarioError(
+                f"{machine.single_name} is considered in groups of several sizes, which would share its stock",
+                where="max_machines", fix="name one size",
+            )  # fmt: skip
+        stock[machine.name] = most // machine.group
+    sizes = {m.group for m in machines}
+    total = limits.max_total_machines
+    if total is not None and len(sizes) > 1:
+        raise ScenarioError(
+            "machines are considered in groups of several sizes", where="max_total_machines", value=total,
+            rule="their number counts machines, of which a group has several", fix="limit the stock of each type",
+        )  # fmt: skip
+    if total is not None:
+        total //= sizes.pop()
+    each = ", ".join(f"{m.name} is {m.group} x {m.single_name}" for m in groups)
+    note = f"one replica spans several machines, and counts, spares and prices are those of a group: {each}"
+    return replace(limits, max_machines=stock, max_total_machines=total), [note]
 
 
 def _refuse_contradictions(scenario: Scenario, catalog: Catalog, design: Design) -> None:

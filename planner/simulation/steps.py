@@ -16,6 +16,29 @@ from planner.latency.batch import Batch, Floats, decode_batch, mixed_batch, pref
 
 _MANY_TOKENS = 16384  # up to here a prompt's time is looked up token by token, beyond it is interpolated
 _COARSE_STEP = 64
+MANY_PROMPTS = 256.0  # beyond which one prompt more changes nothing in how evenly groups are filled
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """How steps of several prompts differ where groups of ranks compute prompts of their own.
+
+    Attributes
+    ----------
+    together_s : list of float
+        Time of many prompts of so many tokens in all, evenly spread over the groups [s].
+    pair_s : float
+        Then, the time of one query-key pair [s].
+    pairs_per_token : float
+        Query-key pairs a token that `together_s` contains.
+    on_one : list of float
+        For 1, 2, ... prompts, how far the step is from the even one (0) to that of one prompt alone (1).
+    """
+
+    together_s: list[float]
+    pair_s: float
+    pairs_per_token: float
+    on_one: list[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +70,32 @@ class StepTable:
     extra_prompt_s: float
     mixed_offset_s: list[float]
     mixed_slope: list[float]
+    spread: Spread | None = None
 
     def prefill_s(self, tokens: int, pairs: float, n_prompts: int) -> float:
         """Time of a step of `n_prompts` prompts with `tokens` and `pairs` in all [s]."""
-        if self.prompt_stride == 1:
-            alone = self.prompt_s[tokens]
-        else:
-            at, beyond = divmod(tokens, self.prompt_stride)
-            low = self.prompt_s[at]
-            alone = low + (self.prompt_s[at + 1] - low) * beyond / self.prompt_stride
+        alone = self._looked_up(self.prompt_s, tokens)
+        if self.spread is not None and n_prompts > 1:
+            return self._spread_s(self.spread, alone, tokens, pairs, n_prompts)
         # Chunks attend to what was computed before them; prompts in one step do not attend to each other.
         extra = self.pair_s * (pairs - tokens * (tokens + 1.0) / 2.0)
         if extra < 0.0:
             extra = max(extra, -0.5 * alone)
         return alone + extra + self.extra_prompt_s * (n_prompts - 1)
+
+    def _looked_up(self, table: list[float], tokens: int) -> float:
+        if self.prompt_stride == 1:
+            return table[tokens]
+        at, beyond = divmod(tokens, self.prompt_stride)
+        low = table[at]
+        return low + (table[at + 1] - low) * beyond / self.prompt_stride
+
+    def _spread_s(self, spread: Spread, alone: float, tokens: int, pairs: float, n_prompts: int) -> float:
+        together = self._looked_up(spread.together_s, tokens)
+        together += spread.pair_s * (pairs - tokens * spread.pairs_per_token)
+        on_one = spread.on_one[min(n_prompts, len(spread.on_one)) - 1]
+        # As if one group had this part of the step and the others the rest evenly.
+        return together + on_one * max(alone - together, 0.0)
 
     def mixed_s(self, prefill_s: float, batch: int, context_tokens: float) -> float:
         """Time of a step of prompts that take `prefill_s` alone, with `batch` sequences decoding along [s]."""
@@ -110,6 +145,39 @@ def tabulate(step: StepTimes, max_batch: int, largest_step_tokens: int, typical_
         extra_prompt_s=_extra_prompt_s(step, float(two_sizes[0])),
         mixed_offset_s=offset.tolist(),
         mixed_slope=np.asarray(slope).tolist(),
+        spread=_spread(step, tokens, typical_context),
+    )
+
+
+def _spread(step: StepTimes, tokens: Floats, typical_prompt: float) -> Spread | None:
+    """Probe whether a step depends on how many prompts it has; None where only tokens and pairs count."""
+    size, pairs_per_token = max(typical_prompt, 2.0), (max(typical_prompt, 2.0) + 1.0) / 2.0
+    pairs = size * pairs_per_token
+
+    def at(n_prompts: float) -> float:
+        return float(_one_step(step, size, pairs, n_prompts))
+
+    # The LM head runs for each prompt: what it adds is no sign of groups, and these steps get faster with prompts.
+    if at(1.0) <= at(MANY_PROMPTS):
+        return None
+    counts = np.arange(1.0, MANY_PROMPTS + 1)
+    zero = np.zeros(())
+    of_counts = step.step_time_s(Batch(np.asarray(size), np.asarray(pairs), counts, zero, zero))
+    least = float(of_counts.min())
+    many = np.asarray(MANY_PROMPTS)
+    every = np.maximum(tokens, 1.0)
+    together = step.step_time_s(Batch(every, every * pairs_per_token, many, zero, zero))
+    together = np.broadcast_to(together, tokens.shape).copy()
+    together[0] = 0.0
+    largest = float(tokens[-1])
+    more, less = (
+        float(_one_step(step, largest, share * largest * pairs_per_token, MANY_PROMPTS)) for share in (1.0, 0.75)
+    )
+    return Spread(
+        together_s=together.tolist(),
+        pair_s=max(more - less, 0.0) / (0.25 * largest * pairs_per_token),
+        pairs_per_token=pairs_per_token,
+        on_one=((of_counts - least) / (float(of_counts[0]) - least)).tolist(),
     )
 
 

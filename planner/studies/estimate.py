@@ -92,6 +92,7 @@ def estimate(
     tensor_parallel: int | None = None,
     pipeline_parallel: int = 1,
     expert_parallel: int = 1,
+    attention_data_parallel: int = 1,
     precision: Precision | None = None,
     kv_precision: Precision | None = None,
     runtime: str | None = None,
@@ -111,8 +112,8 @@ def estimate(
         `batch` sequences with `tokens` tokens of context.
     batch, tokens : int
         At least 1.
-    tensor_parallel, pipeline_parallel, expert_parallel : int
-        Left out, the tensor degree is that of the whole machine.
+    tensor_parallel, pipeline_parallel, expert_parallel, attention_data_parallel : int
+        Left out, the tensor degree is that of the whole machine. `machine` may be a group, such as `dgx-h100@4`.
     precision, kv_precision : str, optional
         Of weights and KV cache; as the model's file says if left out.
     runtime : str, optional
@@ -136,7 +137,11 @@ def estimate(
     DoesNotFitError
         The model does not fit, with both byte counts.
     """
-    degrees = {"pipeline_parallel": pipeline_parallel, "expert_parallel": expert_parallel}
+    degrees = {
+        "pipeline_parallel": pipeline_parallel,
+        "expert_parallel": expert_parallel,
+        "attention_data_parallel": attention_data_parallel,
+    }
     if tensor_parallel is not None:
         degrees["tensor_parallel"] = tensor_parallel
     for name, value in {"batch": batch, "tokens": tokens, **degrees}.items():
@@ -158,10 +163,13 @@ def estimate(
     machine_entry = catalog.machine(machine, where="machine")
     degree = tensor_parallel
     if degree is None:
-        degree = 2 ** (machine_entry.n_accelerators.bit_length() - 1) // pipeline_parallel
+        degree = machine_entry.n_accelerators // (pipeline_parallel * attention_data_parallel)
+        degree = 2 ** (max(degree, 1).bit_length() - 1)
         while degree > 1 and not serving.llm.divides_heads(degree):
             degree //= 2
-    layout = make_layout(machine_entry, serving, max(degree, 1), pipeline_parallel, expert_parallel)
+    layout = make_layout(
+        machine_entry, serving, max(degree, 1), pipeline_parallel, expert_parallel, attention_data_parallel
+    )
     check_degrees(serving.llm, layout)
     configuration = configure(catalog, machine_entry, serving, layout)
     roofline = RooflineLatency(

@@ -91,7 +91,7 @@ def examine(
 
 
 def _with_layout(pool: PoolInput, found: object) -> PoolInput:
-    names = ("tensor_parallel", "pipeline_parallel", "expert_parallel")
+    names = ("tensor_parallel", "pipeline_parallel", "expert_parallel", "attention_data_parallel")
     return pool.model_copy(update={name: getattr(found, name) for name in names})
 
 
@@ -292,8 +292,9 @@ class _Examiner:
         return math.fsum(self._prices[name] * n for name, n in machines.items())
 
 
-def _layout_of(pool: PoolInput) -> tuple[str, int | None, int, int]:
-    return pool.machine, pool.tensor_parallel, pool.pipeline_parallel, pool.expert_parallel
+def _layout_of(pool: PoolInput) -> tuple[str, int | None, int, int, int]:
+    degrees = (pool.pipeline_parallel, pool.expert_parallel, pool.attention_data_parallel)
+    return pool.machine, pool.tensor_parallel, *degrees
 
 
 def _chosen_anew(problem: Problem, stock: Mapping[str, int], spares: int, objective: str) -> Problem:
