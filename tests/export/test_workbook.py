@@ -86,8 +86,7 @@ def test_energy_and_carbon_are_those_of_the_plan(plan: Plan, values: Any) -> Non
 
 
 def test_present_value_by_hand(plan: Plan, values: Any) -> None:
-    yearly = 12 * (plan.cost_usd_per_month or 0.0)
-    worth = sum(yearly / 1.08**n for n in (1, 2, 3))
+    worth = sum((plan.cost_usd_per_month or 0.0) / 1.08 ** (n / 12) for n in range(1, 37))
     assert named(values, "present_value_usd").value == pytest.approx(worth, rel=1e-12)
 
 
@@ -139,7 +138,7 @@ def test_money_and_power_are_formulas(formulas: Any) -> None:
         assert str(named(formulas, name).value).startswith("="), name
     bill = formulas["Bill of materials"]
     assert bill["E5"].value == "=C5+D5"
-    assert bill["G5"].value == "=Assumptions!$B$14"
+    assert bill["G5"].value == "=IF(ISNUMBER(Assumptions!$B$14),Assumptions!$B$14,NA())"  # a cleared price is missing
     assert bill["H5"].value == "=E5*G5"
 
 
@@ -209,6 +208,52 @@ def test_another_plan_is_compared(plan: Plan) -> None:
     (row,) = (row for row in sheet.iter_rows(min_row=5, max_row=12, values_only=True) if row[0] == "twice")
     assert row[5] == pytest.approx(other.cost_usd_per_hour)
     assert row[11] == pytest.approx(other.cost_usd_per_million_tokens)
+
+
+def test_another_plan_keeps_its_own_price_and_tokens(plan: Plan) -> None:
+    """A plan of coding requests, which are longer, at another price of the same machine."""
+    other = planner.optimize(slo="ttft=1s", workload="azure-code-2023", machines="dgx-h100", verify=False)
+    (price,) = other.prices
+    counts = other.machines
+    other = other.model_copy(update={
+        "prices": [price.model_copy(update={"usd_per_hour": 30.8})], "cost_usd_per_hour": counts * 30.8,
+        "cost_usd_per_million_tokens": (other.cost_usd_per_million_tokens or 0.0) * 30.8 / price.usd_per_hour,
+    })  # fmt: skip
+    sheet = opened(workbook_bytes(plan, {"theirs": other}), values=True)["Scenarios"]
+    titles = [cell.value for cell in sheet[4]]
+    (row,) = (row for row in sheet.iter_rows(min_row=5, max_row=12, values_only=True) if row[0] == "theirs")
+    assert row[titles.index("Cost (USD/h)")] == pytest.approx(counts * 30.8)
+    assert row[titles.index("USD a million tokens")] == pytest.approx(other.cost_usd_per_million_tokens)
+
+
+def test_owning_heeds_hours_and_energy_on_top(plan: Plan) -> None:
+    """At 200 h a month what is owned is paid for in all 730; energy billed on top belongs to the rent."""
+    book = opened(
+        workbook_bytes(plan, inputs={("Assumptions", "B5"): 200.0, ("Assumptions", "C14"): "yes"}), values=True
+    )
+    titles = {row[0].value: row for row in book["Scenarios"].iter_rows(min_row=25)}
+    owned, electricity = titles["Owned: capital, maintenance, hosting"], titles["Owned: electricity, PUE applied"]
+    machine = book["Assumptions"]["A14"].value
+    pool = next(p for p in plan.pools if p.machine == machine)
+    price = next(p.usd_per_hour for p in plan.prices if p.machine == machine)
+    rent = (price + electricity[2].value) * 200
+    saved = (rent - owned[2].value * 730 - electricity[2].value * 200) * (pool.count + pool.spares)
+    assert titles["Owning saves, all of this type"][2].value == pytest.approx(saved)
+
+
+def test_no_electricity_and_other_spares(plan: Plan) -> None:
+    book = opened(
+        workbook_bytes(plan, inputs={("Assumptions", "B6"): 0.0, ("Bill of materials", "D5"): 5.0}), values=True
+    )
+    for sheet in book:
+        for row in sheet.iter_rows(values_only=True):
+            assert not any(str(value).startswith("#") for value in row), (sheet.title, row)
+    more = 5 - plan.pools[0].spares
+    counts = [c.value for c in book["Scenarios"][6]]
+    assert sum(counts[2:4]) == plan.machines + more
+    units = next(r[1] for r in book["Summary"].iter_rows(values_only=True) if r[0] == "Rack units")
+    each = Catalog().machine(plan.pools[0].machine).rack_units or 0
+    assert units == (plan.rack_units or 0) + more * each
 
 
 def test_a_missing_price_is_not_a_price_of_nothing(plan: Plan) -> None:

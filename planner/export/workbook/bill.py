@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.catalog.prices import STALE_AFTER_DAYS
@@ -23,6 +23,7 @@ _INPUTS: tuple[tuple[str, str, str, float, float, str], ...] = (
     ("carbon_g_per_kwh", "Carbon intensity of the grid", "tenths", 0, 3000, "g CO2/kWh"),
     ("horizon_years", "Horizon", "number", 0.1, 30, "years"),
     ("discount_rate", "Discount rate, cost of capital", "percent", 0, 1, "a year"),
+    ("payments_in_advance", "Months are paid in advance", "count", 0, 1, "0: at their end; 1: at their begin"),
 )
 
 
@@ -46,6 +47,7 @@ def _start_values(plan: Plan) -> dict[str, tuple[float | None, str]]:
         "carbon_g_per_kwh": (carbon, emits),
         "horizon_years": (3.0, "length of the commitment to look at"),
         "discount_rate": (general.cost_of_capital_per_year, "your cost of capital; also what a purchase has to earn"),
+        "payments_in_advance": (0.0, "for present values, which discount by the month"),
     }
 
 
@@ -57,10 +59,24 @@ class Bill:
     quantities: dict[str, Formula]
     pools: list[tuple[str, Formula, Formula]]  # name, quantity, total a month
     energy_under_pue: Formula
+    keys: Mapping[str, Mapping[str, str]]  # other plan -> machine -> its name among the prices
+    billed_on_top: Mapping[str, Formula]  # whether energy is billed on top of a machine's price
 
 
-def assumptions(book: Book, grid: Grid, plan: Plan, others: Sequence[Plan]) -> dict[str, Formula]:
-    """Write the inputs; returns the price cell of each machine."""
+def keys_of(plan: Plan, others: Mapping[str, Plan]) -> dict[str, dict[str, str]]:
+    """How other plans' machines are named among the prices: with the plan's name where their price is another one."""
+    ours = {p.machine: p.usd_per_hour for p in (*plan.alternative_prices, *plan.prices)}
+    return {
+        name: {
+            p.machine: p.machine if ours.get(p.machine, p.usd_per_hour) == p.usd_per_hour else f"{p.machine} ({name})"
+            for p in other.prices
+        }
+        for name, other in others.items()
+    }
+
+
+def assumptions(book: Book, grid: Grid, plan: Plan, others: Mapping[str, Plan]) -> dict[str, Formula]:
+    """Write the inputs; returns the price cell of each machine, and of those of other plans at other prices."""
     grid.text(0, 0, "Assumptions", "title")
     grid.text(1, 0, "Coloured cells are inputs: change them and every sheet follows.", "subtitle")
     grid.table_head(3, ["Input", "Value", "Unit", "Where it comes from"], right=["Value"])
@@ -76,14 +92,14 @@ def assumptions(book: Book, grid: Grid, plan: Plan, others: Sequence[Plan]) -> d
         grid.text(row, 2, unit, "unit")
         grid.text(row, 3, source, "note")
         row += 1
-    prices = _prices(grid, [plan, *others], row + 1)
-    row += len(prices) + 5
+    prices = _prices(book, grid, plan, others, row)
+    row += len(prices) + 4
     _from_the_plan(book, grid, plan, row)
     grid.print_from_top(frozen=4)
     return prices
 
 
-def _prices(grid: Grid, plans: Sequence[Plan], row: int) -> dict[str, Formula]:
+def _prices(book: Book, grid: Grid, plan: Plan, others: Mapping[str, Plan], row: int) -> dict[str, Formula]:
     grid.text(row, 0, "Prices", "heading")
     titles = [
         "Machine",
@@ -96,10 +112,13 @@ def _prices(grid: Grid, plans: Sequence[Plan], row: int) -> dict[str, Formula]:
         "Source",
     ]
     grid.table_head(row + 1, titles, right=["Price (USD/h)", "Price date"])
-    # The prices of the first plan that has them count for all.
-    listed = {p.machine: p for plan in reversed(plans) for p in (*plan.alternative_prices, *plan.prices)}
-    alternatives = [machine for plan in plans for a in plan.alternatives for machine in a.counts]
-    machines = list(dict.fromkeys([*(pool.machine for plan in plans for pool in plan.pools), *alternatives]))
+    # Another plan keeps its own price of a machine, in a row of its own where it is another one.
+    keys = keys_of(plan, others)
+    listed = {keys[name][p.machine]: p for name, other in others.items() for p in other.prices}
+    listed |= {p.machine: p for p in (*plan.alternative_prices, *plan.prices)}
+    alternatives = [machine for a in plan.alternatives for machine in a.counts]
+    theirs = [keys[n].get(pool.machine, pool.machine) for n, other in others.items() for pool in other.pools]
+    machines = list(dict.fromkeys([*(pool.machine for pool in plan.pools), *theirs, *alternatives]))
     cells: dict[str, Formula] = {}
     for n, machine in enumerate(machines, row + 2):
         price = listed.get(machine)
@@ -108,7 +127,8 @@ def _prices(grid: Grid, plans: Sequence[Plan], row: int) -> dict[str, Formula]:
         value = None if price is None else price.usd_per_hour
         cells[machine] = grid.input(n, 1, value, "money", rule, "A price is a number above 0, in USD an hour")
         rule = {"validate": "list", "source": [NO, YES]}
-        grid.input(n, 2, NO, "text", rule, f"{NO}: the price includes energy; {YES}: it is billed on top")
+        on_top = grid.input(n, 2, NO, "text", rule, f"{NO}: the price includes energy; {YES}: it is billed on top")
+        book.names[f"on_top {machine}"] = on_top
         if price is None:
             grid.text(n, 3, "no price book lists it: type a price", "bad")
         else:
@@ -172,7 +192,9 @@ ASSUMPTION_WIDTHS = (34, 14, 22, 20, 14, 12, 10, 60)
 BILL_WIDTHS = (9, 20, 8, 8, 9, 11, 11, 12, 14, 11, 11, 11, 7, 13, 13, 15, 9, 11, 14, 46)
 
 
-def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Formula]) -> Bill:
+def bill_of_materials(
+    book: Book, grid: Grid, plan: Plan, prices: dict[str, Formula], others: Mapping[str, Plan]
+) -> Bill:
     """Write one row a pool and their totals."""
     names = book.names
     grid.text(0, 0, "Bill of materials", "title")
@@ -187,7 +209,6 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
     by_machine = {p.machine: p for p in plan.prices}
     columns: dict[str, list[Formula]] = {title: [] for title in _COLUMNS}
     with_pue: list[Formula] = []
-    complete = all(prices[pool.machine].value is not None for pool in plan.pools)
     for row, pool in enumerate(plan.pools, head + 1):
         put: dict[str, Formula] = {}
         put["Role"] = grid.text(row, 0, pool.role)
@@ -197,7 +218,7 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
         put["Quantity"] = grid.formula(row, 4, put["In use"] + put["Spares"], "count")
         put["Replicas a machine"] = grid.text(row, 5, pool.layout, "unit")
         price = prices[pool.machine]
-        put["Price (USD/h)"] = grid.formula(row, 6, price if complete else known(price, price), "money")
+        put["Price (USD/h)"] = grid.formula(row, 6, known(price, price), "money")
         put["Cost (USD/h)"] = grid.formula(row, 7, put["Quantity"] * put["Price (USD/h)"], "money")
         put["Cost (USD/month)"] = grid.formula(row, 8, put["Cost (USD/h)"] * names["hours_per_month"], "money")
         put["Rated, each (kW)"] = grid.number(row, 9, pool.power_w / 1e3 / (pool.count + pool.spares), "tenths")
@@ -209,7 +230,7 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
         energy = put["Expected draw (kW)"] * names["hours_per_month"] * put["PUE"]
         put["Energy (kWh/month)"] = grid.formula(row, 13, energy, "count")
         # The cell that says whether energy is billed on top is beside the price.
-        billed = Formula(price.text.replace("$B$", "$C$"), NO).equals(YES)
+        billed = names[f"on_top {pool.machine}"].equals(YES)
         cost = choose(billed, put["Energy (kWh/month)"] * names["electricity_usd_per_kwh"], 0)
         put["Energy on top (USD/month)"] = grid.formula(row, 14, cost, "money")
         if pool.power_scope == "machine":
@@ -244,7 +265,7 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
     machine_cells, quantity_cells = grid.range(columns["Machine"]), grid.range(columns["Quantity"])
     # An empty cell counts as 0 in a sheet: where no price is known, the others ask first.
     return Bill(
-        prices={m: known(price, price) if price.value is None else price for m, price in prices.items()},
+        prices={m: known(price, price) for m, price in prices.items()},
         quantities={
             m: sum_where(machine_cells, m, quantity_cells) for m in dict.fromkeys(p.machine for p in plan.pools)
         },
@@ -252,6 +273,8 @@ def bill_of_materials(book: Book, grid: Grid, plan: Plan, prices: dict[str, Form
             (f"{pool.role} {pool.machine}", quantity, cost)
             for pool, quantity, cost in zip(plan.pools, columns["Quantity"], columns["Total (USD/month)"], strict=True)
         ],
+        keys=keys_of(plan, others),
+        billed_on_top={m: names[f"on_top {m}"].equals(YES) for m in prices},
         energy_under_pue=functools.reduce(operator.add, with_pue) if with_pue else Formula("0", 0.0),
     )
 

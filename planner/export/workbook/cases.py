@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.economics.finance import present_value_factor
+from planner.economics.finance import monthly_present_value_factor
 from planner.export.tables.plan import breaking_load, objective_rows
 from planner.export.workbook.bill import Bill
-from planner.export.workbook.formulas import Formula, choose, function, if_number, sum_of_products, total
+from planner.export.workbook.formulas import Formula, choose, function, if_number, total
 from planner.export.workbook.grid import BLUE, ORANGE, Book, Grid
 from planner.export.workbook.owning import OwningTerms, owning
 from planner.planning.plan import Plan
@@ -28,15 +29,21 @@ class _Option:
     counts: Mapping[str, int]
     rate_per_s: float
     power_w: float
+    tokens: float
 
 
-def present_value(rate_a_year: Formula, years: Formula, payment_a_year: Formula) -> Formula:
-    """Today's value of yearly payments, the first at the end of the first year: `PV(rate, years, -payment)`."""
-    return function("PV", _present_value, rate_a_year, years, payment_a_year * -1)
+def present_value(names: Mapping[str, Formula], payment_a_month: Formula) -> Formula:
+    """Today's value of a payment every month of the horizon: `PV((1+rate)^(1/12)-1, 12*years, -payment, 0, when)`."""
+    monthly = function("POWER", pow, names["discount_rate"] + 1, 1 / 12) - 1
+    return function(
+        "PV", _present_value, monthly, names["horizon_years"] * 12, payment_a_month * -1, 0,
+        names["payments_in_advance"],
+    )  # fmt: skip
 
 
-def _present_value(rate: float, years: float, payment: float) -> float:
-    return -payment * present_value_factor(rate, years)
+def _present_value(rate: float, months: float, payment: float, _: float, in_advance: float) -> float:
+    yearly = math.expm1(12.0 * math.log1p(rate))
+    return -payment * monthly_present_value_factor(yearly, months, "advance" if in_advance else "arrears")
 
 
 def scenarios(
@@ -61,14 +68,17 @@ def _comparison(book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[
     options = [_option("This plan", plan)]
     most_load = plan.solver.objective == "throughput"
     options += [
-        _Option(a.design, a.pools, a.counts, a.value if most_load else plan.rate_per_s, a.power_w)
+        _Option(
+            a.design, a.pools, a.counts, a.value if most_load else plan.rate_per_s, a.power_w,
+            plan.mean_prompt_tokens + plan.mean_output_tokens,
+        )
         for a in plan.alternatives
-    ]
-    options += [_option(name, other) for name, other in others.items()]
+    ]  # fmt: skip
+    options += [_option(name, other, bill.keys[name]) for name, other in others.items()]
     machines = list(dict.fromkeys(m for option in options for m in option.counts))
     n = len(machines)
     after = ["Machines", "Cost (USD/h)", "Cost (USD/month)", "Difference (USD/month)", "Difference",
-             "Rated (kW)", "Load (requests/s)", "USD a million tokens"]  # fmt: skip
+             "Rated (kW)", "Load (requests/s)", "USD a million tokens", "Tokens a request"]  # fmt: skip
     head = 3
     grid.table_head(head, ["Design or plan", "Pools", *machines, *after], right=[*machines, *after])
     grid.text(head + 1, 0, "Price (USD/h)", "note")
@@ -76,20 +86,28 @@ def _comparison(book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[
     price_cells = [grid.formula(head + 1, column, price, "money") for column, price in enumerate(priced, 2)]
     first = head + 2
     monthly: list[Formula] = []
-    tokens = (names["prompt_tokens"] + names["output_tokens"]) * 3600 / 1e6
     for row, option in enumerate(options, first):
         grid.text(row, 0, option.name, *(("bold",) if row == first else ()))
         grid.paragraph(row, 1, 1, option.pools)
-        counts = [grid.number(row, 2 + i, option.counts.get(m, 0), "count") for i, m in enumerate(machines)]
+        # The counts of this plan are those of the bill: spares that are changed there are counted here.
+        counts = [
+            grid.formula(row, 2 + i, bill.quantities[m], "count") if row == first and m in bill.quantities
+            else grid.number(row, 2 + i, option.counts.get(m, 0), "count")
+            for i, m in enumerate(machines)
+        ]  # fmt: skip
         grid.formula(row, 2 + n, total(grid.range(counts)), "count")
         cost = grid.formula(row, 3 + n, _cost(counts, price_cells, grid), "money")
         monthly.append(grid.formula(row, 4 + n, cost * names["hours_per_month"], "money_whole"))
         if row > first:
             grid.formula(row, 5 + n, monthly[-1] - monthly[0], "change")
             grid.formula(row, 6 + n, monthly[-1] / monthly[0] - 1, "signed_percent")
-        grid.number(row, 7 + n, option.power_w / 1e3, "tenths")
+        if row == first:
+            grid.formula(row, 7 + n, names["rated_kw"], "tenths")
+        else:
+            grid.number(row, 7 + n, option.power_w / 1e3, "tenths")
         rate = grid.number(row, 8 + n, option.rate_per_s, "number")
-        grid.formula(row, 9 + n, cost / (rate * tokens), "money_small")
+        tokens = grid.number(row, 10 + n, option.tokens, "tenths")
+        grid.formula(row, 9 + n, cost / (rate * tokens * 3600 / 1e6), "money_small")
     last = first + len(options) - 1
     chart = book.chart({"type": "bar"}, "Machines of each design at the prices of Assumptions", "USD a month")
     chart.add_series({
@@ -103,19 +121,20 @@ def _comparison(book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[
 
 
 def _cost(counts: Sequence[Formula], prices: Sequence[Formula], grid: Grid) -> Formula:
-    """Cost an hour: SUMPRODUCT, or machine by machine where a price is missing and this design may do without it."""
-    if all(price.value is not None for price in prices):
-        return sum_of_products(grid.range(counts), grid.range(prices))
+    """Cost an hour, machine by machine: a price that is missing is missed by the designs that need it only."""
     used = [count * price for count, price in zip(counts, prices, strict=True) if count.value]
     return functools.reduce(operator.add, used)
 
 
-def _option(name: str, plan: Plan) -> _Option:
+def _option(name: str, plan: Plan, keys: Mapping[str, str] | None = None) -> _Option:
+    """A plan as a row; `keys` name its machines where their price is another one than that of the first plan."""
     counts: dict[str, int] = {}
     for pool in plan.pools:
-        counts[pool.machine] = counts.get(pool.machine, 0) + pool.count + pool.spares
+        key = (keys or {}).get(pool.machine, pool.machine)
+        counts[key] = counts.get(key, 0) + pool.count + pool.spares
     pools = " + ".join(f"{p.count + p.spares} x {p.machine} {p.role}" for p in plan.pools)
-    return _Option(name, f"{pools} ({plan.design})", counts, plan.rate_per_s, plan.power_w)
+    return _Option(name, f"{pools} ({plan.design})", counts, plan.rate_per_s, plan.power_w,
+                   plan.mean_prompt_tokens + plan.mean_output_tokens)  # fmt: skip
 
 
 # Title, factor on prices, factor on electricity, factor on PUE, factor on draw.
@@ -153,7 +172,7 @@ def _cases(book: Book, grid: Grid, row: int) -> int:
             base = whole
         else:
             grid.formula(at + 3, column, whole / base - 1, "signed_percent")
-        value = present_value(names["discount_rate"], names["horizon_years"], whole * 12)
+        value = present_value(names, whole)
         grid.formula(at + 4, column, value, "money_whole")
         grid.formula(at + 5, column, whole / names["million_tokens_per_month"], "money_small")
     return row + 3 + len(inputs) + len(results)
@@ -184,8 +203,11 @@ def sensitivity(book: Book, grid: Grid, plan: Plan, bill: Bill) -> None:
             low = function("MAX", max, floor, low)
         low = grid.formula(row, 2, low, style)
         high = grid.formula(row, 3, now * (by + 1), style)
-        at_low = grid.formula(row, 4, whole + moved * (low / now - 1), "money_whole")
-        at_high = grid.formula(row, 5, whole + moved * (high / now - 1), "money_whole")
+        # Where the input has a floor, what it changes by depends on where it is; else it is the share itself.
+        down = moved * (low / now - 1) if floor is not None else moved * by * -1
+        up = moved * (high / now - 1) if floor is not None else moved * by
+        at_low = grid.formula(row, 4, whole + down, "money_whole")
+        at_high = grid.formula(row, 5, whole + up, "money_whole")
         change_low = grid.formula(row, 6, at_low - whole, "change")
         change_high = grid.formula(row, 7, at_high - whole, "change")
         grid.formula(row, 8, function("ABS", abs, change_high - change_low), "money_whole")
@@ -237,7 +259,7 @@ def _flips(book: Book, grid: Grid, plan: Plan, bill: Bill, row: int) -> int:
     grid.text(
         row + 1, 0, "One price moves, the others stay. Counts stay too: near such a price, make a new plan.", "note"
     )
-    titles = ["Other design", "Machine", "Price now (USD/h)", "Price of a tie (USD/h)", "Change"]
+    titles = ["Other design", "Machine", "Price now (USD/h)", "Price of a tie (USD/h)", "Change", "Cheapest there"]
     grid.table_head(row + 2, titles, right=titles[2:])
     at = row + 3
     ours = _option("", plan).counts
@@ -263,11 +285,26 @@ def _flips(book: Book, grid: Grid, plan: Plan, bill: Bill, row: int) -> int:
             # "no price" is text, and so its share of the price now is nothing.
             change = if_number(price, price / now - 1)
             grid.formula(at, 4, change, "signed_percent")
+            thirds = [a for a in plan.alternatives if a is not alternative and all(m in bill.prices for m in a.counts)]
+            tied = _cost_at(ours, bill, machine, tie)
+            less: list[Formula] = [_cost_at(a.counts, bill, machine, tie) for a in thirds]
+            if less:
+                least = function("MIN", lambda *values: min(values), *less)
+                there = choose(tied.above(least + 0.005), "no: a third costs less", "yes")
+                grid.formula(at, 5, if_number(price, there), "text")
+            else:
+                grid.formula(at, 5, if_number(price, Formula('"yes"', "yes")), "text")
             at += 1
     if at == row + 3:
         grid.text(at, 0, "The plan names no other design to compare with.", "note")
         at += 1
     return at
+
+
+def _cost_at(counts: Mapping[str, int], bill: Bill, machine: str, price: Formula) -> Formula:
+    """Cost an hour of some machines when the price of one of them is another."""
+    terms = [(price if name == machine else bill.prices[name]) * n for name, n in counts.items()]
+    return functools.reduce(operator.add, terms)
 
 
 def _needs_a_new_plan(grid: Grid, plan: Plan, row: int) -> None:

@@ -9,7 +9,7 @@ import datetime
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planner.errors import OutputError
@@ -35,9 +35,13 @@ class Book:
         What the file says it was created on; with it the same content gives the same bytes.
     title : str
         Of the document.
+    inputs : mapping of (str, str) to value, optional
+        Sheet and cell, such as `("Assumptions", "B6")`, to what is typed there in the place of the plan's own.
     """
 
-    def __init__(self, created: datetime.date, title: str) -> None:
+    def __init__(
+        self, created: datetime.date, title: str, inputs: Mapping[tuple[str, str], float | str] | None = None
+    ) -> None:
         import xlsxwriter
 
         self._stream = io.BytesIO()
@@ -50,6 +54,7 @@ class Book:
         self._book.set_calc_mode("auto")
         self._formats: dict[tuple[str, ...], Any] = {}
         self.names: dict[str, Formula] = {}
+        self.inputs = dict(inputs or {})
 
     def sheet(self, title: str, widths: Sequence[float], pages_high: int) -> Grid:
         """Add a sheet with the widths of its columns [characters] and the pages it prints on (0: as many as needed)."""
@@ -148,6 +153,7 @@ class Grid:
 
     def number(self, row: int, column: int, value: float | None, *styles: str) -> Formula:
         """Write a number; nothing where it is None."""
+        value = self._typed(row, column, value)  # type: ignore[assignment]
         if value is None:
             self.page.write_blank(row, column, None, self.book.format(*styles))
         else:
@@ -170,7 +176,7 @@ class Grid:
     ) -> Formula:
         """Write a cell that is meant to be changed: coloured, and checked by `rule` when it is."""
         if isinstance(value, str):
-            cell = self.text(row, column, value, style, "input", "centre")
+            cell = self.text(row, column, str(self._typed(row, column, value)), style, "input", "centre")
         else:
             cell = self.number(row, column, value, style, "input")
         self.page.data_validation(
@@ -196,6 +202,9 @@ class Grid:
         self.page.freeze_panes(frozen, 0)
         if repeat is not None:
             self.page.repeat_rows(repeat)
+
+    def _typed(self, row: int, column: int, value: float | str | None) -> float | str | None:
+        return self.book.inputs.get((self.title, address(row, column).replace("$", "")), value)
 
     def _cell(self, row: int, column: int, value: Value) -> Formula:
         self._last = (max(self._last[0], row), max(self._last[1], column))

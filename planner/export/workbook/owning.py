@@ -11,7 +11,7 @@ from planner.catalog.schema import Machine, PriceBook
 from planner.economics.finance import HOURS_PER_YEAR, capital_recovery_factor
 from planner.errors import CatalogError
 from planner.export.workbook.bill import Bill
-from planner.export.workbook.formulas import Formula, function, known
+from planner.export.workbook.formulas import Formula, choose, function, known
 from planner.export.workbook.grid import Book, Grid
 from planner.planning.plan import Plan
 
@@ -47,13 +47,27 @@ def owning_terms(plan: Plan, catalog: Catalog | None = None) -> dict[str, Owning
     catalog : Catalog, optional
         Left out: the built-in one with the overlays of the plan's scenario, as far as they are still there.
     """
-    if catalog is None:
-        try:
-            catalog = Catalog.default(plan.scenario.get("catalog") or ())
-        except CatalogError:
-            catalog = Catalog.default()
+    catalog = catalog or _catalog_of(plan)
     machines = dict.fromkeys(pool.machine for pool in plan.pools)
     return {name: _terms(catalog, name, plan.scenario.get("prices") or ()) for name in machines}
+
+
+def rack_units_of(plan: Plan, catalog: Catalog | None = None) -> dict[str, float] | None:
+    """Rack units of each machine of a plan; None where the catalog has others than the plan was made with."""
+    catalog = catalog or _catalog_of(plan)
+    machines = {pool.machine for pool in plan.pools}
+    if plan.rack_units is None or not machines <= set(catalog.names(Machine)):
+        return None
+    units = {name: float(catalog.machine(name).rack_units or 0) for name in machines}
+    whole = sum(units[pool.machine] * (pool.count + pool.spares) for pool in plan.pools)
+    return units if whole == plan.rack_units else None
+
+
+def _catalog_of(plan: Plan) -> Catalog:
+    try:
+        return Catalog.default(plan.scenario.get("catalog") or ())
+    except CatalogError:
+        return Catalog.default()
 
 
 def _terms(catalog: Catalog, name: str, books: Any) -> OwningTerms:
@@ -91,14 +105,21 @@ _INPUTS = (
 def owning(book: Book, grid: Grid, plan: Plan, bill: Bill, terms: Mapping[str, OwningTerms], row: int) -> int:
     """Write the block; returns the row below it."""
     grid.text(row, 0, "Owning against renting, one machine of each type", "heading")
-    grid.text(row + 1, 0, "Cost of capital: the discount rate of Assumptions. Electricity is paid by who owns.", "note")
+    grid.text(
+        row + 1,
+        0,
+        "Cost of capital: the discount rate of Assumptions. Owned is paid for in all hours; rent (with energy, if "
+        "billed on top) and electricity in those of Assumptions.",
+        "note",
+    )
     machines = list(bill.quantities)
     grid.table_head(row + 2, ["", "Unit", *machines], right=machines)
     labels = (
         *((label, unit) for label, unit, *_ in _INPUTS), ("Price book", ""), ("Rated", "kW"),
         ("Draw at this load", "kW"),
         ("Owned: capital, maintenance, hosting", "USD/h"), ("Owned: electricity, PUE applied", "USD/h"),
-        ("Owned", "USD/h"), ("Rented", "USD/h"), ("Owning saves, all of this type", "USD/month"),
+        ("Owned", "USD/h"), ("Rented", "USD/h"),
+        ("Owning saves, all of this type", "USD/month"),
         ("Purchase price of a tie", "USD"),
     )  # fmt: skip
     for n, (label, unit) in enumerate(labels, row + 3):
@@ -131,12 +152,16 @@ def _column(
     fixed = grid.formula(at + 3, column, yearly / HOURS_PER_YEAR + hosting, "money")
     facility = draw if pools[0].power_scope == "facility" else draw * names["pue"]
     electricity = grid.formula(at + 4, column, facility * names["electricity_usd_per_kwh"], "money")
-    owned = grid.formula(at + 5, column, fixed + electricity, "money", "bold")
-    rented = grid.formula(at + 6, column, bill.prices[machine], "money", "bold")
-    quantity = bill.quantities[machine]
-    grid.formula(at + 7, column, (rented - owned) * quantity * names["hours_per_month"], "change")
+    grid.formula(at + 5, column, fixed + electricity, "money", "bold")
+    price, on_top = bill.prices[machine], choose(bill.billed_on_top[machine], electricity, 0)
+    rented = grid.formula(at + 6, column, price + on_top, "money", "bold")
+    quantity, hours = bill.quantities[machine], names["hours_per_month"]
+    # Rent and electricity are paid for the hours used; what is owned is paid for in all of them.
+    a_month = (rented - electricity) * hours - fixed * (HOURS_PER_YEAR / 12)
+    grid.formula(at + 7, column, a_month * quantity, "change")
     share = annual_payment(rate, cells["life_years"], 1 - residual) + rate * residual + cells["maintenance_fraction"]
-    grid.formula(at + 8, column, (rented - electricity - hosting) * HOURS_PER_YEAR / share, "money_whole")
+    left = (rented - electricity) * hours * 12 - hosting * HOURS_PER_YEAR
+    grid.formula(at + 8, column, left / share, "money_whole")
 
 
 def annual_payment(rate_a_year: Formula, years: Formula, price: Formula) -> Formula:

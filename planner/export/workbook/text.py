@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Mapping
 
 from planner.export.tables.plan import remarks
 from planner.export.workbook.bill import Bill
@@ -17,13 +19,13 @@ SUMMARY_WIDTHS = (36, 18, 16, 16, 16, 16, 16)
 METHOD_WIDTHS = (34, 100)
 
 
-def summary(book: Book, grid: Grid, plan: Plan, bill: Bill) -> None:
+def summary(book: Book, grid: Grid, plan: Plan, bill: Bill, units: Mapping[str, float] | None) -> None:
     """Write the key figures, the objectives, and what may be changed here."""
     grid.text(0, 0, f"{plan.design} for {plan.model}", "title")
     grid.text(
         1, 0, f"{plan.workload} at {plan.rate_per_s:,.6g} requests/s, {plan.precision}, {plan.runtime}", "subtitle"
     )
-    row = _figures(book, grid, plan, 3)
+    row = _figures(book, grid, plan, bill, units, 3)
     row = _objectives(grid, plan, row + 1)
     row = _by_pool(grid, bill, row + 1)
     last = row - 1
@@ -40,9 +42,9 @@ def summary(book: Book, grid: Grid, plan: Plan, bill: Bill) -> None:
     grid.text(row + 1, 0, "Input: change it, and everything follows", "input")
     notes = (
         "Changed here, and every total follows: prices, whether energy is billed on top, electricity, PUE, carbon, "
-        "hours, horizon, discount rate, factors of the cases (coloured cells).",
+        "hours, horizon, discount rate, spares in the bill, factors of the cases (coloured cells).",
         "Needs a new plan (planner optimize): load, request sizes, objectives, model, precision, serving software, "
-        "machines, spares, limits. Counts, latencies and draw here are values of this plan and do not move.",
+        "machines, limits. Counts, latencies and draw here are values of this plan and do not move.",
         "A price that changes much can make another design the cheapest: the sheet Sensitivity names those prices.",
     )
     for n, text in enumerate(notes, row + 2):
@@ -59,11 +61,11 @@ def _by_pool(grid: Grid, bill: Bill, row: int) -> int:
     return row + 1 + len(bill.pools)
 
 
-def _figures(book: Book, grid: Grid, plan: Plan, row: int) -> int:
+def _figures(book: Book, grid: Grid, plan: Plan, bill: Bill, units: Mapping[str, float] | None, row: int) -> int:
     names = book.names
     grid.table_head(row, ["Key figures", "", "Unit"])
     whole = names["total_usd_per_month"]
-    value = present_value(names["discount_rate"], names["horizon_years"], whole * 12)
+    value = present_value(names, whole)
     tonnes = names["energy_kwh_per_month"] * names["carbon_g_per_kwh"] / 1e6
     rows = (
         ("Machines, an hour", names["cost_usd_per_hour"], "money", "USD/h", None),
@@ -91,8 +93,12 @@ def _figures(book: Book, grid: Grid, plan: Plan, row: int) -> int:
         at += 1
     if plan.rack_units is not None:
         grid.text(at, 0, "Rack units")
-        grid.number(at, 1, plan.rack_units, "count")
-        grid.text(at, 2, "U", "unit")
+        if units is None:
+            grid.number(at, 1, plan.rack_units, "count")
+        else:
+            each = [quantity * units[machine] for machine, quantity in bill.quantities.items()]
+            grid.formula(at, 1, functools.reduce(operator.add, each), "count")
+        grid.text(at, 2, "U" if units is not None else "U, at the counts of the plan", "unit")
         at += 1
     return at
 

@@ -16,7 +16,7 @@ from planner.export.files import check_writable, write_whole
 from planner.export.workbook.bill import ASSUMPTION_WIDTHS, BILL_WIDTHS, Bill, assumptions, bill_of_materials
 from planner.export.workbook.cases import SCENARIO_WIDTHS, SENSITIVITY_WIDTHS, scenarios, sensitivity
 from planner.export.workbook.grid import Book, check_xlsx
-from planner.export.workbook.owning import owning_terms
+from planner.export.workbook.owning import owning_terms, rack_units_of
 from planner.export.workbook.text import METHOD_WIDTHS, SUMMARY_WIDTHS, method_and_sources, summary
 from planner.planning.plan import Plan
 
@@ -36,7 +36,13 @@ SHEETS: dict[str, tuple[Sequence[float], int]] = {
 _NO_DATE = datetime.date(1980, 1, 1)
 
 
-def workbook_bytes(plan: Plan, others: Mapping[str, Plan] | None = None, *, catalog: Catalog | None = None) -> bytes:
+def workbook_bytes(
+    plan: Plan,
+    others: Mapping[str, Plan] | None = None,
+    *,
+    catalog: Catalog | None = None,
+    inputs: Mapping[tuple[str, str], float | str] | None = None,
+) -> bytes:
     """Return a plan as the bytes of an .xlsx file.
 
     Parameters
@@ -47,6 +53,8 @@ def workbook_bytes(plan: Plan, others: Mapping[str, Plan] | None = None, *, cata
         Further plans to compare it with, by name.
     catalog : Catalog, optional
         Says what it costs to own the machines; see `owning_terms`.
+    inputs : mapping of (str, str) to float or str, optional
+        Sheet and cell, such as `("Assumptions", "B6")`, to what is typed there.
 
     Returns
     -------
@@ -54,14 +62,14 @@ def workbook_bytes(plan: Plan, others: Mapping[str, Plan] | None = None, *, cata
         The same for the same plans and catalog: the file says it was created on the date of its newest price.
     """
     dates = [p.date for p in (*plan.prices, *plan.alternative_prices)]
-    book = Book(max(dates, default=_NO_DATE), f"{plan.design} for {plan.model}")
+    book = Book(max(dates, default=_NO_DATE), f"{plan.design} for {plan.model}", inputs)
     pages = {title: book.sheet(title, widths, high) for title, (widths, high) in SHEETS.items()}
     others = others or {}
-    prices = assumptions(book, pages["Assumptions"], plan, list(others.values()))
-    bill: Bill = bill_of_materials(book, pages["Bill of materials"], plan, prices)
+    prices = assumptions(book, pages["Assumptions"], plan, others)
+    bill: Bill = bill_of_materials(book, pages["Bill of materials"], plan, prices, others)
     scenarios(book, pages["Scenarios"], plan, bill, others, owning_terms(plan, catalog))
     sensitivity(book, pages["Sensitivity"], plan, bill)
-    summary(book, pages["Summary"], plan, bill)
+    summary(book, pages["Summary"], plan, bill, rack_units_of(plan, catalog))
     method_and_sources(pages["Method and sources"], plan)
     return book.to_bytes()
 
