@@ -10,7 +10,7 @@ COLUMNS = ("demand_rate_per_s", "design", "role", "machine", "count", "cost_usd_
 
 rows = []
 for rate in RATES:
-    plan = planner.optimize(slo="ttft=1s", rate=rate)
+    plan = planner.optimize(slo="ttft=1s", rate=rate, preset="splitwise")
     rows += plan.to_records()
 
 writer = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore", lineterminator="\n")

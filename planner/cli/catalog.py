@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.import_prices import import_prices
 from planner.cli.import_quotes import import_quotes
 from planner.cli.options import CatalogOption, Format, FormatOption
 from planner.cli.output import emit, print_table
@@ -127,6 +128,7 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder t
 
 
 app.command("import-quotes")(import_quotes)
+app.command("import-prices")(import_prices)
 
 
 @app.command("import-model")

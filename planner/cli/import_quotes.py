@@ -99,7 +99,7 @@ def import_quotes(
         layers,
         today=datetime.date.today(),
         mapping=parse_mapping(map or []),
-        machine_names=_machine_names(machine_map or []),
+        machine_names=machine_names(machine_map or []),
         sheet=sheet,
         defaults=_defaults(provider, date, currency, unit, plan, life),
         decimal=_decimal(decimal),
@@ -116,7 +116,8 @@ def import_quotes(
         note(line, quiet=quiet)
 
 
-def _machine_names(texts: Sequence[str]) -> dict[str, str]:
+def machine_names(texts: Sequence[str]) -> dict[str, str]:
+    """Read `THEIRS=OURS` of --machine-map."""
     names: dict[str, str] = {}
     for text in texts:
         theirs, equals, ours = (part.strip() for part in text.rpartition("="))

@@ -190,7 +190,16 @@ PueOption = Annotated[
 ]
 MachineOption = Annotated[
     list[str] | None,
-    scenario_option("--machine", "NAME", "Machine to consider, or `all`. Repeatable. [default: dgx-a100 dgx-h100]"),
+    scenario_option(
+        "--machine",
+        "NAME",
+        "Machine to consider, `all`, or `current`: every one with a price within a year of the newest. Repeatable. "
+        "[default: current]",
+    ),
+]
+PresetOption = Annotated[
+    str | None,
+    scenario_option("--preset", "NAME", "Machines of the Splitwise paper, dgx-a100 and dgx-h100: `splitwise`."),
 ]
 DesignOption = Annotated[
     str | None,
@@ -292,13 +301,11 @@ _SCENARIO_OPTIONS: dict[str, Any] = {
 
 # Options of commands that look for a plan: what it may be made of, within which limits, and how it is found.
 _PLAN_OPTIONS: dict[str, Any] = {
-    "machine": MachineOption, "design": DesignOption, "objective": ObjectiveOption, "max_cost": MaxCostOption,
-    "plan": PricePlanOption,
-    "max_power": MaxPowerOption, "max_machines": MaxMachinesOption, "max_total_machines": MaxTotalMachinesOption,
-    "max_rack_units": MaxRackUnitsOption,
-    "max_pools": MaxPoolsOption, "spares": SparesOption, "solver": SolverOption, "time_limit": TimeLimitOption,
-    "seed": SeedOption, "verify": VerifyOption, "verify_runs": VerifyRunsOption,
-    "verify_requests": VerifyRequestsOption,
+    "machine": MachineOption, "preset": PresetOption, "design": DesignOption, "objective": ObjectiveOption,
+    "plan": PricePlanOption, "max_cost": MaxCostOption, "max_power": MaxPowerOption, "max_machines": MaxMachinesOption,
+    "max_total_machines": MaxTotalMachinesOption, "max_rack_units": MaxRackUnitsOption, "max_pools": MaxPoolsOption,
+    "spares": SparesOption, "solver": SolverOption, "time_limit": TimeLimitOption, "seed": SeedOption,
+    "verify": VerifyOption, "verify_runs": VerifyRunsOption, "verify_requests": VerifyRequestsOption,
 }  # fmt: skip
 
 
@@ -435,6 +442,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "prompt_output_ratio": ("prompt_output_ratio", read_number),
     "arrival_cv2": ("arrival_cv2", read_number),
     "machine": ("machines", _as_is),
+    "preset": ("preset", _as_is),
     "design": ("design", _as_is),
     "objective": ("objective", _as_is),
     "prefix_cached": ("prefix_cached", read_fraction),

@@ -63,7 +63,7 @@ def within(pools: Sequence[tuple[Candidate, int]], limits: Limits) -> bool:
         new = sum(max(n - limits.owned.get(name, 0), 0) for name, n in by_type.items())
         if new > limits.max_bought:
             return False
-    return all(by_type.get(name, 0) <= most for name, most in limits.max_machines.items())
+    return all(limits.taken(name, by_type) <= most for name, most in limits.max_machines.items())
 
 
 def most_affordable(candidate: Candidate, limits: Limits, beside: tuple[Candidate, int] | None = None) -> int:
@@ -88,9 +88,9 @@ def most_affordable(candidate: Candidate, limits: Limits, beside: tuple[Candidat
         each = budget.of_machine(candidate.configuration)
         room = most * slack - (budget.of_machine(other.configuration) * taken if taken else 0.0)
         left = min(left, room / each if each else math.inf)
-    if machine.name in limits.max_machines:
-        same = other.configuration.machine.name == machine.name
-        left = min(left, limits.max_machines[machine.name] - (taken if same else 0))
+    for stock, most in limits.max_machines.items():
+        if weight := limits.weight(stock, machine.name):
+            left = min(left, (most - limits.weight(stock, other.configuration.machine.name) * taken) / weight)
     if limits.max_bought is not None:
         same = other.configuration.machine.name == machine.name
         left = min(left, limits.owned.get(machine.name, 0) + limits.max_bought - (taken if same else 0))

@@ -80,9 +80,10 @@ class Program:
         if limits.max_pools is not None:
             self.problem += self._rows.n_pools <= limits.max_pools
         for name, most in sorted(limits.max_machines.items()):
-            of_type = [bought[c.key] for c in self._candidates if c.configuration.machine.name == name]
-            if of_type:
-                self.problem += lp(of_type) <= most
+            weights = {c.key: limits.weight(name, c.configuration.machine.name) for c in self._candidates}
+            of_stock = [weight * bought[key] for key, weight in weights.items() if weight]
+            if of_stock:
+                self.problem += lp(of_stock) <= most
         self._define_bought(bought)
 
     def _define_bought(self, taken: Mapping[str, Any]) -> None:

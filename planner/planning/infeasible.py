@@ -232,8 +232,8 @@ def _count_used(name: str, selection: Selection, by_key: dict[str, Candidate], l
     bought = {by_key[k]: n + limits.spares for k, n in selection.counts.items()}
     if name == "max_pools":
         return len(bought)
-    machine = name.removeprefix("max_machines ")
-    return sum(n for c, n in bought.items() if c.configuration.machine.name == machine)
+    stock = name.removeprefix("max_machines ")
+    return sum(limits.weight(stock, c.configuration.machine.name) * n for c, n in bought.items())
 
 
 def _with_count(name: str, limits: Limits, value: int) -> Limits:

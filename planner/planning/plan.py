@@ -73,6 +73,7 @@ class PoolPlan(Result):
     power_scope: Literal["machine", "facility"] = Field(
         description="facility: these figures contain the facility's share, so PUE does not apply to them."
     )
+    accelerators_per_machine: int | None = Field(default=None, description="Accelerators of one machine.")
     prompt_time_fraction: float | None = Field(
         default=None, description="Share of its busy time that computes prompts: 1 of prefill, 0 of decode."
     )
@@ -176,6 +177,19 @@ class Plan(Result):
     cost_usd_per_million_tokens: float | None = Field(description="Prompt and output tokens together.")
     prompt_tokens_per_hour: float | None = Field(default=None, description="Served at this load.")
     output_tokens_per_hour: float | None = None
+    accelerators: int | None = Field(default=None, description="Accelerators of all machines, spares included.")
+    output_tokens_per_s_per_accelerator: float | None = Field(
+        default=None, description="Output tokens of one accelerator at this load [tokens/s]."
+    )
+    output_tokens_per_s_per_user: float | None = Field(
+        default=None, description="Output tokens of one user, at the median time between tokens [tokens/s]."
+    )
+    cost_usd_per_million_prompt_tokens: float | None = Field(
+        default=None, description="Cost of a million prompt tokens: that of the time spent on prompts [USD]."
+    )
+    cost_usd_per_million_output_tokens: float | None = Field(
+        default=None, description="Cost of a million output tokens: that of the rest of the time [USD]."
+    )
     power_w: float = Field(description="Rated [W].")
     expected_power_w: float = Field(description="Mean draw at this load [W].")
     rack_units: int | None

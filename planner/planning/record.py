@@ -33,6 +33,7 @@ from planner.planning.plan import (
     SolverReport,
 )
 from planner.planning.search import Solution
+from planner.planning.tokens import token_figures
 from planner.pools.configuration import Configuration, Rejection
 from planner.pools.design import design_name
 from planner.pools.prediction import ClusterModel, Member, Route, binding_of, headroom
@@ -105,6 +106,13 @@ def build_plan(
     tokens_per_hour = rate * 3600.0 * (sizes.mean_prompt_tokens + sizes.mean_output_tokens)
     rack = [m.configuration.machine.rack_units for m in members]
     machines = sum(p.count + p.spares for p in pools)
+    prompts, outputs = (rate * 3600.0 * n for n in (sizes.mean_prompt_tokens, sizes.mean_output_tokens))
+    percentiles = _percentiles(model)
+    simulated = certificate.percentiles if certificate else []
+    shown = [
+        Percentiles(metric=r.metric, p50_s=r.p50_s.value, p90_s=r.p90_s.value, p99_s=r.p99_s.value) for r in simulated
+    ]
+    tokens = token_figures(pools, prompts, outputs, shown or percentiles)
     return Plan(
         planner_version=__version__,
         catalog_digest=problem.catalog.digest()[:16],
@@ -123,8 +131,9 @@ def build_plan(
         cost_usd_per_hour=cost,
         cost_usd_per_month=None if cost is None else cost * HOURS_PER_MONTH,
         cost_usd_per_million_tokens=None if cost is None else cost / tokens_per_hour * 1e6,
-        prompt_tokens_per_hour=rate * 3600.0 * sizes.mean_prompt_tokens,
-        output_tokens_per_hour=rate * 3600.0 * sizes.mean_output_tokens,
+        prompt_tokens_per_hour=prompts,
+        output_tokens_per_hour=outputs,
+        **vars(tokens),
         power_w=sum(p.power_w for p in pools),
         expected_power_w=sum(p.expected_power_w for p in pools),
         rack_units=None
@@ -132,7 +141,7 @@ def build_plan(
         else sum((u or 0) * (p.count + p.spares) for u, p in zip(rack, pools, strict=True)),
         energy=_energy(problem, members, pools),
         predicted=predicted,
-        percentiles=_percentiles(model),
+        percentiles=percentiles,
         headroom=headroom(members, routes, need),
         verified=_verified(certificate),
         certificate=certificate,
@@ -256,6 +265,7 @@ def _pool(
         power_w=c.machine.rated_power_w * bought,
         expected_power_w=_expected_power_w(problem, member, model, i, spares),
         power_scope=c.machine.power_scope,
+        accelerators_per_machine=c.machine.n_accelerators,
         prompt_time_fraction=_prompt_time_fraction(problem, member, model, i),
     )
 

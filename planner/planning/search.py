@@ -316,10 +316,10 @@ def largest_rate(problem: Problem, found: Sequence[Configuration]) -> float:
         each = [(c, by_machine[c.machine.name]) for c in {c.machine.name: c for c in found}.values()]
         for budget, most in limits.budgets:
             rates.append(max(most / taken * r for c, r in each if (taken := budget.of_machine(c)) > 0))
-        if all(c.machine.name in limits.max_machines for c, _ in each):
-            rates.append(sum(limits.max_machines[c.machine.name] * r for c, r in each))
+        if all(math.isfinite(limits.most_of(c.machine.name)) for c, _ in each):
+            rates.append(sum(limits.most_of(c.machine.name) * r for c, r in each))
         if not rates:
-            unlimited = sorted(c.machine.name for c, _ in each if c.machine.name not in limits.max_machines)
+            unlimited = sorted(c.machine.name for c, _ in each if math.isinf(limits.most_of(c.machine.name)))
             raise ScenarioError(
                 f"nothing bounds the throughput: {', '.join(unlimited)} can be bought without end",
                 where="objective",

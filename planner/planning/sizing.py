@@ -62,7 +62,7 @@ class Sizing:
         return (
             all(self._taken(budget, prices) <= most * (1.0 + 1e-9) for budget, most in limits.budgets)
             and (limits.max_pools is None or len(self.pools) <= limits.max_pools)
-            and all(by_machine.get(name, 0) <= most for name, most in limits.max_machines.items())
+            and all(limits.taken(name, by_machine) <= most for name, most in limits.max_machines.items())
         )
 
     def _taken(self, budget: Budget, prices: Mapping[str, float]) -> float:

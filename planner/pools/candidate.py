@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -270,8 +271,7 @@ def decode_candidate(
         rates = [
             np.minimum(
                 _once(
-                    queue, (need, lanes, seen, level), n,
-                    lambda n, upstream=upstream: decode_capacity(queue, need.limits, upstream, n, lanes),
+                    queue, (need, lanes, seen, level), n, partial(_decode_curve, queue, need, upstream, lanes)
                 ).rate_per_s,
                 n * wire * level,
             )
@@ -309,6 +309,12 @@ def mixed_candidate(
     key = f"mixed/{configuration.machine.name}/{configuration.layout.label}"
     one = stable_rate_of_one(configuration, queue)
     return Candidate(key, "mixed", configuration, (), _first_curve(compute, top_rate_per_s, one), compute)
+
+
+def _decode_curve(
+    queue: DecodeQueue, need: Requirement, upstream: Sequence[tuple[float, Upstream]], lanes: int, n: Counts
+) -> CapacityCurve:
+    return decode_capacity(queue, need.limits, upstream, n, lanes)
 
 
 AnyQueue = PrefillQueue | DecodeQueue | MixedQueue

@@ -74,13 +74,15 @@ class Limits:
     max_cost_usd_per_hour, max_power_w : float or None
         Of all machines bought, spares included [USD/h], [W rated].
     max_machines : mapping of str to int
-        Stock by machine type.
+        Stock by machine type, or in accelerators by the name of a kind of them.
     max_total_machines, max_rack_units : int or None
         Of all types together.
     max_pools : int or None
         Pools, however many machines each has.
     spares : int
         Machines of each pool that may fail with the objectives still met.
+    kinds : mapping of str to mapping of str to int
+        Of a stock in accelerators: machine -> accelerators of that kind in it.
     owned : mapping of str to int
         Machines that are there already, by type.
     max_bought : int or None
@@ -94,8 +96,23 @@ class Limits:
     max_rack_units: int | None = None
     max_pools: int | None = None
     spares: int = 0
+    kinds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     owned: Mapping[str, int] = field(default_factory=dict)
     max_bought: int | None = None
+
+    def weight(self, stock: str, machine: str) -> int:
+        """What one machine takes of a stock: its accelerators of that kind, or of a stock of machines itself."""
+        kind = self.kinds.get(stock)
+        return int(stock == machine) if kind is None else kind.get(machine, 0)
+
+    def taken(self, stock: str, by_machine: Mapping[str, int]) -> int:
+        """What machines take of a stock together."""
+        return sum(self.weight(stock, machine) * n for machine, n in by_machine.items())
+
+    def most_of(self, machine: str) -> float:
+        """Most machines of a type that every stock leaves, by itself; infinite where none bounds it."""
+        bounds = [most // w for stock, most in self.max_machines.items() if (w := self.weight(stock, machine))]
+        return min(bounds, default=math.inf)
 
     @property
     def any_budget(self) -> bool:

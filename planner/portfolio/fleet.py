@@ -44,9 +44,9 @@ from planner.errors import ScenarioError, near_misses
 from planner.parsing import is_file
 from planner.portfolio.batch import DAY_MINUTES, Batch
 from planner.scenario.scenario import (
-    DEFAULT_MACHINES,
     DEFAULT_OBJECTIVES,
     MAX_RATE_PER_S,
+    PAPER_MACHINES,
     Names,
     Scenario,
     is_trace_file,
@@ -243,7 +243,7 @@ class Fleet(BaseModel):
     runtime: str = "vllm-2026"
     precision: Precision | None = None
     kv_precision: Precision | None = None
-    machines: Names = Field(default=DEFAULT_MACHINES, description="Machines to consider; `all` is every one.")
+    machines: Names = Field(default=PAPER_MACHINES, description="Machines to consider; `all` is every one.")
     design: str = "auto"
     slo: Slo = parse_objectives(DEFAULT_OBJECTIVES)
     reference_machine: str = "dgx-a100"

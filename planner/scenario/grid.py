@@ -256,14 +256,14 @@ def _texts(field: str, text: str, where: str) -> list[Any]:
 
 
 def _value(field: str, text: str, is_list: bool, where: str) -> Any:
-    if text.casefold() == "none" and Scenario.model_fields[field].default in (None, (), {}):
-        return Scenario.model_fields[field].default
+    if text.casefold() == "none" and _default(field) in (None, (), {}):
+        return _default(field)
     if field == "max_machines":
         stock = [_stock(part, where) for part in text.split(",")]
         if len(dict(stock)) < len(stock):
             raise ScenarioError("the stock of a machine is given twice", where=where, value=text)
         return dict(stock)
-    if isinstance(Scenario.model_fields[field].default, tuple) and is_list:
+    if isinstance(_default(field), tuple) and is_list:
         return [part.strip() for part in text.split(",")]
     return text
 
@@ -328,3 +328,7 @@ def _number(field: str, value: Any, where: str) -> float:
 
 def _at(layer: Layer, path: tuple[str, ...]) -> str:
     return f"{layer.path}:{layer.line_of(path) or layer.line_of(path[:1]) or 1}"
+
+
+def _default(field: str) -> object:
+    return Scenario.model_fields[field].get_default(call_default_factory=True)

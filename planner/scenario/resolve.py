@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,25 +30,22 @@ from planner.pools.configuration import (
     Serving,
     configurations_of,
     configure,
-    layouts,
     make_layout,
 )
 from planner.pools.design import Design, parse_design
 from planner.pools.limits import BUDGETS, Limits
 from planner.pools.network import parse_network
 from planner.scenario.changes import Change, other_workload
+from planner.scenario.machines import consider, is_open, limits_of_groups, machines_of_kind
 from planner.scenario.pricing import price_plan_notes, priced_catalog
-from planner.scenario.scenario import Scenario, is_trace_file
+from planner.scenario.scenario import Scenario, default_machines, is_trace_file
 from planner.serving.requests import Lane, Limit, Traffic, reference_latencies
 from planner.workload.library import sizes_of
 from planner.workload.sizes import RequestSizes
 from planner.workload.traces import Trace, read_trace
 
 SIZE_POINTS = 512  # points of the joint size distribution that queues are computed over
-ALL_MACHINES = "all"
 WAYS = ("overlapped", "serialised")  # of sending KV caches
-FEWEST_IN_MACHINE = 4  # accelerators of machines that are taken in groups where the model does not fit one
-MOST_FOR_ONE = 8  # machines of such a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,17 +141,19 @@ def resolve(
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
     _refuse_contradictions(scenario, catalog, design)
-    limits = _limits(scenario, names)
+    limits = _limits(scenario, names, catalog)
     for book in scenario.prices:
         catalog.price_book(book, where="prices")
-    machines, unpriced = _machines(scenario, catalog, design, limits, serving)
-    limits, told = _limits_of_groups(limits, machines)
+    considered = consider(scenario, catalog, design, limits, serving)
+    machines, unpriced = considered.machines, considered.unpriced
+    notes += considered.notes
+    limits, told = limits_of_groups(limits, machines)
     notes += told
     if scenario.objective == "carbon":
         _refuse_carbon_free(machines, electricity)
-    considered = {m.name for m in machines} | set(unpriced)
-    considered |= {m.single_name for m in machines}
-    idle = sorted(name for name, most in limits.max_machines.items() if most > 0 and name not in considered)
+    there = {m.name for m in machines} | {m.single_name for m in machines} | set(unpriced)
+    stocked = [name for name, most in limits.max_machines.items() if most > 0]
+    idle = sorted(name for name in stocked if not any(limits.weight(name, m) for m in there))
     if scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None:
         notes += price_plan_notes(catalog, [m.name for m in machines], scenario.prices)
     if idle:
@@ -346,11 +345,12 @@ def _read_trace(name: str, columns: tuple[tuple[str, str], ...], stamp: tuple[in
     return read_trace(name, columns=dict(columns) or None)
 
 
-def limits_of(scenario: Scenario) -> Limits:
-    """Budgets, stock and spares of a scenario."""
+def limits_of(scenario: Scenario, kinds: Mapping[str, Mapping[str, int]] | None = None) -> Limits:
+    """Budgets, stock and spares of a scenario; `kinds` says what machines take of stocks in accelerators."""
     return Limits(
         **{budget.field: getattr(scenario, budget.field) for budget in BUDGETS},
         max_machines=dict(scenario.max_machines),
+        kinds=kinds or {},
         max_pools=scenario.max_pools,
         spares=scenario.spares,
         owned=scenario.suppose.owned,
@@ -363,11 +363,9 @@ def has_budget(scenario: Scenario) -> bool:
     return limits_of(scenario).any_budget
 
 
-def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
-    for machine in scenario.max_machines:
-        if machine not in names:
-            raise UnknownNameError.of("machine", machine, names, where="max_machines")
-    limits = limits_of(scenario)
+def _limits(scenario: Scenario, names: Sequence[str], catalog: Catalog) -> Limits:
+    stocks = [stock for stock in scenario.max_machines if stock not in names]
+    limits = limits_of(scenario, {stock: machines_of_kind(stock, catalog, where="max_machines") for stock in stocks})
     if scenario.objective == "throughput" and not limits.any_budget:
         raise ScenarioError(
             "throughput needs something that bounds it",
@@ -378,119 +376,10 @@ def _limits(scenario: Scenario, names: Sequence[str]) -> Limits:
     return limits
 
 
-def _machines(
-    scenario: Scenario, catalog: Catalog, design: Design, limits: Limits, serving: Serving
-) -> tuple[tuple[Machine, ...], tuple[str, ...]]:
-    if ALL_MACHINES in scenario.machines:
-        names = list(catalog.names(Machine))
-    else:
-        names = list(dict.fromkeys([*scenario.machines, *design.machines]))
-    if design.machines:
-        names = [n for n in names if n in design.machines]
-        names += [n for n in design.machines if n not in names]
-    machines = [catalog.machine(name, where="machines") for name in sorted(names)]
-    gone = [name for name in design.machines if limits.max_machines.get(name, 1) == 0]
-    if gone:
-        raise InfeasibleError(f"the stock of {' and '.join(gone)} is zero", where="max_machines")
-    machines = [m for m in machines if limits.max_machines.get(m.single_name, m.group) >= m.group]
-    if not design.machines:  # which says what each pool is made of
-        named = ALL_MACHINES not in scenario.machines
-        machines = _in_groups_where_needed(machines, catalog, limits, serving, named=named)
-    if not machines:
-        raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
-    machines = _with_rack_units(machines, scenario, limits)
-    needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
-    unpriced = [m for m in machines if needs_price and catalog.price_of(m.name, scenario.prices) is None]
-    asked_for = ALL_MACHINES not in scenario.machines
-    if unpriced and (asked_for or len(unpriced) == len(machines)):
-        # A machine asked for by name must not disappear silently. If it cannot hold the model, that is what matters.
-        unpriced = [m for m in unpriced if configurations_of(catalog, m, serving)[0]]
-        if unpriced:
-            alone = len(unpriced) == len(machines)
-            raise ScenarioError(
-                f"no price book lists {', '.join(_as_priced(catalog, m.name) for m in unpriced)}",
-                where="machines",
-                rule=f"{'the objective cost' if scenario.objective == 'cost' else 'a cost budget'} needs prices",
-                fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or "
-                + ("use --objective power" if alone else "leave it out"),
-            )
-    return tuple(m for m in machines if m not in unpriced), tuple(m.name for m in unpriced)
-
-
-def _with_rack_units(machines: list[Machine], scenario: Scenario, limits: Limits) -> list[Machine]:
-    """Machines that a limit on rack units can be counted for."""
-    unknown = [m for m in machines if limits.max_rack_units is not None and m.rack_units is None]
-    if unknown and (ALL_MACHINES not in scenario.machines or len(unknown) == len(machines)):
-        raise ScenarioError(
-            f"the rack units of {', '.join(m.name for m in unknown)} are not known", where="machines",
-            rule="a limit on rack units needs those of every machine considered",
-            fix="write rack_units into machines/NAME.yaml of a --catalog folder, or leave the machine out",
-        )  # fmt: skip
-    return [m for m in machines if m not in unknown]
-
-
-def _as_priced(catalog: Catalog, machine_name: str) -> str:
-    """A machine with its price plan where that is not on demand: `dgx-h100 reserved_1y`."""
-    plan = catalog.plan_of(machine_name)
-    return machine_name if plan == "on_demand" else f"{machine_name} {plan}"
-
-
-def _in_groups_where_needed(
-    machines: list[Machine], catalog: Catalog, limits: Limits, serving: Serving, *, named: bool
-) -> list[Machine]:
-    """Take machines that cannot hold the model alone in groups of the fewest that can, one replica on each group.
-
-    Only machines that were named, or all of them if none holds it.
-    """
-    alone = {m.name for m in machines if layouts(m, catalog.accelerator_of(m), serving)}
-    if alone == {m.name for m in machines} or (alone and not named):
-        return machines
-    found = []
-    for machine in machines:
-        grouped = None
-        if machine.name not in alone and machine.group == 1 and machine.n_accelerators >= FEWEST_IN_MACHINE:
-            most = min(MOST_FOR_ONE, limits.max_machines.get(machine.name, MOST_FOR_ONE))
-            sizes = (machine.in_groups_of(n) for n in range(2, most + 1))
-            grouped = next((g for g in sizes if layouts(g, catalog.accelerator_of(g), serving)), None)
-        found.append(grouped or machine)
-    return found
-
-
-def _limits_of_groups(limits: Limits, machines: Sequence[Machine]) -> tuple[Limits, list[str]]:
-    """Stock and numbers of machines in the groups that they are taken in, and what to tell of groups."""
-    groups = [m for m in machines if m.group > 1]
-    if not groups:
-        return limits, []
-    stock = dict(limits.max_machines)
-    for machine in groups:
-        most = limits.max_machines.get(machine.single_name)
-        if most is None:
-            continue
-        if any(m is not machine and m.single_name == machine.single_name for m in machines):
-            raise ScenarioError(
-                f"{machine.single_name} is considered in groups of several sizes, which would share its stock",
-                where="max_machines", fix="name one size",
-            )  # fmt: skip
-        stock[machine.name] = most // machine.group
-    sizes = {m.group for m in machines}
-    total = limits.max_total_machines
-    if total is not None and len(sizes) > 1:
-        raise ScenarioError(
-            "machines are considered in groups of several sizes", where="max_total_machines", value=total,
-            rule="their number counts machines, of which a group has several", fix="limit the stock of each type",
-        )  # fmt: skip
-    if total is not None:
-        total //= sizes.pop()
-    each = ", ".join(f"{m.name} is {m.group} x {m.single_name}" for m in groups)
-    note = f"one replica spans several machines, and counts, spares and prices are those of a group: {each}"
-    return replace(limits, max_machines=stock, max_total_machines=total), [note]
-
-
 def _refuse_contradictions(scenario: Scenario, catalog: Catalog, design: Design) -> None:
     """Refuse fields that say different things, or one that cannot apply: none of them is ignored."""
-    default = Scenario.model_fields["machines"].default
     left_out = [name for name in design.machines if name not in scenario.machines]
-    if left_out and scenario.machines != default and ALL_MACHINES not in scenario.machines:
+    if left_out and scenario.machines != default_machines() and not is_open(scenario.machines):
         raise ScenarioError(
             f"{scenario.design} is made of {', '.join(left_out)}, which is not among the machines to consider",
             where="design", value=f"machines: {', '.join(scenario.machines)}",

@@ -29,10 +29,19 @@ from planner.parsing import is_file
 from planner.scenario.supposition import NOTHING_SUPPOSED, Supposition
 from planner.workload.objectives import Objective, parse_objectives
 
-DEFAULT_MACHINES = ("dgx-a100", "dgx-h100")
+ALL_MACHINES = "all"
+CURRENT_MACHINES = "current"
+DEFAULT_MACHINES = (CURRENT_MACHINES,)
+PAPER_MACHINES = ("dgx-a100", "dgx-h100")  # of the Splitwise paper, at its prices of 2023
+MACHINES_VARIABLE = "PLANNER_MACHINE"
 DEFAULT_OBJECTIVES = ("ttft.p99=1s", "tbt.p99=200ms")
 TRACE_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json", ".gz", ".txt", ".tsv")
 MAX_RATE_PER_S = 1e7  # above this a "request rate" is a slip of the keyboard
+
+
+def default_machines() -> tuple[str, ...]:
+    """The machines that the environment names, for the shell and for Python alike; else every current one."""
+    return tuple(os.environ.get(MACHINES_VARIABLE, "").split()) or DEFAULT_MACHINES
 
 
 def _as_tuple(value: object) -> object:
@@ -68,7 +77,13 @@ class Scenario(BaseModel):
         default=None, gt=0, le=1000, description="Squared CV of gaps between arrivals; default the workload's, or 1."
     )
     slo: tuple[Objective, ...] = Field(default=parse_objectives(DEFAULT_OBJECTIVES), min_length=1)
-    machines: Names = Field(default=DEFAULT_MACHINES, description="Machines to consider; `all` is every one.")
+    machines: Names = Field(
+        default_factory=default_machines,
+        description="Machines to consider; `current` is every one with a current price, `all` every one.",
+    )
+    preset: Literal["splitwise"] | None = Field(
+        default=None, description="Set of machines where none is named: `splitwise`, the paper's dgx-a100 and dgx-h100."
+    )
     design: str = "auto"
     objective: Literal["cost", "power", "machines", "carbon", "throughput"] = "cost"
     runtime: str = "vllm-2026"

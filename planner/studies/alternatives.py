@@ -21,9 +21,11 @@ from planner.errors import NoPlanFoundError, ScenarioError, UnknownNameError
 from planner.planning.record import plan_of
 from planner.planning.search import Solution, best_or_none, solve_problem
 from planner.scenario.changes import budget, setting, supposing
+from planner.scenario.machines import wanted_machines
 from planner.scenario.opened import CatalogLike, ScenarioLike, ask
 from planner.scenario.progress import Progress, quiet
-from planner.scenario.resolve import ALL_MACHINES, Problem, changed
+from planner.scenario.resolve import Problem, changed
+from planner.scenario.scenario import ALL_MACHINES
 from planner.studies.alternatives_result import AlternativePlan, Alternatives
 from planner.studies.frontier_axes import measured
 from planner.studies.head import head_of_plans
@@ -126,7 +128,7 @@ def alternatives(
             rule=f"one of {', '.join(OBJECTIVES)}",
         )  # fmt: skip
     _check_owned(own, asked.catalog)
-    machines = asked.scenario.machines
+    machines = wanted_machines(asked.scenario)
     if ALL_MACHINES not in machines:
         machines = tuple(dict.fromkeys([*machines, *own]))
     problem = asked.with_fields(machines=machines).resolved()

@@ -8,8 +8,7 @@ from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Machine
 from planner.errors import ScenarioError, UnknownNameError, near_misses
 from planner.pools.design import PAPER, Design, design_name, parse_design
-from planner.scenario.resolve import ALL_MACHINES
-from planner.scenario.scenario import DEFAULT_MACHINES
+from planner.scenario.scenario import ALL_MACHINES, CURRENT_MACHINES, PAPER_MACHINES
 
 PAIR_FORM = "prefill=MACHINE,decode=MACHINE"
 _MOST_BY_DEFAULT = 6  # machine types of which every pairing is compared unasked
@@ -98,6 +97,7 @@ def find_baseline(name: str | None, designs: Sequence[Design], catalog: Catalog)
 
 
 def _all_of(machines: Sequence[str], catalog: Catalog) -> tuple[list[Design], list[str]]:
+    machines = PAPER_MACHINES if tuple(machines) == (CURRENT_MACHINES,) else machines  # of all, none could be named
     names = list(catalog.names(Machine)) if ALL_MACHINES in machines else list(dict.fromkeys(machines))
     for name in names:
         catalog.machine(name, where="machines")
@@ -114,7 +114,7 @@ def _all_of(machines: Sequence[str], catalog: Catalog) -> tuple[list[Design], li
     apart = sorted({
         " and ".join(sorted(design.machines)) for design in pairings if _gap(design, catalog) is not None
     })  # fmt: skip
-    if tuple(names) == DEFAULT_MACHINES:
+    if tuple(names) == PAPER_MACHINES:
         found.append(parse_design("Splitwise-HHcap", known))
     return found, [f"not paired, for they share no network: {'; '.join(apart)}"] if apart else []
 

@@ -85,6 +85,7 @@ OPTIONS: list[tuple[list[str], str, object]] = [
     (["--network", "ethernet-25g"], "network", "ethernet-25g"),
     (["--oversubscription", "4"], "oversubscription", 4.0),
     (["--prompt-output-ratio", "5"], "prompt_output_ratio", 5.0),
+    (["--preset", "splitwise"], "preset", "splitwise"),
     (["--reference-machine", "dgx-h100"], "reference_machine", "dgx-h100"),
     (["--prices", "a", "--prices", "b"], "prices", ("a", "b")),
     (["--region", "world", "--region", "aws=france"], "region", ("world", "aws=france")),

@@ -32,7 +32,7 @@ def test_each_schema_names_its_dialect_and_fields(planner: Planner, name: str) -
 
 def test_the_schema_of_a_plan_has_every_field_that_a_plan_prints(planner: Planner) -> None:
     schema = json.loads(planner("schema").out)
-    printed = json.loads(planner.optimize(slo="ttft=1s", verify=False).model_dump_json())
+    printed = json.loads(planner("optimize", "--slo", "ttft=1s", "--format", "json").out)
     assert set(printed) == set(schema["properties"]) == set(schema["required"]) == set(Plan.model_fields)
     assert schema["properties"]["schema_version"]["default"] == printed["schema_version"] == PLAN_SCHEMA_VERSION
     for field, definition in (("pools", "PoolPlan"), ("predicted", "Prediction"), ("prices", "PriceUsed")):

@@ -47,7 +47,7 @@ def test_pools_show_count_spares_replicas_and_costs(plan: Plan) -> None:
     text = plan_table(plan, TODAY)
     for pool in plan.pools:
         (line,) = [x for x in text.splitlines() if re.match(rf"  {pool.role} +{pool.machine} ", x)]
-        assert f"{pool.count} + 1 spare  {pool.layout} " in line
+        assert f"{pool.count} + 1 spare {8 * pool.count} {pool.layout} " in " ".join(line.split())
         assert f"{pool.cost_usd_per_hour:,.2f}" in line
         assert f"{pool.power_w / 1e3:.1f}" in line
         assert f"{100 * pool.utilisation:.0f} %" in line
@@ -91,7 +91,7 @@ def test_remarks_say_proof_binding_breaking_load_and_trust(plan: Plan) -> None:
     assert plan.prices[0].date.isoformat() in line_of(text, "Trust")
     assert "(p50/p90/p99)" in line_of(text, "Latency")
     assert "dgx-a100" in line_of(text, "Slowdown")
-    assert "--machine all" in line_of(text, "Considered")
+    assert "dgx-a100, dgx-h100; " in line_of(text, "Considered")
 
 
 def test_the_best_homogeneous_cluster_comes_first_among_the_others(split: Plan, plan: Plan) -> None:
@@ -173,12 +173,12 @@ def test_a_plan_without_prices_says_so(plan: Plan) -> None:
     assert "no price book lists these machines" in line_of(text, "Trust")
 
 
-def test_many_rejected_machines_are_counted(plan: Plan) -> None:
-    rejected = [RejectedMachine(machine=f"m{i}", reason="does not fit") for i in range(7)]
+def test_many_rejected_machines_are_told_by_their_reason(plan: Plan) -> None:
+    rejected = [
+        RejectedMachine(machine=f"m{i}", reason=f"a model does not fit {i} x chip: needs ...") for i in range(7)
+    ]
     text = line_of(plan_table(plan.model_copy(update={"rejected": rejected}), TODAY), "Rejected")
-    assert "m0: does not fit; m1: " in text
-    assert "m4" not in text
-    assert "and three more (--format json lists all)" in text
+    assert "a model does not fit: m0, m1, m2, m3, m4, m5, m6 (--format json has the bytes)" in text
 
 
 def test_a_headroom_beyond_the_search_is_a_bound(plan: Plan) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 
-from planner.export.tables.text import age, aligned, counted, in_words, labelled, number, percent, wrapped
+from planner.export.tables.text import age, aligned, counted, labelled, number, percent, wrapped
 from planner.planning.certificate import MinimalityWitness, SimulatedObjective, SparesRemoved
 from planner.planning.plan import Alternative, EnergyUse, Plan, PoolPlan, Prediction, PriceUsed
-from planner.scenario.scenario import DEFAULT_MACHINES, Scenario
+from planner.scenario.scenario import ALL_MACHINES, CURRENT_MACHINES, PAPER_MACHINES, Scenario
 from planner.simulation.interval import IntervalReport
 from planner.units import format_money, format_power, format_time
 from planner.workload.objectives import METRIC_TITLES
@@ -18,7 +18,7 @@ _LABEL_WIDTH = 10
 _HEADROOM_SEARCHED = 16.0  # the search for the breaking load stops there
 _MANY = 4  # more rejected machines than this are counted, not listed
 # Titles of columns of numbers, which are aligned to the right.
-NUMBERS = ("count", "busy", "requests/s", "$/h", "kW rated", "slack")
+NUMBERS = ("count", "accelerators", "busy", "requests/s", "$/h", "kW rated", "slack")
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 NOT_SIMULATED = "not simulated"
 _GENERAL_DESIGNS = ("auto", "baseline", "splitwise")
@@ -44,7 +44,7 @@ def plan_table(plan: Plan, today: datetime.date, *, width: int = WIDTH, colour: 
         Lines, the last one ended. Every number has its unit, in the text or in the title of its column.
     """
     first = [line for text in headline(plan) for line in wrapped(text, width)]
-    pools = aligned(*pool_rows(plan), right=NUMBERS)
+    pools = aligned(*pool_rows(plan, accelerators=width >= WIDTH), right=NUMBERS)
     blocks = [first, pools, _objectives(plan, colour), _remarks(plan, today, width)]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
@@ -55,7 +55,8 @@ def headline(plan: Plan) -> tuple[str, str, str]:
         f"{plan.design} for {plan.model} ({plan.precision}, {plan.runtime}), "
         f"{plan.workload} at {number(plan.rate_per_s)} requests/s"
     )
-    size = [counted(plan.machines, "machine")]
+    chips = f" ({counted(plan.accelerators, 'accelerator')})" if plan.accelerators is not None else ""
+    size = [f"{counted(plan.machines, 'machine')}{chips}"]
     if plan.rack_units is not None:
         size.append(counted(plan.rack_units, "rack unit"))
     size.append(f"{format_power(plan.expected_power_w)} expected draw at this load")
@@ -95,10 +96,10 @@ def _verdict(plan: Plan) -> str:
     return f"{head if proven else head + ' found, not proven'}: {', '.join(figures)}"
 
 
-def pool_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
-    """Titles and rows of the table of pools."""
+def pool_rows(plan: Plan, *, accelerators: bool = True) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of the table of pools; without the column of accelerators where there is no room for it."""
     several_sources = len({p.takes_from for p in plan.pools if p.takes_from}) > 1
-    titles = ["role", "machine", "count", "replicas", "busy", "requests/s", "$/h", "kW rated"]
+    titles = ["role", "machine", "count", "accelerators", "replicas", "busy", "requests/s", "$/h", "kW rated"]
     rows = []
     for pool in plan.pools:
         spares = f" + {counted(pool.spares, 'spare')}" if pool.spares else ""
@@ -106,12 +107,16 @@ def pool_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
             pool.role + (f" from {pool.takes_from}" if several_sources and pool.takes_from else ""),
             pool.machine,
             f"{pool.count:,}{spares}",
+            "" if pool.accelerators_per_machine is None else f"{pool.accelerators_per_machine * pool.count:,}",
             pool.layout,
             percent(pool.utilisation),
             number(pool.rate_per_s),
             "unknown" if pool.cost_usd_per_hour is None else f"{pool.cost_usd_per_hour:,.2f}",
             f"{pool.power_w / 1e3:,.1f}",
         ])  # fmt: skip
+    if not accelerators:
+        at = titles.index("accelerators")
+        titles, rows = titles[:at] + titles[at + 1 :], [row[:at] + row[at + 1 :] for row in rows]
     return titles, rows
 
 
@@ -191,6 +196,8 @@ def _remarks(plan: Plan, today: datetime.date, width: int) -> list[str]:
 def remarks(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
     """Yield label and text of everything else a buyer should know; an empty label goes on with the one before."""
     yield "Latency", _latency(plan)
+    if plan.prompt_tokens_per_hour is not None and plan.output_tokens_per_hour is not None:
+        yield "Tokens", "; ".join(_tokens(plan, plan.prompt_tokens_per_hour, plan.output_tokens_per_hour))
     if any(p.unit == "x" for p in plan.predicted):
         yield (
             "Slowdown",
@@ -224,6 +231,18 @@ def _latency(plan: Plan) -> str:
         simulated = [(r.metric, [e.value for e in (r.p50_s, r.p90_s, r.p99_s)]) for r in plan.certificate.percentiles]
         return f"{_in_a_row(simulated)} (p50/p90/p99, simulated)"
     return f"{_in_a_row([(r.metric, [r.p50_s, r.p90_s, r.p99_s]) for r in plan.percentiles])} (p50/p90/p99)"
+
+
+def _tokens(plan: Plan, prompts_per_hour: float, outputs_per_hour: float) -> Iterator[str]:
+    """Tokens a second, by accelerator and user, and what a million of them cost."""
+    yield f"{number(prompts_per_hour / 3600, 3)} tokens/s in, {number(outputs_per_hour / 3600, 3)} out"
+    if plan.output_tokens_per_s_per_accelerator is not None:
+        users = plan.output_tokens_per_s_per_user
+        a_user = "" if users is None else f", {number(users, 3)} to a user (median)"
+        yield f"{number(plan.output_tokens_per_s_per_accelerator, 3)} tokens/s out of an accelerator{a_user}"
+    dollars = plan.cost_usd_per_million_prompt_tokens, plan.cost_usd_per_million_output_tokens
+    if dollars[0] is not None and dollars[1] is not None:
+        yield f"{_small_money(dollars[0])} per million in, {_small_money(dollars[1])} out, by the time spent on each"
 
 
 def _in_a_row(rows: Sequence[tuple[str, Sequence[float | None]]]) -> str:
@@ -398,19 +417,27 @@ def _considered(plan: Plan) -> str:
     design = str(plan.scenario.get("design", "auto"))
     pools = counted(plan.solver.candidates, "candidate pool")
     only = "" if design == "auto" else f", design {design} only"
-    if "all" in wanted:
+    if ALL_MACHINES in wanted:
         return f"every machine of the catalog{only}; {pools}"
+    if wanted == [CURRENT_MACHINES] and plan.scenario.get("preset") == "splitwise":
+        wanted = list(PAPER_MACHINES)
     if design.casefold() not in _GENERAL_DESIGNS:
         return f"the machines of design {design} only; {pools}"
-    hint = " (--machine all looks at every machine)" if tuple(wanted) == DEFAULT_MACHINES else ""
-    return f"{', '.join(wanted)}{hint}{only}; {pools}"
+    if CURRENT_MACHINES in wanted:
+        named = "".join(f", {name}" for name in wanted if name != CURRENT_MACHINES)
+        return f"every machine with a current price{named}{only}; {pools}"
+    return f"{', '.join(wanted)}{only}; {pools}"
 
 
 def _rejected(plan: Plan) -> str:
-    shown = plan.rejected[:_MANY]
-    more = len(plan.rejected) - len(shown)
-    text = "; ".join(f"{r.machine}: {r.reason}" for r in shown)
-    return f"{text}; and {in_words(more)} more (--format json lists all)" if more else text
+    if len(plan.rejected) <= _MANY:
+        return "; ".join(f"{r.machine}: {r.reason}" for r in plan.rejected)
+    alike: dict[str, list[str]] = {}
+    for r in plan.rejected:  # "llama-3.1-70b in bf16 does not fit 8 x t4: needs ...": what differs is in the JSON
+        small = " does not fit " in r.reason
+        what = f"{r.reason.partition(' does not fit ')[0]} does not fit" if small else r.reason
+        alike.setdefault(what, []).append(r.machine)
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in alike.items()) + " (--format json has the bytes)"
 
 
 def _small_money(usd: float) -> str:
