@@ -19,6 +19,7 @@ from planner.catalog.catalog import Catalog
 from planner.catalog.schema import BY_FOLDER
 
 DISTRIBUTION = "splitwise-planner"
+COMPILED = ("_core.so", "_core.dll")  # made while the package is built
 # Import name -> distribution, where they differ.
 DISTRIBUTION_OF = {"ruamel": "ruamel.yaml"}
 
@@ -55,7 +56,7 @@ def test_the_installed_files_are_those_of_the_repository(
     ours |= {f"planner/hardware_catalog/{p}": repository / "hardware_catalog" / p
              for p in _files(repository / "hardware_catalog")}  # fmt: skip
     theirs = {str(f): Path(str(f.locate())) for f in installed.files or [] if f.parts[0] == "planner"}
-    theirs = {name: path for name, path in theirs.items() if "__pycache__" not in name}
+    theirs = {name: path for name, path in theirs.items() if "__pycache__" not in name and not name.endswith(COMPILED)}
     assert sorted(theirs) == sorted(ours)
     stale = [name for name, path in ours.items() if theirs[name].read_bytes() != path.read_bytes()]
     assert not stale, "install again: pip install ."
@@ -63,7 +64,16 @@ def test_the_installed_files_are_those_of_the_repository(
 
 def _files(folder: Path) -> list[str]:
     paths = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-    return [p.as_posix() for p in paths if "__pycache__" not in p.parts and p.suffix != ".pyc"]
+    return [
+        p.as_posix() for p in paths if "__pycache__" not in p.parts and p.suffix != ".pyc" and p.name not in COMPILED
+    ]
+
+
+def test_a_compiled_core_comes_with_the_installation(installed: importlib.metadata.Distribution) -> None:
+    """Where pip may bring a compiler, or the machine has one: everywhere this is tested."""
+    from planner.simulation import core
+
+    assert core.library() is not None
 
 
 def test_version(installed: importlib.metadata.Distribution) -> None:

@@ -61,6 +61,15 @@ class MinimalityWitness(Result):
     simulated: Number = Field(description="Its value then; null if another limit gives way or the queue grows.")
 
 
+class Hunt(Result):
+    """Better plans that the formulas refuse, simulated all the same."""
+
+    hope_fraction: float = Field(description="Share by which every capacity was taken above its formula.")
+    n_simulated: int = Field(description="Plans better than the confirmed one that were simulated, and failed.")
+    n_too_busy: int = Field(description="Of these, plans that fail by the highest utilisation allowed alone.")
+    exhausted: bool = Field(description="Whether no such plan is left; otherwise a cheaper one may be there.")
+
+
 class SparesRemoved(Result):
     """The bought cluster while the promised spares fail in the middle of the run."""
 
@@ -82,7 +91,11 @@ class Certificate(Result):
     stable: bool
     objectives: list[SimulatedObjective]
     percentiles: list[SimulatedPercentiles]
+    replayed: list[SimulatedObjective] = Field(
+        default=[], description="The objectives on the trace's own arrivals, stretched to the rate; empty: not asked."
+    )
     rounds: list[CertificationRound]
     witnesses: list[MinimalityWitness]
+    hunt: Hunt | None = Field(default=None, description="Null where no plan was confirmed, or time ran out.")
     without_spares: SparesRemoved | None
     notes: list[str]

@@ -2,28 +2,35 @@
 
 The queueing formulas choose; simulation has the last word, both ways. A pool that carries less than its formula says is
 lowered to what it carried; one that does with fewer machines is raised. The plan is then chosen anew with every other
-design in the race, until the chosen plan is confirmed and no pool of it can spare a machine.
+design in the race, until the chosen plan is confirmed and no pool of it can spare a machine. Last, every better plan
+that would hold if the formulas were too cautious is simulated too.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from planner.errors import InfeasibleError
+from planner.planning.breaking_points import breaking_loads
 from planner.planning.certificate import (
     Certificate,
     CertificationRound,
+    Hunt,
     MinimalityWitness,
     SimulatedObjective,
     SimulatedPercentiles,
     SparesRemoved,
 )
-from planner.planning.correction import Cluster, Corrections
+from planner.planning.correction import HOPE, Cluster, Corrections, Hopes
+from planner.planning.near_ties import simpler
 from planner.planning.search import Solution, prepare_search, solve_search
-from planner.planning.trials import Testbed
-from planner.pools.prediction import ClusterModel, Member
+from planner.planning.sharing import shared_anew
+from planner.planning.trials import InterruptedSimulationError, OutOfTimeError, Testbed, Verdict, own_arrivals
+from planner.pools.candidate import Candidate
+from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem
 from planner.serving.requests import Limit
@@ -32,11 +39,11 @@ from planner.simulation.summary import LATENCIES, Simulated
 from planner.units import format_time
 
 MOST_ROUNDS = 16  # plans simulated before giving up
+MOST_HUNTED = 24  # better plans, beyond what the formulas allow, that are simulated
 _LEAST_CARRIED = 0.5  # a plan that does not carry half of its load is lowered to half, and tried again
 _CARRIED_STEPS = 4  # halvings of the load between that and all
-_MOST_LOAD = 16.0  # multiple at which the search for a breaking point ends
-_BREAK_TOLERANCE = 0.01  # of the load, to which the breaking points are found
 _JUST_ABOVE = 1.0 + 1e-6  # a capacity raised to a load must carry it
+_NEAR_THE_EDGE = 1.03  # utilisation by the formulas up to which simulation is asked whether a cluster keeps up
 
 
 def certified(problem: Problem, progress: Progress = quiet) -> Solution:
@@ -45,8 +52,8 @@ def certified(problem: Problem, progress: Progress = quiet) -> Solution:
     Returns
     -------
     Solution
-        With its certificate: `confirmed`; `failed`, where no plan was confirmed within `MOST_ROUNDS` rounds;
-        `interrupted`, with what had been found, after Ctrl-C in a simulation.
+        With its certificate: `confirmed`; `failed`, where no plan was confirmed within `MOST_ROUNDS` rounds or the time
+        limit; `interrupted`, with what had been found, after Ctrl-C in a simulation.
 
     Raises
     ------
@@ -58,52 +65,87 @@ def certified(problem: Problem, progress: Progress = quiet) -> Solution:
     return _Certification(problem, progress).run()
 
 
-class _Interrupted(Exception):
-    """Ctrl-C came while a simulation ran."""
+@dataclass(frozen=True, eq=False)
+class _Confirmed:
+    """A plan that holds, with what was simulated of it."""
+
+    solution: Solution
+    verdict: Verdict
+    n_requests: int
+    witnesses: list[MinimalityWitness]
 
 
 class _Certification:
     def __init__(self, problem: Problem, progress: Progress) -> None:
         self._problem, self._progress = problem, progress
-        self._limits = problem.need.limits
+        self._limits, scenario = problem.need.limits, problem.scenario
+        deadline_s = time.monotonic() + scenario.time_limit_s
         self._search = prepare_search(problem, progress)
-        self._testbed = Testbed(problem.need, problem.sizes, problem.reference, progress)
-        self._corrections = Corrections()
+        self._seeds = tuple(range(scenario.seed + 1, scenario.seed + 1 + scenario.verify_runs))
+        self._testbed = Testbed(
+            problem.need, problem.sizes, problem.reference, self._seeds, progress,
+            n_requests=scenario.verify_requests, replay=own_arrivals(problem), deadline_s=deadline_s,
+        )  # fmt: skip
+        self._corrections, self._doubts = Corrections(), Corrections()
         self._rounds: list[CertificationRound] = []
         self._reduced: set[Cluster] = set()
+        self._n_hunted = 0
+        self._last: Solution | None = None
+        self._last_verdict: Verdict | None = None
+        self._confirmed: _Confirmed | None = None
 
     def run(self) -> Solution:
-        scenario = self._problem.scenario
-        solution: Solution | None = None
-        simulated: Simulated | None = None
+        hunt: Hunt | None = None
+        notes: list[str] = []
         try:
-            while len(self._rounds) < MOST_ROUNDS:
-                solution, simulated = self._next(solution), None
-                self._testbed.prepare(solution.members, solution.routes, scenario.verify_requests)
-                simulated = self._settled(solution, 1.0)
-                if not all(simulated.met):
-                    self._lower(solution, simulated)
-                    continue
-                witnesses = [self._witness(solution, solution.members, i) for i in range(len(solution.members))]
-                spared = [i for i, w in enumerate(witnesses) if not w.breaks]
-                settled = solution.cluster in self._reduced  # it was chosen again, smaller ones notwithstanding
-                if not spared or settled or scenario.objective == "throughput":
-                    self._note_round(solution, True, "confirmed", None)
-                    return self._finished(solution, simulated, witnesses)
-                self._reduced.add(solution.cluster)
-                self._raise(solution, spared)
-            assert solution is not None
-            return replace(solution, certificate=self._certificate("failed", simulated, [], None, {}))
-        except _Interrupted:
-            if solution is None:
+            while self._confirm():
+                hunt = self._hunt()
+                if hunt is not None:
+                    break
+            if self._confirmed is None:
+                assert self._last is not None
+                return replace(self._last, certificate=self._certificate("failed", self._last_verdict))
+            self._prefer_simpler()
+        except (OutOfTimeError, InterruptedSimulationError) as error:
+            interrupted = isinstance(error, InterruptedSimulationError)
+            if self._last is None:
                 raise KeyboardInterrupt from None
-            return replace(solution, certificate=self._certificate("interrupted", simulated, [], None, {}))
+            if interrupted or self._confirmed is None:
+                certificate = self._certificate("interrupted" if interrupted else "failed", None, notes=[self._late()])
+                return replace(self._last, certificate=certificate)
+            notes = [self._late()]
+        return self._finished(self._confirmed, hunt, notes)
 
-    def _next(self, last: Solution | None) -> Solution:
+    def _late(self) -> str:
+        return f"the time limit of {self._problem.scenario.time_limit_s:g} s passed in simulation (--time-limit)"
+
+    # -- rounds --------------------------------------------------------------------------------------------------
+
+    def _confirm(self) -> bool:
+        """Plan, simulate and correct until a plan is confirmed; False if the rounds are used up."""
+        while len(self._rounds) < MOST_ROUNDS:
+            solution = self._last = self._next()
+            verdict = self._last_verdict = self._testbed.verdict(solution.members, solution.routes)
+            n_requests = self._testbed.n_requests
+            if not all(verdict.met):
+                self._lower(solution, verdict)
+                continue
+            witnesses = [self._witness(solution, solution.members, i) for i in range(len(solution.members))]
+            spared = [i for i, w in enumerate(witnesses) if not w.breaks]
+            settled = solution.cluster in self._reduced  # it was chosen again, smaller ones notwithstanding
+            if not spared or settled or self._problem.scenario.objective == "throughput":
+                self._note_round(solution, True, "confirmed", None)
+                self._confirmed = _Confirmed(solution, verdict, n_requests, witnesses)
+                return True
+            self._reduced.add(solution.cluster)
+            self._raise(solution, spared)
+        return False
+
+    def _next(self) -> Solution:
         try:
             return solve_search(self._search, self._corrections, self._progress)
         except InfeasibleError as error:
-            if last is None:
+            if self._last is None:
                 raise
             round_ = self._rounds[-1]
             raise InfeasibleError(
@@ -114,60 +156,37 @@ class _Certification:
                 fix="--no-verify shows the plan that the formulas find; relax a limit or an objective. " + error.what,
             ) from None
 
-    # -- rounds --------------------------------------------------------------------------------------------------
-
-    def _simulate(
-        self, members: Sequence[Member], solution: Solution, load: float, *, brief: bool = False
-    ) -> Simulated:
-        """A cluster at a multiple of its load, with all seeds; in brief, one run of the usual length."""
-        seeds = self._seeds[:1] if brief else self._seeds
-        simulated = self._testbed.simulate(members, solution.routes, load, seeds, brief=brief)
-        if simulated.interrupted:
-            raise _Interrupted
-        return simulated
-
-    @property
-    def _seeds(self) -> tuple[int, ...]:
-        first = self._problem.scenario.seed + 1
-        return tuple(range(first, first + self._problem.scenario.verify_runs))
-
-    def _settled(self, solution: Solution, load: float) -> Simulated:
-        """A plan, simulated for as long as it takes to tell whether each objective holds, within reason."""
-        while True:
-            simulated = self._simulate(solution.members, solution, load)
-            unsettled = [
-                late.value <= limit.allowed < late.high or not math.isfinite(value.high)
-                for late, limit, value in zip(simulated.late, self._limits, simulated.objectives, strict=True)
-            ]
-            if not any(unsettled) or not simulated.stable or not self._testbed.lengthen():
-                return simulated
-
-    def _lower(self, solution: Solution, simulated: Simulated) -> None:
+    def _lower(self, solution: Solution, verdict: Verdict) -> None:
         """Lower the pools that the missed objectives speak of to the load at which they meet them."""
-        carried, low, high = _LEAST_CARRIED, _LEAST_CARRIED, 1.0
-        for _ in range(_CARRIED_STEPS):
-            load = (low + high) / 2.0
-            if all(self._simulate(solution.members, solution, load).met):
-                carried = low = load
-            else:
-                high = load
-        for i in self._blamed(solution, simulated):
+        carried = self._carried(solution)
+        for i in self._blamed(solution, verdict):
             member, key = solution.members[i], solution.keys[i]
             known = max(solution.capacities[i], member.rate_per_s)
             self._corrections = self._corrections.lowered(key, member.count, carried * member.rate_per_s, known)
-        self._note_round(solution, False, self._finding(simulated), carried)
+        self._note_round(solution, False, self._finding(verdict), carried)
 
-    def _blamed(self, solution: Solution, simulated: Simulated) -> list[int]:
+    def _carried(self, solution: Solution) -> float:
+        """Share of its load, from a half up, that a plan carries within the objectives."""
+        carried, low, high = _LEAST_CARRIED, _LEAST_CARRIED, 1.0
+        for _ in range(_CARRIED_STEPS):
+            load = (low + high) / 2.0
+            if all(self._testbed.verdict(solution.members, solution.routes, load).met):
+                carried = low = load
+            else:
+                high = load
+        return carried
+
+    def _blamed(self, solution: Solution, verdict: Verdict) -> list[int]:
         """Members whose capacity the missed objectives say is overrated.
 
         TTFT speaks of the pools that prompts enter, TBT of those that decode, E2E of both. Where latency grows, all
         objectives are missed sooner or later, and where it grows says which pool cannot keep up.
         """
         roles = {"ttft": ("prefill", "mixed"), "tbt": ("decode", "mixed"), "e2e": ("prefill", "decode", "mixed")}
-        if simulated.growing:
-            missed = {"ttft" if "ttft" in simulated.growing else "tbt"}
+        if not verdict.drawn.stable:
+            missed = {"ttft" if "ttft" in verdict.drawn.growing else "tbt"}
         else:
-            missed = {limit.objective.metric for limit, met in zip(self._limits, simulated.met, strict=True) if not met}
+            missed = {limit.objective.metric for limit, met in zip(self._limits, verdict.met, strict=True) if not met}
         wanted = {role for metric in missed for role in roles[metric]}
         blamed = [i for i, m in enumerate(solution.members) if m.role in wanted and m.rate_per_s > 0]
         return blamed or list(range(len(solution.members)))
@@ -180,9 +199,11 @@ class _Certification:
             if count == members[i].count:  # not after what was taken from the pools before it
                 continue
             members[i] = replace(members[i], count=count)
-            rate = members[i].rate_per_s * _JUST_ABOVE
-            self._corrections = self._corrections.raised(solution.keys[i], count, rate)
             fewer.append(f"{count} {members[i].role}")
+        shared = self._shared(solution, members)[0]
+        for key, member, before in zip(solution.keys, shared, solution.members, strict=True):
+            if member.count < before.count or member.rate_per_s > before.rate_per_s * _JUST_ABOVE:
+                self._corrections = self._corrections.raised(key, member.count, member.rate_per_s * _JUST_ABOVE)
         self._note_round(solution, True, f"more than enough: {', '.join(fewer)} will do", None)
 
     def _fewest(self, solution: Solution, members: Sequence[Member], i: int) -> int:
@@ -200,7 +221,74 @@ class _Certification:
             high, low = (middle, low) if enough(middle) else (high, middle)
         return high
 
+    # -- better plans that the formulas refuse -------------------------------------------------------------------
+
+    def _hunt(self) -> Hunt | None:
+        """Simulate the plans that would be better if capacities were `HOPE` above the formulas; None if one holds."""
+        assert self._confirmed is not None
+        best, n, refused = self._confirmed.solution, 0, 0
+        if self._problem.scenario.objective == "throughput":  # another rate is another plan
+            return Hunt(hope_fraction=0.0, n_simulated=0, n_too_busy=0, exhausted=False)
+        while True:
+            try:
+                bold = solve_search(self._search, Hopes(self._corrections, self._doubts), self._progress)
+            except InfeasibleError:
+                return Hunt(hope_fraction=HOPE, n_simulated=n, n_too_busy=refused, exhausted=True)
+            if bold.selection.objective >= best.selection.objective * (1.0 - 1e-9):
+                return Hunt(hope_fraction=HOPE, n_simulated=n, n_too_busy=refused, exhausted=True)
+            if self._n_hunted >= MOST_HUNTED:
+                return Hunt(hope_fraction=HOPE, n_simulated=n, n_too_busy=refused, exhausted=False)
+            self._n_hunted += 1
+            n += 1
+            verdict = self._testbed.verdict(bold.members, bold.routes)
+            busy = self._too_busy(bold.members, bold.routes)
+            if all(verdict.met) and not busy:
+                for key, member in zip(bold.keys, bold.members, strict=True):
+                    rate = member.rate_per_s * _JUST_ABOVE
+                    self._corrections = self._corrections.raised(key, member.count, rate)
+                self._note_round(bold, True, "better, and it holds though the formulas refuse it", None)
+                return None
+            if all(verdict.met):
+                refused += 1
+                blamed, carried = busy, 1.0 / _JUST_ABOVE
+            else:
+                blamed, carried = self._blamed(bold, verdict), self._carried(bold)
+            for i in blamed:
+                member, key = bold.members[i], bold.keys[i]
+                known = max(bold.capacities[i], member.rate_per_s)
+                self._doubts = self._doubts.lowered(key, member.count, carried * member.rate_per_s, known)
+
+    def _too_busy(self, members: Sequence[Member], routes: Sequence[Route]) -> list[int]:
+        """Members whose prompts fill more of their time than `--max-utilisation` allows."""
+        model = ClusterModel(members, routes, self._problem.need)
+        most = self._problem.need.most_busy * (1.0 + 1e-6)
+        return [i for i in range(len(members)) if _prefill_work(model, members, i) > most]
+
+    def _prefer_simpler(self) -> None:
+        """In the place of the best plan, one with fewer pools or machine types that is nearly as good and holds."""
+        assert self._confirmed is not None
+        best = self._confirmed.solution
+        for _ in range(MOST_ROUNDS):
+            found = simpler(self._search, best, self._corrections, self._progress)
+            if found is None:
+                return
+            verdict = self._testbed.verdict(found.members, found.routes)
+            if all(verdict.met):
+                n_requests = self._testbed.n_requests
+                witnesses = [self._witness(found, found.members, i) for i in range(len(found.members))]
+                self._note_round(found, True, "confirmed: simpler, and nearly as good", None)
+                self._confirmed = _Confirmed(found, verdict, n_requests, witnesses)
+                return
+            self._lower(found, verdict)
+
     # -- what a certificate says ---------------------------------------------------------------------------------
+
+    def _candidates(self) -> Mapping[str, Candidate]:
+        return {c.key: self._corrections.applied_to(c) for _, posed in self._search.posed for c in posed}
+
+    def _shared(self, solution: Solution, members: Sequence[Member]) -> tuple[list[Member], list[Route], float]:
+        """The plan with other counts, its load shared anew; and how busy its busiest pool is at the least."""
+        return shared_anew(solution.keys, members, solution.routes, self._candidates(), self._problem.need)
 
     def _witness(
         self, solution: Solution, members: Sequence[Member], i: int, count: int | None = None
@@ -212,19 +300,23 @@ class _Certification:
         if count < 1:
             breaks = "the pool would be empty"
         else:
-            smaller = [replace(m, count=count) if j == i else m for j, m in enumerate(members)]
-            model = ClusterModel(smaller, solution.routes, self._problem.need)
-            busy = model.utilisation(i)
-            if busy >= 1.0:  # however slowly the queue may grow in a run
+            fewer = [replace(m, count=count) if j == i else m for j, m in enumerate(members)]
+            smaller, routes, busy = self._shared(solution, fewer)
+            model = ClusterModel(smaller, routes, self._problem.need)
+            links = max(model.network_utilisation(j) for j in range(len(smaller)))
+            if busy >= _NEAR_THE_EDGE:
                 breaks = f"it cannot keep up: {100.0 * busy:.0f} % busy"
+            elif links >= 1.0:
+                breaks = f"its NICs cannot carry the KV caches: {100.0 * links:.0f} % of what they can"
             else:
-                simulated = self._simulate(smaller, solution, 1.0)
-                if not all(simulated.met):
-                    breaks = self._finding(simulated)
-                    worst = _worst(simulated, self._limits) if simulated.stable else None
+                verdict = self._testbed.verdict(smaller, routes)
+                if not all(verdict.met):
+                    breaks = self._finding(verdict)
+                    worst = _worst(verdict, self._limits) if verdict.drawn.stable else None
                     if worst is not None:
                         objective, value = str(worst[0].objective), worst[1]
-                elif (share := _prefill_work(model, smaller, i)) > self._problem.need.most_busy:
+                elif self._too_busy(smaller, routes):
+                    share = max(_prefill_work(model, smaller, j) for j in range(len(smaller)))
                     breaks = (
                         f"objectives hold, but prompts fill {100.0 * share:.1f} % of its time, more than "
                         f"the {100.0 * self._problem.need.most_busy:.3g} % of --max-utilisation"
@@ -234,34 +326,44 @@ class _Certification:
             role=member.role, machine=machine, count=count, breaks=breaks, objective=objective, simulated=value
         )
 
-    def _finding(self, simulated: Simulated) -> str:
+    def _finding(self, verdict: Verdict) -> str:
         """The objective that is missed most, or that the queue grows."""
-        if not simulated.stable:
+        if not verdict.drawn.stable:
             return "it cannot keep up: latency grows throughout the run"
-        if not simulated.enough:
+        if not verdict.drawn.enough:
             return "too few requests to tell; simulate more (--verify-requests)"
-        worst = _worst(simulated, self._limits)
+        worst = _worst(verdict, self._limits)
         if worst is None:
             return "confirmed"
         limit, value, high = worst
         found = _quantity(value, limit)
         if value <= limit.value:  # missed by its upper confidence limit
             found += f", perhaps {_quantity(high, limit)}," if math.isfinite(high) else ", not known well enough,"
-        return f"{limit.objective.label} {found} against {limit.objective.limit_label}"
+        own = " on the trace's own arrivals" if verdict.worse is verdict.replayed else ""
+        return f"{limit.objective.label} {found} against {limit.objective.limit_label}{own}"
 
-    def _finished(self, solution: Solution, simulated: Simulated, witnesses: list[MinimalityWitness]) -> Solution:
-        without = self._without_spares(solution) if self._problem.limits.spares else None
-        breaks = self._breaking_loads(solution)
-        return replace(solution, certificate=self._certificate("confirmed", simulated, witnesses, without, breaks))
+    def _finished(self, confirmed: _Confirmed, hunt: Hunt | None, notes: list[str]) -> Solution:
+        solution, without = confirmed.solution, None
+        breaks: dict[int, float] = {}
+        try:
+            if self._problem.limits.spares:
+                without = self._without_spares(solution)
+            breaks = breaking_loads(self._testbed, solution.members, solution.routes, self._limits, self._progress)
+        except OutOfTimeError:
+            notes = [self._late()]
+        except InterruptedSimulationError:
+            return replace(solution, certificate=self._certificate("interrupted", None))
+        certificate = self._certificate(
+            "confirmed", confirmed.verdict, confirmed.witnesses, without, breaks, hunt, notes, confirmed.n_requests
+        )
+        return replace(solution, certificate=certificate)
 
     def _without_spares(self, solution: Solution) -> SparesRemoved:
         """What was bought, while the promised spares of every pool fail in the middle of the run."""
         spares = self._problem.limits.spares
         self._progress("simulating the loss of the spares")
         bought = [replace(m, count=m.count + spares) for m in solution.members]
-        simulated = self._testbed.simulate_loss(bought, solution.routes, spares, self._seeds)
-        if simulated.interrupted:
-            raise _Interrupted
+        simulated = self._testbed.without_machines(bought, solution.routes, spares)
         return SparesRemoved(
             failed=f"{spares} of each pool, in the middle of each run",
             confirmed=all(simulated.met),
@@ -269,37 +371,20 @@ class _Certification:
             objectives=simulated_objectives(simulated, self._limits, {}),
         )
 
-    def _breaking_loads(self, solution: Solution) -> dict[int, float]:
-        """Load multiple at which each objective, by its position, is first missed, to 1 %."""
-        model = ClusterModel(solution.members, solution.routes, self._problem.need)
-        busiest = max(model.utilisation(i) for i in range(len(solution.members)))
-        top = max(1.0 / max(busiest, 1e-3), 1.0) * (1.0 + 2.0 * _BREAK_TOLERANCE)  # beyond, the queue grows
-        found: dict[int, float] = {}
-        for i, limit in enumerate(self._limits):
-
-            def holds(load: float, i: int = i, limit: Limit = limit) -> bool:
-                self._progress(f"simulating {load:.2f} x the load")
-                simulated = self._simulate(solution.members, solution, load, brief=True)
-                return simulated.stable and simulated.late[i].value <= limit.allowed
-
-            low, high = 1.0, top
-            while holds(high) and high < _MOST_LOAD:
-                low, high = high, 1.25 * high
-            while high / low > 1.0 + _BREAK_TOLERANCE:
-                load = (low * high) ** 0.5
-                low, high = (load, high) if holds(load) else (low, load)
-            found[i] = high
-        return found
-
     def _certificate(
         self,
         status: str,
-        simulated: Simulated | None,
-        witnesses: list[MinimalityWitness],
-        without: SparesRemoved | None,
-        breaks: dict[int, float],
+        verdict: Verdict | None,
+        witnesses: Sequence[MinimalityWitness] = (),
+        without: SparesRemoved | None = None,
+        breaks: Mapping[int, float] | None = None,
+        hunt: Hunt | None = None,
+        notes: Sequence[str] = (),
+        n_requests: int | None = None,
     ) -> Certificate:
-        percentiles = []
+        percentiles, found = [], []
+        simulated = verdict.drawn if verdict else None
+        replayed = verdict.replayed if verdict else None
         if simulated is not None:
             percentiles = [
                 SimulatedPercentiles(
@@ -310,29 +395,30 @@ class _Certification:
                 )
                 for metric in LATENCIES
             ]
-        notes = []
+            found = simulated_objectives(simulated, self._limits, breaks or {})
+        said = list(notes)
         if simulated is not None and simulated.n_too_large:
-            notes.append(
-                f"{simulated.n_too_large:,} requests are larger than the KV memory of any machine on their way"
-            )
+            said.append(f"{simulated.n_too_large:,} requests are larger than the KV memory of any machine on their way")
         return Certificate(
             status=status,
             seeds=list(self._seeds),
-            requests_per_run=self._testbed.n_requests,
+            requests_per_run=n_requests or self._testbed.n_requests,
             n_counted=simulated.n_counted if simulated else 0,
             simulated_s=simulated.simulated_s if simulated else 0.0,
             n_too_large=simulated.n_too_large if simulated else 0,
             stable=bool(simulated and simulated.stable),
-            objectives=simulated_objectives(simulated, self._limits, breaks) if simulated else [],
+            objectives=found,
             percentiles=percentiles,
+            replayed=simulated_objectives(replayed, self._limits, {}) if replayed else [],
             rounds=self._rounds,
-            witnesses=witnesses,
+            witnesses=list(witnesses),
+            hunt=hunt,
             without_spares=without,
-            notes=notes,
+            notes=said,
         )
 
     def _note_round(self, solution: Solution, confirmed: bool, finding: str, carried: float | None) -> None:
-        pools = " + ".join(f"{m.count} x {m.configuration.machine.name} {m.role}" for m in solution.members)
+        pools = " + ".join(f"{m.count} x {m.configuration.label} {m.role}" for m in solution.members)
         value = solution.selection.objective
         self._rounds.append(
             CertificationRound(pools=pools, value=value, confirmed=confirmed, finding=finding, carried_fraction=carried)
@@ -359,8 +445,9 @@ def simulated_objectives(
     ]
 
 
-def _worst(simulated: Simulated, limits: Sequence[Limit]) -> tuple[Limit, float, float] | None:
+def _worst(verdict: Verdict, limits: Sequence[Limit]) -> tuple[Limit, float, float] | None:
     """The objective missed by the largest factor, its value and upper confidence limit; None if all are met."""
+    simulated = verdict.worse
     missed = [
         (value.high / limit.value, limit, value.value, value.high)
         for limit, met, value in zip(limits, simulated.met, simulated.objectives, strict=True)

@@ -64,3 +64,44 @@ class Corrections:
 
 
 NOTHING_LEARNT = Corrections()
+
+HOPE = 0.1  # share by which a capacity may be above its formula, to see whether a better plan holds after all
+_HOPE_IF_SIMULATED = 0.03  # the same of a candidate that was simulated at some count
+
+
+@dataclass(frozen=True)
+class Hopes:
+    """Capacities above the formulas, for the hunt for plans that these refuse.
+
+    Attributes
+    ----------
+    known : Corrections
+        What simulation taught: single counts stay as they were simulated.
+    doubts : Corrections
+        What the hunt taught so far of capacities above the formulas.
+    """
+
+    known: Corrections
+    doubts: Corrections
+
+    def applied_to(self, candidate: Candidate) -> Candidate:
+        """The candidate with as much hope as is left, within what keeps one machine busy all the time."""
+        entries = self.known.rate_per_s.get(candidate.key, {})
+        hope = 1.0 + (_HOPE_IF_SIMULATED if entries else HOPE)
+        corrected = self.known.applied_to(candidate)
+
+        def hoped(curve: CapacityCurve) -> CapacityCurve:
+            rate = np.minimum(curve.rate_per_s * hope, curve.n_machines * candidate.most_per_s)
+            rate = np.maximum(rate, curve.rate_per_s)
+            for count, known in entries.items():
+                rate = np.where(curve.n_machines == count, known, rate)
+            return CapacityCurve(curve.n_machines, np.maximum.accumulate(rate))
+
+        def compute(n: Counts) -> CapacityCurve:
+            return hoped(corrected.compute(n))
+
+        return self.doubts.applied_to(replace(corrected, curve=hoped(corrected.curve), compute=compute))
+
+    def concern(self, keys: Iterable[str]) -> bool:
+        """Always: simulation is what judges them."""
+        return True

@@ -119,10 +119,21 @@ class EnergyUse(Result):
     sites: list[SiteElectricity]
 
 
+class NearTieReport(Result):
+    """The optimum, in whose place a simpler plan was chosen."""
+
+    value: float = Field(description="Of the objective.")
+    n_machines: int = Field(description="Machines, spares included.")
+    n_pools: int
+    n_types: int = Field(description="Machine types.")
+
+
 class SolverReport(Result):
     """How the answer was found and proven."""
 
-    status: Literal["optimal", "limit", "evaluated"]
+    status: Literal["optimal", "near_tie", "limit", "evaluated"] = Field(
+        description="near_tie: a plan with fewer pools or machine types than the optimum, and nearly as good."
+    )
     solver: str
     objective: str
     value: float
@@ -132,6 +143,7 @@ class SolverReport(Result):
     candidates: int = Field(description="Pools considered.")
     enumeration: float | None = Field(description="Best value of plans with one or two pools, found by enumeration.")
     rows_checked: bool = Field(description="Whether every row was recomputed independently of the solver.")
+    near_tie: NearTieReport | None = Field(default=None, description="The optimum, where status is near_tie.")
 
 
 class Alternative(Result):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
+from typing import Literal
 
 from planner._version import __version__
 from planner.economics.energy import (
@@ -23,6 +24,7 @@ from planner.planning.plan import (
     HOURS_PER_MONTH,
     Alternative,
     EnergyUse,
+    NearTieReport,
     Percentiles,
     Plan,
     PoolPlan,
@@ -51,7 +53,7 @@ def plan_of(problem: Problem, solution: Solution) -> Plan:
     selection = solution.selection
     others = _others(problem, solution)
     report = SolverReport(
-        status="optimal" if selection.status == "optimal" else "limit",
+        status=_status(solution),
         solver=selection.solver,
         objective=problem.scenario.objective,
         value=selection.objective,
@@ -61,6 +63,7 @@ def plan_of(problem: Problem, solution: Solution) -> Plan:
         candidates=solution.n_candidates,
         enumeration=selection.enumeration,
         rows_checked=True,
+        near_tie=None if solution.near_tie is None else NearTieReport(**asdict(solution.near_tie)),
     )
     return build_plan(
         problem,
@@ -77,6 +80,12 @@ def plan_of(problem: Problem, solution: Solution) -> Plan:
         ),
         certificate=solution.certificate,
     )
+
+
+def _status(solution: Solution) -> Literal["optimal", "near_tie", "limit"]:
+    if solution.selection.status != "optimal":
+        return "limit"
+    return "optimal" if solution.near_tie is None else "near_tie"
 
 
 def build_plan(

@@ -19,7 +19,7 @@ from planner.optimization.selection import (
     choose,
 )
 from planner.planning.certificate import Certificate
-from planner.planning.correction import NOTHING_LEARNT, Cluster, Corrections
+from planner.planning.correction import NOTHING_LEARNT, Cluster, Corrections, Hopes
 from planner.planning.designs import best_of, enumerate_designs
 from planner.planning.infeasible import explain_infeasible, unreachable
 from planner.planning.links import check_links
@@ -39,6 +39,23 @@ from planner.serving.prefill import PrefillQueue
 BASELINE = Design("baseline", mixed=True, split=False)
 _RATES_TRIED = 3  # for throughput within end-to-end limits
 _TIGHTENINGS = 12  # rounds of lowering a capacity that the whole-cluster model does not confirm
+
+
+@dataclass(frozen=True)
+class NearTie:
+    """The optimum, in whose place a simpler plan was chosen.
+
+    Attributes
+    ----------
+    value : float
+        Of the objective.
+    n_machines, n_pools, n_types : int
+    """
+
+    value: float
+    n_machines: int
+    n_pools: int
+    n_types: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +79,8 @@ class Solution:
         Carried [requests/s].
     certificate : Certificate or None
         What simulation says of it, where it was asked.
+    near_tie : NearTie or None
+        The optimum, where this is a simpler plan that is nearly as good.
     """
 
     members: list[Member]
@@ -74,6 +93,7 @@ class Solution:
     n_candidates: int
     rate_per_s: float
     certificate: Certificate | None = None
+    near_tie: NearTie | None = None
 
     @property
     def cluster(self) -> Cluster:
@@ -100,7 +120,7 @@ class Search:
 
 
 def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
-    """Find the best cluster as the formulas see it.
+    """Find the best cluster as the formulas see it, or a simpler one that is nearly as good unless all is wanted exact.
 
     Raises
     ------
@@ -109,7 +129,11 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
-    return solve_search(prepare_search(problem, progress), progress=progress)
+    from planner.planning.near_ties import simpler  # which solves again, with less to choose among
+
+    search = prepare_search(problem, progress)
+    best = solve_search(search, progress=progress)
+    return simpler(search, best, NOTHING_LEARNT, progress) or best
 
 
 def best_or_none(
@@ -173,7 +197,7 @@ def prepare_search(
 
 def solve_search(
     search: Search,
-    corrections: Corrections = NOTHING_LEARNT,
+    corrections: Corrections | Hopes = NOTHING_LEARNT,
     progress: Progress = quiet,
     *,
     forbidden: Collection[tuple[str, str]] = (),
@@ -226,7 +250,7 @@ def _solve(
     problem: Problem,
     candidates: list[Candidate],
     rejected: list[Rejection],
-    corrections: Corrections,
+    corrections: Corrections | Hopes,
     progress: Progress,
     explains: bool,
 ) -> Solution | None:

@@ -55,6 +55,8 @@ class Candidate:
         Largest rate within every objective at the numbers of machines computed so far.
     compute : callable
         Computes the curve at other numbers of machines.
+    most_per_s : float
+        What one machine carries at most, however late its answers [requests/s].
     """
 
     key: str
@@ -63,6 +65,7 @@ class Candidate:
     sources: tuple[str, ...]
     curve: CapacityCurve
     compute: Callable[[Counts], CapacityCurve] = field(repr=False)
+    most_per_s: float = np.inf
 
     def with_counts(self, counts: Sequence[int]) -> Candidate:
         """The same candidate with its curve known exactly at `counts` too."""
@@ -221,7 +224,8 @@ def prefill_candidate(
     key = f"prefill/{configuration.machine.name}/{configuration.layout.label}/{most_busy:.2f}"
     key += f"/{most_sent:.2f} sent" if most_sent < MOST_SENT else ""
     one = stable_rate_of_one(configuration, queue) * most_busy
-    return Candidate(key, "prefill", configuration, (), _first_curve(compute, top_rate_per_s, one), compute)
+    curve = _first_curve(compute, top_rate_per_s, one)
+    return Candidate(key, "prefill", configuration, (), curve, compute, min(one, wire))
 
 
 def sends_much(configuration: Configuration, queue: PrefillQueue, need: Requirement) -> bool:
@@ -279,8 +283,9 @@ def decode_candidate(
         ]  # fmt: skip
         return CapacityCurve(n, np.maximum.reduce(rates))
 
-    curve = _first_curve(compute, top_rate_per_s, min(one, wire))
-    known[key] = remembering(Candidate(key, "decode", configuration, (), curve, compute))
+    one = min(one, wire)
+    curve = _first_curve(compute, top_rate_per_s, one)
+    known[key] = remembering(Candidate(key, "decode", configuration, (), curve, compute, one))
     return known[key]
 
 
@@ -308,7 +313,7 @@ def mixed_candidate(
 
     key = f"mixed/{configuration.machine.name}/{configuration.layout.label}"
     one = stable_rate_of_one(configuration, queue)
-    return Candidate(key, "mixed", configuration, (), _first_curve(compute, top_rate_per_s, one), compute)
+    return Candidate(key, "mixed", configuration, (), _first_curve(compute, top_rate_per_s, one), compute, one)
 
 
 def _decode_curve(

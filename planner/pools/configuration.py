@@ -74,9 +74,10 @@ class Configuration:
     def holds(self, role: str, longest_prompt_tokens: float, longest_request_tokens: float) -> bool:
         """Whether the KV memory of a lane is large enough for the longest request in this role.
 
-        A prefill lane needs room for two prompts: one is computed while the one before it is sent away.
+        Of a prefill lane, for the longest prompt and the one token of an answer that ends there. That it computes none
+        while one so long is sent away is for simulation to judge.
         """
-        needed = 2.0 * longest_prompt_tokens if role == "prefill" else longest_request_tokens
+        needed = longest_prompt_tokens + 1.0 if role == "prefill" else longest_request_tokens
         return self.lane.kv_tokens / self.layout.attention_data_parallel >= needed
 
     @property

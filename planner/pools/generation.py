@@ -180,7 +180,7 @@ def _prefill(
             known.queues[candidate.key] = queue
             return candidate
 
-        made += map(remembering, _best_layouts(roomy, queues, make))
+        made += map(remembering, _best_layouts(roomy, queues, make, _no_later if needs_end_to_end(need) else None))
     return made
 
 
@@ -207,28 +207,49 @@ def _best_layouts(
     layouts: Sequence[Configuration],
     queues: Sequence[Queue],
     make: Callable[[Configuration, Queue], Candidate],
+    no_later: Callable[[Configuration, Queue, Configuration, Queue], bool] | None = None,
 ) -> list[Candidate]:
     """Candidates of one machine and role, less the layouts that another dominates at every number of machines.
 
     The quickest come first. A layout of which one machine could not carry, however late its answers, what one
     machine of another carries in time is dominated without computing its curve, for capacity a machine only grows.
+    Where more than capacity matters, `no_later` says whether the first layout serves others as well as the second.
     """
     offers = sorted(zip(layouts, queues, strict=True), key=lambda offer: (-stable_rate_of_one(*offer), offer[0].label))
-    made: list[Candidate] = []
-    best_of_one = 0.0
+    made: list[tuple[Candidate, Queue, float]] = []  # with what one machine carries in time
     for configuration, queue in offers:
-        if stable_rate_of_one(configuration, queue) <= best_of_one:
+        most = stable_rate_of_one(configuration, queue)
+        if any(of_one >= most and _serves(no_later, c.configuration, q, configuration, queue) for c, q, of_one in made):
             continue
         candidate = make(configuration, queue)
         if candidate.curve.rate_per_s[-1] > 0:
-            made.append(candidate)
-            if candidate.curve.n_machines[0] == 1:
-                best_of_one = max(best_of_one, float(candidate.curve.rate_per_s[0]))
+            of_one = float(candidate.curve.rate_per_s[0]) if candidate.curve.n_machines[0] == 1 else 0.0
+            made.append((candidate, queue, of_one))
 
-    def beats(a: Candidate, b: Candidate) -> bool:  # of two that are alike, the first by name
-        return a is not b and _dominates(a, b) and (not _dominates(b, a) or a.key < b.key)
+    def beats(a: tuple[Candidate, Queue, float], b: tuple[Candidate, Queue, float]) -> bool:
+        """Of two that are alike, the first by name."""
+        if a is b or not _serves(no_later, a[0].configuration, a[1], b[0].configuration, b[1]):
+            return False
+        return _dominates(a[0], b[0]) and (not _dominates(b[0], a[0]) or a[0].key < b[0].key)
 
-    return [c for c in made if not any(beats(other, c) for other in made)]
+    return [own[0] for own in made if not any(beats(other, own) for other in made)]
+
+
+def _serves(
+    no_later: Callable[[Configuration, Queue, Configuration, Queue], bool] | None,
+    a: Configuration,
+    a_queue: Queue,
+    b: Configuration,
+    b_queue: Queue,
+) -> bool:
+    return no_later is None or no_later(a, a_queue, b, b_queue)
+
+
+def _no_later(a: Configuration, a_queue: PrefillQueue, b: Configuration, b_queue: PrefillQueue) -> bool:
+    """Whether prompts leave `a` no later than `b`: what a decode pool has left of an end-to-end limit."""
+    return bool(np.all(a_queue.alone_s <= b_queue.alone_s * (1.0 + 1e-9))) and (
+        a.replica_network_bytes_per_s >= b.replica_network_bytes_per_s * (1.0 - 1e-9)
+    )
 
 
 def _dominates(a: Candidate, b: Candidate) -> bool:

@@ -141,10 +141,19 @@ class Scenario(BaseModel):
     max_utilisation: Fraction = Field(default=0.9, description="Highest utilisation of prefill work.")
     profile: str | None = Field(default=None, description="Table of measured step times, in place of the roofline.")
     catalog: Names = Field(default=(), description="Catalog overlays.")
+    exact: bool = Field(
+        default=False,
+        description="Whether the very optimum is wanted, though a plan of fewer pools or machine types is within 1 %.",
+    )
     solver: Literal["highs", "cbc"] = "highs"
     time_limit_s: float = Field(default=60.0, gt=0, le=86400)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     verify: bool = Field(default=True, description="Whether a plan is proven by simulation.")
+    arrivals: Literal["trace", "poisson"] | None = Field(
+        default=None,
+        description="Of a trace: whether a plan is also proven on its own arrivals, stretched to the rate, or on random "
+        "ones alone. Default: also on its own; with the preset splitwise, whose paper draws them, on random ones.",
+    )
     verify_runs: int = Field(default=3, ge=1, le=1000, description="Simulations of a plan, each with its own seed.")
     verify_requests: int | None = Field(
         default=None, ge=100, le=100_000_000, description="Requests of each; default as many as the traffic calls for."

@@ -17,7 +17,7 @@ from planner.simulation.engine import simulate_requests
 from planner.simulation.outcome import Outcome
 from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire, check_cluster
 from planner.simulation.steps import StepTable, tabulate
-from planner.simulation.summary import Simulated, summarise
+from planner.simulation.summary import METRICS, Simulated, summarise
 from planner.units import format_time
 from planner.workload.sizes import RequestSizes
 
@@ -149,6 +149,7 @@ class ClusterSimulation:
         load: float = 1.0,
         policy: Policy | None = None,
         failures: Sequence[Failure] = (),
+        metrics: Sequence[str] = METRICS,
         progress: Callable[[str], None] = lambda _: None,
     ) -> Simulated:
         """Simulate the planned traffic with several seeds.
@@ -163,6 +164,8 @@ class ClusterSimulation:
             Multiple of the planned rate.
         policy : Policy, optional
         failures : sequence of Failure
+        metrics : sequence of str
+            Those whose percentiles are wanted.
         progress : callable
             Called with a line about once a second: how far it is, and an estimate of the time left.
 
@@ -177,7 +180,9 @@ class ClusterSimulation:
         def draw(seed: int) -> Requests:
             return draw_requests(self.sizes, rate, n_requests, arrival_cv2=cv2, seed=seed)
 
-        return self.simulate_drawn(draw, seeds=seeds, policy=policy, failures=failures, progress=progress)
+        return self.simulate_drawn(
+            draw, seeds=seeds, policy=policy, failures=failures, metrics=metrics, progress=progress
+        )
 
     def simulate_drawn(
         self,
@@ -188,6 +193,7 @@ class ClusterSimulation:
         failures: Sequence[Failure] = (),
         stationary: bool = True,
         n_samples: int = 0,
+        metrics: Sequence[str] = METRICS,
         progress: Callable[[str], None] = lambda _: None,
     ) -> Simulated:
         """Simulate the requests that `draw` gives for each seed.
@@ -196,7 +202,7 @@ class ClusterSimulation:
         ----------
         draw : callable
             Requests of a seed.
-        seeds, policy, failures, progress : as `simulate` takes them
+        seeds, policy, failures, metrics, progress : as `simulate` takes them
         stationary : bool
             Whether they come at one rate throughout; see `summarise`.
         n_samples : int
@@ -223,12 +229,16 @@ class ClusterSimulation:
             if outcomes[-1].interrupted:
                 break
         progress("computing percentiles")
-        simulated = self.summarise(outcomes, stationary=stationary)
+        simulated = self.summarise(outcomes, stationary=stationary, metrics=metrics)
         return replace(simulated, interrupted=True) if interrupted else simulated
 
-    def summarise(self, outcomes: Sequence[Outcome], *, stationary: bool = True) -> Simulated:
+    def summarise(
+        self, outcomes: Sequence[Outcome], *, stationary: bool = True, metrics: Sequence[str] = METRICS
+    ) -> Simulated:
         """Percentiles of several runs, warm-up removed, and whether the objectives are met."""
-        return summarise(outcomes, self.members, self.need, self.reference, self.power, stationary=stationary)
+        return summarise(
+            outcomes, self.members, self.need, self.reference, self.power, stationary=stationary, metrics=metrics
+        )
 
 
 class _Clock:

@@ -13,6 +13,7 @@ from math import inf
 import numpy as np
 
 from planner.errors import PlannerError
+from planner.simulation import core
 from planner.simulation.arrivals import Requests
 from planner.simulation.lane import COMPUTING, DECODE, DECODING, IDLE, MOVING, QUEUED, WAITING, Lane
 from planner.simulation.links import Links
@@ -78,6 +79,15 @@ def simulate_requests(
     """
     check_cluster(lanes, ways)
     check_failures(lanes, ways, failures)
+    if core.is_used():
+        nic, nic_bytes_per_s = _nics(lanes)
+        way_of = _choose_ways(ways, len(requests), seed)
+        return core.simulate(
+            lanes, ways, wires, requests, policy, failures, nic=nic, nic_bytes_per_s=nic_bytes_per_s,
+            per_sent=_tokens_per_sent(lanes, wires) if policy.contention and policy.routing == "pending_tokens" else (),
+            way_of=way_of, too_large=_too_large(lanes, ways, way_of, requests, policy.overflow), n_samples=n_samples,
+            progress=progress,
+        )  # fmt: skip
     return _Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples).run(progress)
 
 
@@ -105,10 +115,8 @@ class _Simulation:
         self._lanes: list[Lane] = []
         for i in range(len(lanes)):
             self._lanes.append(self._new_lane(i))
-        nics = {key: n for n, key in enumerate(sorted({_nic_of(spec) for spec in lanes}))}
-        self._nic = [nics[_nic_of(spec)] for spec in lanes]
-        carries = {nic: spec.nic_bytes_per_s for nic, spec in zip(self._nic, lanes, strict=True)}
-        self._links = Links([carries[n] for n in range(len(nics))], self._ends_at)
+        self._nic, nic_bytes_per_s = _nics(lanes)
+        self._links = Links(nic_bytes_per_s, self._ends_at)
         self._early: dict[int, int] = {}  # number of the event with which a transfer starts behind its prompt
         self._sending: dict[int, tuple[float, float]] = {}  # since when, and arrival if nothing is in the way
         self._sends_early = policy.contention and any(wire.overlapped for wire in wires.values())
@@ -450,7 +458,7 @@ class _Simulation:
         """Stop a machine. What it held starts again elsewhere; what was only to decode there goes elsewhere."""
         gone = {i for i, spec in enumerate(self._specs) if spec.machine == machine}
         touched = sorted({r for held in (self._prompt_lane, self._decode_lane) for r, i in held.items() if i in gone})
-        for i in gone:
+        for i in sorted(gone):
             old = self._lanes[i]
             self._lost[old.spec.pool] += old.integrals(t)
             lane = self._new_lane(i)
@@ -540,6 +548,14 @@ def _tokens_per_sent(lanes: Sequence[LaneSpec], wires: Mapping[tuple[int, int], 
         computed_s = spec.table.prefill_s(tokens, tokens * (tokens + 1.0) / 2.0, 1) / tokens
         found.append(sent_s.get(spec.pool, 0.0) / computed_s)
     return found if sent_s else []
+
+
+def _nics(lanes: Sequence[LaneSpec]) -> tuple[list[int], list[float]]:
+    """Index of the NICs of each lane, and what those of each index carry [bytes/s]."""
+    nics = {key: n for n, key in enumerate(sorted({_nic_of(spec) for spec in lanes}))}
+    nic = [nics[_nic_of(spec)] for spec in lanes]
+    carries = {n: spec.nic_bytes_per_s for n, spec in zip(nic, lanes, strict=True)}
+    return nic, [carries[n] for n in range(len(nics))]
 
 
 def _nic_of(spec: LaneSpec) -> tuple[int, int]:

@@ -140,7 +140,9 @@ class Links:
                     self._set(transfer, rate, now_s)
             return
         members = list(found)
-        for transfer, rate in zip(members, fair_rates(members, {end: capacity[end] for end in seen}), strict=True):
+        for transfer, rate in zip(
+            members, fair_rates(members, {end: capacity[end] for end in sorted(seen)}), strict=True
+        ):
             self._set(transfer, rate, now_s)
 
     def _set(self, transfer: Transfer, rate: float, now_s: float) -> None:

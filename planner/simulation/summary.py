@@ -112,6 +112,10 @@ class Simulated:
         """The same without the times of single requests, which take the memory."""
         return replace(self, outcomes=[])
 
+    def judged(self, met: Sequence[bool]) -> Simulated:
+        """The same with another judgement of the objectives; none holds where too few requests were left to say."""
+        return replace(self, met=[m and self.enough for m in met])
+
     @property
     def outlasted(self) -> int:
         """Requests that arrived after the warm-up, all runs together."""
@@ -131,6 +135,7 @@ def summarise(
     power: PoolPower | None = None,
     *,
     stationary: bool = True,
+    metrics: Sequence[str] = METRICS,
 ) -> Simulated:
     """Percentiles of several runs, warm-up removed, and whether the objectives are met.
 
@@ -146,12 +151,14 @@ def summarise(
         Whether requests came at one rate throughout and no machine failed. Where not (a replay, stepped rates, a
         failure), latencies may rise because the load on a machine does: the warm-up is then the time that the cluster
         takes to fill, and a rise says nothing of stability.
+    metrics : sequence of str
+        Those whose percentiles and means are wanted.
     """
     starts = [_start(outcome) if stationary else _filled(outcome) for outcome in outcomes]
     percentiles: dict[tuple[str, float], Interval] = {}
     means: dict[str, Interval] = {}
     # One metric at a time, for the sake of runs of ten million requests.
-    for metric in METRICS:
+    for metric in metrics:
         runs = [_finite(_sample(outcome, metric, start)) for outcome, start in zip(outcomes, starts, strict=True)]
         means[metric] = mean_interval(runs, trend=not stationary)
         intervals = percentile_intervals(runs, PERCENTILES, trend=not stationary)

@@ -284,7 +284,7 @@ def _status(plan: Plan | PlannerError) -> Status:
         return "unsolved" if isinstance(plan, NoPlanFoundError) else "infeasible"
     if plan.certificate is not None and plan.certificate.status != "confirmed":
         return "unconfirmed"
-    return "limit" if plan.solver.status == "limit" else "optimal"
+    return "limit" if plan.solver.status == "limit" else "optimal"  # of its design; `auto` may be a near tie
 
 
 def _exit_code(answer: Plan | PlannerError) -> int:

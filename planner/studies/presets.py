@@ -10,7 +10,10 @@ from planner.errors import UnknownNameError
 
 # Section V of arXiv 2311.18677v2: BLOOM-176B on the authors' software, both Azure traces, the nine objectives of
 # Table VI, the designs of Table V; clusters that cost, or draw, as much as 40 DGX H100, or that serve 70 requests/s.
-_FIELDS: Mapping[str, Any] = {"model": "bloom-176b", "runtime": "splitwise-2023", "slo": ("splitwise",)}
+# Its arrivals are Poisson.
+_FIELDS: Mapping[str, Any] = {
+    "model": "bloom-176b", "runtime": "splitwise-2023", "slo": ("splitwise",), "arrivals": "poisson"
+}  # fmt: skip
 _ARGUMENTS: Mapping[str, Any] = {
     "designs": ("paper",),
     "workloads": ("azure-code-2023", "azure-conv-2023"),

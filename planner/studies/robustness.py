@@ -19,7 +19,7 @@ from planner.planning.evaluate import evaluate_cluster, members_and_routes
 from planner.planning.plan import Plan
 from planner.planning.record import NOT_SIMULATED
 from planner.planning.search import Solution, best_or_none, largest_rate
-from planner.planning.trials import Testbed
+from planner.planning.trials import InterruptedSimulationError, Testbed
 from planner.pools.prediction import ClusterModel, headroom
 from planner.scenario.changes import without_limits
 from planner.scenario.cluster import Cluster, PoolInput, read_cluster
@@ -202,19 +202,14 @@ class _Examiner:
         if any(model.utilisation(i) > _SURELY_TOO_BUSY for i in range(len(members))):
             return None
         scenario = problem.scenario
-        seeds = tuple(range(scenario.seed + 1, scenario.seed + 1 + scenario.verify_runs))
-        testbed = Testbed(problem.need, problem.sizes, problem.reference, self.progress)
-        testbed.prepare(members, routes, scenario.verify_requests)
-        while True:
-            found = testbed.simulate(members, routes, 1.0, seeds)
-            if found.interrupted:
-                raise KeyboardInterrupt
-            unsettled = any(
-                late.value <= limit.allowed < late.high
-                for late, limit in zip(found.late, problem.need.limits, strict=True)
-            )
-            if not unsettled or not found.stable or not testbed.lengthen():
-                break
+        seeds = range(scenario.seed + 1, scenario.seed + 1 + scenario.verify_runs)
+        testbed = Testbed(
+            problem.need, problem.sizes, problem.reference, seeds, self.progress, n_requests=scenario.verify_requests
+        )
+        try:
+            found = testbed.verdict(members, routes).drawn
+        except InterruptedSimulationError:
+            raise KeyboardInterrupt from None
         return simulated_objectives(found, problem.need.limits, {})
 
     # -- roles chosen anew ---------------------------------------------------------------------------------------

@@ -102,6 +102,8 @@ OPTIONS: list[tuple[list[str], str, object]] = [
     (["--max-utilisation", "80 %"], "max_utilisation", 0.8),
     (["--profile", "p.csv"], "profile", "p.csv"),
     (["--catalog", "mine", "--catalog", "yours"], "catalog", ("mine", "yours")),
+    (["--exact"], "exact", True),
+    (["--arrivals", "poisson"], "arrivals", "poisson"),
     (["--solver", "cbc"], "solver", "cbc"),
     (["--time-limit", "2min"], "time_limit_s", 120.0),
     (["--seed", "3"], "seed", 3),

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import planner
 from planner.errors import InfeasibleError
+from planner.export.tables.plan import plan_table
 from planner.planning.certify import _Certification, certified
 from planner.planning.correction import Corrections
-from planner.planning.search import Solution, quiet, solve_problem
-from planner.planning.trials import Testbed
+from planner.planning.evaluate import cluster_of
+from planner.planning.search import Solution, prepare_search, solve_problem
+from planner.planning.sharing import shared_anew
+from planner.pools.prediction import ClusterModel, Member, Route
+from planner.scenario.progress import quiet
 from planner.scenario.resolve import Problem, resolve
 from planner.scenario.scenario import load_scenario
+from planner.simulation import core
 from planner.simulation.cluster import ClusterSimulation
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+needs_data = pytest.mark.skipif(not (DATA / "azure_2023_code.csv").is_file(), reason=f"no measured data in {DATA}")
 
 # The formulas say that one machine is enough, simulation that TTFT p99 is a hair above its limit.
 OPTIMISTIC: dict[str, Any] = {
@@ -93,16 +103,84 @@ def test_the_certificate_says_what_was_simulated_and_is_the_same_each_time() -> 
     assert planner.Plan.model_validate_json(plan.model_dump_json()) == plan
 
 
+@pytest.mark.skipif(core.library() is None, reason="no compiled core was built here, and the truth takes a while")
 def test_an_objective_breaks_where_it_is_said_to() -> None:
-    problem = problem_of(CODING, design="Baseline-H100", slo=["ttft=1s"])
+    """Long runs with other seeds: more are late than may be 1.5 % above the load, and no more 1.5 % below."""
+    problem = problem_of(CODING, design="Baseline-H100", slo=["ttft=1s"], verify_requests=None)
     found = certified(problem)
     assert found.certificate is not None
     load = found.certificate.objectives[0].breaks_at_load
     assert load is not None
     simulation = ClusterSimulation(found.members, found.routes, problem.need, problem.sizes)
-    at, below = (simulation.simulate(n_requests=4000, seeds=(1,), load=x) for x in (load, 0.97 * load))
-    assert not at.stable or at.late[0].value > 0.01
+    above, below = (
+        simulation.simulate(n_requests=500_000, seeds=(11,), load=x * load, metrics=()) for x in (1.015, 0.985)
+    )
+    assert not above.stable or above.late[0].value > 0.01
     assert below.stable and below.late[0].value <= 0.01
+
+
+def test_a_witness_shares_the_load_anew() -> None:
+    """Two pools of unlike machines: what one has less, the other takes before it is said that nothing keeps up."""
+    problem = problem_of({"slo": ["ttft=2s"], "rate": 70.0, "verify_requests": 4000})
+    found = solve_problem(problem)
+    candidates = {c.key: c for _, posed in prepare_search(problem).posed for c in posed}
+    keys = [next(k for k in candidates if k.startswith(f"mixed/{name}/")) for name in ("dgx-a100", "dgx-h100")]
+    members = [Member("mixed", candidates[k].configuration, n, 35.0) for k, n in zip(keys, (1, 6), strict=True)]
+    routes = [Route(0, None, 35.0), Route(1, None, 35.0)]
+    assert ClusterModel(members, routes, problem.need).utilisation(0) > 1.0
+    shared, ways, busiest = shared_anew(keys, members, routes, candidates, problem.need)
+    assert busiest < 1.0
+    assert sum(r.rate_per_s for r in ways) == pytest.approx(70.0)
+    model = ClusterModel(shared, ways, problem.need)
+    assert all(model.utilisation(i) < 1.0 for i in range(2))
+    # No other share is better: the pools are equally busy where it follows what keeps them busy.
+    stable = [35.0 / ClusterModel(members, routes, problem.need).utilisation(i) for i in range(2)]
+    assert busiest == pytest.approx(70.0 / sum(stable), rel=1e-6)
+    assert found.members
+
+
+def test_a_simpler_plan_is_preferred_within_a_hundredth_and_never_called_optimal() -> None:
+    fields: dict[str, Any] = {"slo": ["ttft=1s", "tbt=100ms"], "max_machines": {"dgx-h100": 7}}
+    chosen = []
+    for rate in (100.0, 130.0, 160.0):
+        best, simple = (planner.optimize(fields, rate=rate, verify=False, exact=exact) for exact in (True, False))
+        assert best.solver.status == "optimal"
+        tie = simple.solver.near_tie
+        if tie is None:
+            assert simple.solver.value == best.solver.value
+            continue
+        chosen.append(rate)
+        assert simple.solver.status == "near_tie"
+        assert tie.value == best.solver.value and tie.n_pools == len(best.pools)
+        fewer = len(simple.pools) < len(best.pools) or len({p.machine for p in simple.pools}) < tie.n_types
+        assert fewer
+        most = 1.05 if len(simple.pools) <= 2 < len(best.pools) else 1.01
+        assert best.solver.value <= simple.solver.value <= most * best.solver.value
+        table = plan_table(simple, datetime.date(2026, 12, 1))
+        assert "of the optimum $" in table and "Least cost" not in table
+    assert chosen
+
+
+@needs_data
+def test_a_trace_is_replayed_and_both_must_hold() -> None:
+    fields: dict[str, Any] = {
+        "workload": str(DATA / "azure_2023_code.csv"), "slo": ["ttft.p99=20s"], "rate": 10.0, "design": "Baseline-H100"
+    }  # fmt: skip
+    both, drawn = (planner.optimize(fields, arrivals=arrivals) for arrivals in ("trace", "poisson"))
+    assert both.certificate is not None and drawn.certificate is not None
+    assert drawn.certificate.replayed == []
+    assert [o.objective for o in both.certificate.replayed] == ["ttft.p99=20s"]
+    assert both.certificate.status == drawn.certificate.status == "confirmed"
+    assert all(o.met for o in both.certificate.replayed)
+    assert both.machines > drawn.machines  # the bursts of the trace
+    replayed = planner.simulate(cluster_of(drawn), fields, replay=True)
+    assert not replayed.objectives[0].met
+
+
+def test_the_time_limit_is_one_of_proof_too() -> None:
+    plan = planner.optimize(CODING, verify_requests=1_000_000, time_limit_s=0.5)
+    assert plan.certificate is not None and plan.certificate.status == "failed"
+    assert any("time limit of 0.5 s" in note for note in plan.certificate.notes)
 
 
 def test_a_limit_that_simulation_makes_too_tight_is_infeasible() -> None:
@@ -113,8 +191,8 @@ def test_a_limit_that_simulation_makes_too_tight_is_infeasible() -> None:
 
 
 def test_after_ctrl_c_the_plan_says_that_it_was_not_proven(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulate = Testbed.simulate
-    monkeypatch.setattr(Testbed, "simulate", lambda *a, **more: replace(simulate(*a, **more), interrupted=True))
+    simulated = ClusterSimulation.simulate
+    monkeypatch.setattr(ClusterSimulation, "simulate", lambda *a, **m: replace(simulated(*a, **m), interrupted=True))
     plan = planner.optimize(OPTIMISTIC)
     assert plan.certificate is not None and plan.certificate.status == "interrupted"
     assert plan.verified == "simulation interrupted"
@@ -144,9 +222,9 @@ def test_corrected_curves() -> None:
 
 
 def test_no_pool_is_taken_to_where_its_queue_grows_too_slowly_to_see() -> None:
-    """Two decode machines are 107 % busy, yet a run of a minute or two looks well."""
+    """One decode machine fewer is all busy, yet a run of a minute or two looks well."""
     plan = planner.optimize(slo="ttft=1s", design="Splitwise-HA")
     assert all(pool.utilisation < 1.0 for pool in plan.pools)
     assert plan.certificate is not None and plan.certificate.status == "confirmed"
-    assert plan.certificate.witnesses[1].breaks == "it cannot keep up: 107 % busy"
+    assert plan.certificate.witnesses[1].breaks.startswith("it cannot keep up")
     assert plan.certificate.objectives[0].simulated.high is not None

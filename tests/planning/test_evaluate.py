@@ -174,12 +174,12 @@ def test_the_paper_s_27_and_3_machines() -> None:
 
 def test_requests_that_fit_no_machine_miss_every_objective(catalog: Catalog) -> None:
     """Formula and simulation count them alike, and the plan says so first."""
-    cluster = [{"role": "mixed", "machine": "dgx-a100", "count": 8, "tensor_parallel": 2}]
-    asked = {"slo": ["ttft.p50=20s", "ttft.p99=60s"], "rate": 2.0, "workload": "azure-conv-2023"}
+    cluster = [{"role": "mixed", "machine": "gcp-a2-highgpu-8g", "count": 8, "tensor_parallel": 4}]
+    asked = {"slo": ["ttft.p50=20s", "ttft.p99=60s"], "rate": 2.0, "workload": "azure-code-2023"}
     plan = planner.evaluate(cluster, asked, catalog=catalog)
     problem = resolve(load_scenario(asked), catalog)
     room = planner.evaluate(cluster, asked, catalog=catalog).pools[0]
-    assert room.tensor_parallel == 2
+    assert room.tensor_parallel == 4
     configuration = members_and_routes(problem, read_cluster(cluster))[0][0].configuration
     whole = problem.sizes.prompt_tokens + problem.sizes.output_tokens
     share = float(problem.sizes.weight[whole > configuration.lane.kv_tokens].sum())

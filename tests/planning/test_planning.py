@@ -173,7 +173,7 @@ def test_throughput_within_end_to_end_limits_is_found_from_any_rate(catalog: Cat
 
 def test_the_largest_throughput_of_a_budget_needs_that_budget(catalog: Catalog) -> None:
     """Throughput under the cost of a plan is at least the plan's rate, and serving it costs no more than the budget."""
-    fields = {"slo": ["ttft=1s", "tbt=100ms"], "rate": 100.0}
+    fields = {"slo": ["ttft=1s", "tbt=100ms"], "rate": 100.0, "exact": True}
     plan = optimize(fields, catalog=catalog)
     most = optimize(fields, objective="throughput", max_cost=plan.cost_usd_per_hour, catalog=catalog)
     assert most.rate_per_s >= 100.0 * (1 - 1e-6)
@@ -280,7 +280,7 @@ def test_a_machine_too_small_is_reported_beside_a_plan_on_others(catalog: Catalo
 def test_real_traffic_of_the_paper_gives_a_proven_plan(trace: str) -> None:
     plan = optimize(
         workload=str(DATA / trace), rate="70/s", model="bloom-176b", runtime="splitwise-2023",
-        machines=["dgx-a100", "dgx-h100"], slo="splitwise",
+        machines=["dgx-a100", "dgx-h100"], slo="splitwise", exact=True,
     )  # fmt: skip
     assert plan.solver.status == "optimal"
     assert len(plan.predicted) == 9
@@ -329,9 +329,9 @@ def test_a_plan_found_after_lowering_capacities_keeps_the_first_bound(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pools that meet objectives one by one but not together are lowered; the bound is that of the full ones."""
-    from planner.planning.search import search
+    from planner.planning import search
 
-    fields = {"slo": ["ttft=1s", "tbt=100ms"], "rate": 100.0}
+    fields = {"slo": ["ttft=1s", "tbt=100ms"], "rate": 100.0, "exact": True}
     proven = optimize(fields, catalog=catalog)
     refusals = iter([False] * 9)
     real = search.ClusterModel.meets

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from planner.export.tables.text import age, aligned, counted, labelled, number, percent, wrapped
 from planner.planning.certificate import MinimalityWitness, SimulatedObjective, SparesRemoved
-from planner.planning.plan import Alternative, EnergyUse, Plan, PoolPlan, Prediction, PriceUsed
+from planner.planning.plan import Alternative, EnergyUse, Plan, PoolPlan, Prediction, PriceUsed, SolverReport
 from planner.scenario.scenario import ALL_MACHINES, CURRENT_MACHINES, PAPER_MACHINES, Scenario
 from planner.simulation.interval import IntervalReport
 from planner.units import format_money, format_power, format_time
@@ -81,7 +81,8 @@ def _verdict(plan: Plan) -> str:
         if plan.meets_objectives:
             return f"Meets the objectives: {', '.join(figures)}"
         return f"Does not meet the objectives ({', '.join(missed) or 'it cannot keep up'}): {', '.join(figures)}"
-    proven = plan.solver.status == "optimal" and (plan.certificate is None or plan.certificate.status == "confirmed")
+    settled = plan.certificate is None or plan.certificate.status == "confirmed"
+    proven = plan.solver.status in ("optimal", "near_tie") and settled
     if objective == "throughput":
         head = "Most load" if proven else "Most load found, not proven"
         return f"{head}: {number(plan.rate_per_s)} requests/s; {', '.join(figures)}"
@@ -93,7 +94,21 @@ def _verdict(plan: Plan) -> str:
         head, figures = "Least carbon", [_objective_value(plan.solver.value, objective), *figures]
     else:
         head = "Least cost"
+    if proven and plan.solver.status == "near_tie":
+        return f"{', '.join(figures)}: {_near_tie(plan.solver)}"
     return f"{head if proven else head + ' found, not proven'}: {', '.join(figures)}"
+
+
+def _near_tie(solver: SolverReport) -> str:
+    """What the optimum is, in whose place this simpler plan stands."""
+    tie = solver.near_tie
+    assert tie is not None
+    above = 100.0 * (solver.value / tie.value - 1.0) if tie.value else 0.0
+    size = [counted(tie.n_machines, "machine"), counted(tie.n_pools, "pool"), counted(tie.n_types, "type")]
+    return (
+        f"within {max(above, 0.0):.2g} % of the optimum {_objective_value(tie.value, solver.objective)} "
+        f"({', '.join(size)})"
+    )
 
 
 def pool_rows(plan: Plan, *, accelerators: bool = True) -> tuple[list[str], list[list[str]]]:
@@ -212,6 +227,8 @@ def remarks(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
         yield "Minimal", "; ".join(_witness(w) for w in plan.certificate.witnesses)
     if plan.certificate and plan.certificate.without_spares:
         yield "Spares", _without_spares(plan.certificate.without_spares)
+    if plan.certificate and plan.certificate.replayed:
+        yield "Replayed", _replayed(plan)
     yield "Breaks at", breaking_load(plan)
     for n, alternative in enumerate(plan.alternatives):
         yield "" if n else "Instead", _alternative(alternative, plan)
@@ -258,7 +275,9 @@ def _in_a_row(rows: Sequence[tuple[str, Sequence[float | None]]]) -> str:
 def _proof(plan: Plan) -> str:
     solver = plan.solver
     checked = ", every row rechecked" if solver.rows_checked else ""
-    if solver.status == "optimal":
+    if solver.status == "near_tie":
+        proven = f"{_near_tie(solver)}, which is proven; fewer pools or types were preferred (--exact)"
+    elif solver.status == "optimal":
         proven = f"optimal (gap {percent(solver.gap, 2 if 0 < solver.gap < 0.005 else 0)})"
     else:
         limit_s = plan.scenario.get("time_limit_s")
@@ -267,7 +286,23 @@ def _proof(plan: Plan) -> str:
             f"NOT proven: {after}, gap {percent(solver.gap, 1)}; nothing is better than "
             f"{_objective_value(solver.bound, solver.objective)}"
         )
-    return f"{proven}, {solver.solver}{checked}; {plan.verified}"
+    return f"{proven}, {solver.solver}{checked}; {plan.verified}{_hunted(plan)}"
+
+
+def _hunted(plan: Plan) -> str:
+    """What became of better plans that the formulas refuse."""
+    hunt = plan.certificate.hunt if plan.certificate else None
+    if hunt is None or not hunt.hope_fraction:
+        return ""
+    if not hunt.exhausted:
+        return (
+            f"; {hunt.n_simulated} better plans, of capacities up to {percent(hunt.hope_fraction)} above the formulas, "
+            "failed, and there may be more"
+        )
+    if not hunt.n_simulated:
+        return f"; none is better though every pool carried {percent(hunt.hope_fraction)} more than its formula"
+    busy = f", {hunt.n_too_busy} of them only by the highest utilisation" if hunt.n_too_busy else ""
+    return f"; {counted(hunt.n_simulated, 'better plan')} that the formulas refuse failed{busy}, and no other is left"
 
 
 def _objective_value(value: float, objective: str) -> str:
@@ -305,6 +340,18 @@ def _corrected(plan: Plan) -> Iterator[str]:
 
 def _witness(witness: MinimalityWitness) -> str:
     return f"with {witness.count} {witness.role} {witness.machine} {witness.breaks or 'every objective still holds'}"
+
+
+def _replayed(plan: Plan) -> str:
+    """The objectives on the trace's own arrivals."""
+    found = {o.objective: o for o in plan.certificate.replayed} if plan.certificate else {}
+    texts = []
+    for p in plan.predicted:
+        o = found.get(p.objective)
+        if o is not None:
+            value = "without end" if o.simulated.value is None else _quantity(o.simulated.value, p.unit)
+            texts.append(f"{_title(p)} {value} ({'met' if o.met else 'MISSED'})")
+    return f"on the trace's own arrivals, stretched to the rate: {', '.join(texts)}"
 
 
 def _without_spares(spares: SparesRemoved) -> str:

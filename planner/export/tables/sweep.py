@@ -22,6 +22,7 @@ _TITLES = {
 }
 _WORDS = {
     "optimal": ("has a proven plan", "have a proven plan"),
+    "near_tie": ("has a simple plan near its optimum", "have simple plans near their optimum"),
     "limit": ("has a plan that is not proven in time", "have a plan that is not proven in time"),
     "infeasible": ("has none", "have none"),
     "none": ("found no plan in time", "found no plan in time"),

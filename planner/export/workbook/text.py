@@ -188,7 +188,9 @@ def _identity(plan: Plan) -> Iterator[tuple[str, str]]:
     if solver.status == "evaluated":
         yield "Found by", "the cluster was given, and evaluated"
     else:
-        proof = "proven optimal" if solver.status == "optimal" else "not proven: stopped at a limit"
+        proof = {"optimal": "proven optimal", "near_tie": "a simple plan near the proven optimum"}.get(
+            solver.status, "not proven: stopped at a limit"
+        )
         yield "Found by", f"{solver.solver}, objective {solver.objective}: {proof}, gap {solver.gap:.2%}"
     yield "Objectives", "all met" if plan.meets_objectives else "NOT all met"
     last = ""

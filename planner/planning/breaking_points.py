@@ -1,0 +1,84 @@
+"""The loads at which the objectives of a cluster break, by simulation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from planner.planning.trials import Testbed
+from planner.pools.prediction import ClusterModel, Member, Route
+from planner.serving.requests import Limit
+from planner.simulation.summary import Simulated
+
+MOST_LOAD = 16.0  # multiple at which the search ends
+_BEYOND = 1.03  # of the load at which the busiest pool is busy all the time, by the formulas: there everything breaks
+_COARSE, _FINE = 0.05, 0.02  # of the load, between which two simulated loads are read off a straight line
+_FEW, _MANY = 10_000, 100_000  # requests of a run: to find about where, and to read it off
+_FAR = math.log(4.0)  # a late share so many times what is allowed, or so many times less, needs one run
+_LEAST_LATE = 0.3  # late requests that stand for none, so that shares have logarithms
+
+
+def breaking_loads(
+    testbed: Testbed,
+    members: Sequence[Member],
+    routes: Sequence[Route],
+    limits: Sequence[Limit],
+    tell: Callable[[str], None],
+) -> dict[int, float]:
+    """Load multiple at which each objective, by its position, is first missed.
+
+    Notes
+    -----
+    Every load is simulated with the same seeds, so that only the load differs. Short runs find about where an objective
+    breaks. Near its edge a queue remembers for long, and runs ten times as long on both sides of that load say where:
+    between the two, at most 2 % apart, the logarithm of the late share is taken as straight.
+    """
+    model = ClusterModel(members, routes, testbed.need)
+    busiest = max(model.utilisation(i) for i in range(len(members)))
+    links = max(model.network_utilisation(i) for i in range(len(members)))
+    top = min(max(_BEYOND / max(busiest, 1e-3), 1.0), max(1.0 / max(links, 1e-3), 1.0), MOST_LOAD)
+
+    def excess(load: float, i: int, n_requests: int) -> float:
+        if load * links >= 1.0 - 1e-9 or load * busiest >= _BEYOND * (1.0 - 1e-9):
+            return math.log(1.0 / limits[i].allowed)  # what waits grows without end
+        tell(f"simulating {load:.2f} x the load")
+        first = _excess(testbed.late_shares(members, routes, load, n_requests, 1), i, limits[i])
+        if abs(first) > _FAR:  # other seeds would not say otherwise
+            return first
+        return _excess(testbed.late_shares(members, routes, load, n_requests), i, limits[i])
+
+    return {i: _breaking_load(lambda load, n, i=i: excess(load, i, n), testbed, top) for i in range(len(limits))}  # type: ignore[misc]
+
+
+def _breaking_load(excess: Callable[[float, int], float], testbed: Testbed, top: float) -> float:
+    """Where `excess` (of a load, by runs of so many requests) passes 0; at most `MOST_LOAD`."""
+    few, many = testbed.at_most(_FEW), testbed.at_most(_MANY)
+    low, high = 1.0, top
+    while excess(high, few) <= 0.0:
+        if high >= MOST_LOAD:
+            return MOST_LOAD
+        low, high = high, min(1.15 * high, MOST_LOAD)
+    while high / low > 1.0 + _COARSE:
+        load = (low * high) ** 0.5
+        low, high = (load, high) if excess(load, few) <= 0.0 else (low, load)
+    # Longer runs move it, most often down: queues that fill slowly look well at first.
+    load = (low * high) ** 0.5
+    at = excess(load, many)
+    factor = 1.0 + _FINE if at <= 0.0 else 1.0 / (1.0 + _FINE)
+    while True:
+        other = min(max(load * factor, 1.0), MOST_LOAD)
+        there = excess(other, many)
+        if (there > 0.0) != (at > 0.0):
+            share = at / (at - there)
+            return load + share * (other - load)
+        if other in (1.0, MOST_LOAD):
+            return other
+        load, at = other, there
+
+
+def _excess(simulated: Simulated, i: int, limit: Limit) -> float:
+    """How far an objective is missed: the logarithm of its late share over what is allowed; above 0 where it is."""
+    if not simulated.stable:
+        return math.log(1.0 / limit.allowed)
+    late = max(simulated.late[i].value, _LEAST_LATE / max(simulated.n_counted, 1))
+    return math.log(late / limit.allowed)
