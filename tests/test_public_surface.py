@@ -57,7 +57,7 @@ def test_what_functions_return_is_public_and_typed() -> None:
 def test_a_folder_is_a_catalog_in_every_call(tmp_path: Path) -> None:
     (tmp_path / "prices").mkdir()
     (tmp_path / "prices" / "offer.yaml").write_text(
-        "on_demand: {dgx-h100: 1 USD/h}\nsource: offer\nkind: quote\ndate: 2026-11-01\n"
+        "on_demand: {dgx-h100: 1 USD/h}\nsource: offer\nkind: quote\ndate: 2026-11-01\nprovider: us\n"
     )
     taking = [name for name in FUNCTIONS if "catalog" in inspect.signature(getattr(planner, name)).parameters]
     assert {"estimate", "hardware_fit", "optimize", "network_map", "sensitivity", "procure"} <= set(taking)

@@ -192,7 +192,7 @@ def test_bad_input_in_the_environment_names_the_variable(planner: Planner, monke
         (["--precision", "fp61"], "--precision: must be", "did you mean: fp16"),
         (["--solver", "cplex"], "--solver: must be 'highs' or 'cbc'", "cplex"),
         (["--spares", "-1"], "--spares: must be greater than or equal to 0", "-1"),
-        (["--arrival-cv2", "nan"], "--arrival-cv2: must be", "nan"),
+        (["--arrival-cv2", "nan"], "--arrival-cv2: not a number", "nan"),
         (["--max-utilisation", "1.2"], "--max-utilisation: must be less than or equal to 1", "1.2"),
         (["--time-limit", "60"], "--time-limit: a time needs its unit", "200ms"),
         (["--max-cost", "000/h"], "--max-cost: expected a price per hour", "'1000 USD/h'"),

@@ -11,9 +11,11 @@ from typing import Any
 Path = tuple[Any, ...]
 
 ODD_TEXTS = (
-    "", " ", "null", "~", "-", "0", "-1", "1e400", "nan", "inf", "-inf", "1,5", "1.5.5", "١٢", "\u202egnp", "x" * 300,
+    "", " ", "null", "~", "-", "0", "-1", "1e400", "nan", "inf", "-inf", "1,5", "1.5.5",
+    "\u0661\u0662", "\u202egnp", "x" * 300,
     "9" * 400, "../../etc/passwd", "=1+1", "<script>", "%s%n", "{}", "[]", "\t", "é", "a\nb", "40 GB", "40 Gb",
-    "-3 GB/s", "1 USD/h", "-1 USD/h", "0 USD/h", "$", "2023-13-45", "9999-12-31", "yes", "no", "10 furlongs", "1e3", "true",
+    "-3 GB/s",
+    "1 USD/h", "-1 USD/h", "0 USD/h", "$", "2023-13-45", "9999-12-31", "yes", "no", "10 furlongs", "1e3", "true",
 )  # fmt: skip
 ODD_NUMBERS = (0, -1, -0.5, 1, 2, 3.7, 1e-300, 1e300, 2**31, 2**63, 10**30, -(10**9), 0.1)
 ODD_VALUES: tuple[Any, ...] = (
