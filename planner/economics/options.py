@@ -90,6 +90,8 @@ class PurchaseOption:
         None where the option does not come from a price book.
     capital_usd_per_hour : float
         Part of the fixed cost that repays a purchase: its annuity [USD/h].
+    purchase_usd, residual_usd, life_months : float or None
+        Of one machine that is bought; None of others.
     """
 
     machine: str
@@ -102,6 +104,9 @@ class PurchaseOption:
     interruption_per_hour: float | None
     source: OptionSource | None = None
     capital_usd_per_hour: float = 0.0
+    purchase_usd: float | None = None
+    residual_usd: float | None = None
+    life_months: float | None = None
 
     @property
     def is_committed(self) -> bool:
@@ -169,10 +174,15 @@ def _option(
     terms = book.terms_of(plan, machine.name)
     origin = book.origin_of(plan, machine.name)
     date = book.date_of(plan, machine.name)
-    capital = 0.0
+    capital, bought = 0.0, {}
     if plan == "owned":
         terms_of_own = book.owned[machine.name]
         capital = annuity_per_hour(terms_of_own, assumptions) * usd_per_unit
+        price = terms_of_own.purchase * usd_per_unit
+        bought = {
+            "purchase_usd": price, "residual_usd": terms_of_own.residual_fraction * price,
+            "life_months": terms_of_own.life_months,
+        }  # fmt: skip
         fixed = owned_fixed_per_hour(book.owned[machine.name], machine, assumptions) * usd_per_unit
         usage = energy_usd_per_hour(machine, machine.rated_power_w if power_w is None else power_w, assumptions)
     else:
@@ -188,6 +198,7 @@ def _option(
         available_from_month=_available_from_month(terms, start or date),
         interruption_per_hour=terms.interruptions_per_hour if plan == "spot" else 0.0,
         capital_usd_per_hour=capital,
+        **bought,
         source=OptionSource(
             book.name, book.provider, date, book.currency, usd_per_unit, exchange_date, origin.kind, origin.source
         ),

@@ -40,6 +40,7 @@ from planner.catalog.quantities import (
     schema_of,
 )
 from planner.catalog.schema import Precision
+from planner.economics.finance import Payments
 from planner.errors import ScenarioError, near_misses
 from planner.parsing import is_file
 from planner.portfolio.batch import DAY_MINUTES, Batch
@@ -274,6 +275,15 @@ class Fleet(BaseModel):
         validation_alias=AliasChoices("orders_months", "orders"),
         description="Months at which machines may be bought or reserved beside the first day: [1 year, 2 years].",
     )
+    overhead_usd_per_month: float = Field(
+        default=0.0, ge=0, description="Of serving oneself beside machines: staff, storage, network [USD/month]."
+    )
+    api_usd_per_million_tokens: float | None = Field(
+        default=None,
+        gt=0,
+        description="What an API asks for a million tokens, prompts and answers, to compare with [USD].",
+    )
+    payments: Payments = Field(default="arrears", description="Whether months are paid at their end, or in advance.")
     price_change_per_year: Growth = Field(
         default=0.0,
         validation_alias=AliasChoices("price_change_per_year", "price_change"),

@@ -9,10 +9,12 @@ import numpy as np
 
 from planner._version import __version__
 from planner.economics.finance import HOURS_PER_MONTH
+from planner.optimization.model import Supply
 from planner.optimization.search import at_once, changes_usd_per_hour
 from planner.pools.design import design_name
 from planner.pools.prediction import ClusterModel
 from planner.portfolio.calendar import clock
+from planner.portfolio.cash import cash_flow
 from planner.portfolio.result import (
     DesignRate,
     FleetPool,
@@ -39,6 +41,11 @@ def procurement_of(solution: FleetSolution) -> Procurement:
     tokens = math.fsum(_tokens_of(solution, name) for name in fleet.workloads)
     changes = changes_usd_per_hour(given, portfolio.blocks) * hours
     cost = math.fsum([*(line.cost_usd for line in lines), changes])
+    periods = _periods(solution)
+    horizon = fleet.horizon_months
+    paid = cash_flow(lines, periods, horizon, fleet.cost_of_capital_per_year, changes, fleet.payments)
+    overhead = fleet.overhead_usd_per_month * horizon
+    api = fleet.api_usd_per_million_tokens
     return Procurement(
         planner_version=__version__,
         catalog_digest=solution.catalog.digest()[:16],
@@ -50,8 +57,16 @@ def procurement_of(solution: FleetSolution) -> Procurement:
         change_cost_usd=changes,
         cost_usd_per_million_tokens=cost / tokens * 1e6,
         padding_fraction=_planned_requests(solution) / _mean_requests(solution) - 1.0,
+        cost_usd_per_thousand_requests=cost / _mean_requests(solution) * 1e3,
+        present_value_usd=paid.present_value_usd,
+        upfront_usd=paid.upfront_usd,
+        remaining_value_usd=paid.remaining_value_usd,
+        overhead_usd=overhead,
+        usd_per_million_tokens_with_overhead=(cost + overhead) / tokens * 1e6,
+        api_usd=None if api is None else api * tokens / 1e6,
+        months=paid.months,
         purchases=lines,
-        periods=_periods(solution),
+        periods=periods,
         pools=[pool for served in solution.served for pool in _pools(solution, served)],
         groups=_groups(solution, lines),
         workloads=[_workload(solution, name) for name in fleet.workloads],
@@ -106,6 +121,7 @@ def _purchases(solution: FleetSolution) -> list[PurchaseLine]:
                 from_month=min(stage.first_month for stage in there),
                 to_month=max(stage.last_month for stage in there),
                 paid_months=supply.fixed_hours / HOURS_PER_MONTH if supply.is_held else 0.0,
+                **_bought(solution, supply),
                 book=source.book if source else None,
                 provider=source.provider if source else None,
                 date=source.date if source else None,
@@ -141,6 +157,8 @@ def _periods(solution: FleetSolution) -> list[PeriodUse]:
                 stage=solution.stages[period.stage].name,
                 hours_a_day=period.minutes / 60.0,
                 hours=span.hours,
+                from_month=solution.stages[period.stage].first_month,
+                to_month=solution.stages[period.stage].last_month,
                 rates_per_s=rates,
                 machines_on=dict(sorted(on.items())),
                 machines_by_plan=by_plan,
@@ -221,6 +239,20 @@ def _predictions(solution: FleetSolution) -> Iterable[WorkloadPrediction]:
 def _predicted(model: ClusterModel, limit: Limit) -> float | None:
     o = limit.objective
     return model.percentile(o.metric, o.percentile, limit.unit_s, limit.share)
+
+
+def _bought(solution: FleetSolution, supply: Supply) -> dict[str, float | None]:
+    """What a purchase costs, at the price of its date; nothing of what is not bought."""
+    option = solution.options.get(supply.name)
+    if supply.plan != "owned" or option is None:
+        return {"capital_usd_per_hour": 0.0, "purchase_usd": None, "residual_usd": None, "life_months": None}
+    running = option.fixed_usd_per_hour - option.capital_usd_per_hour
+    capital = supply.fixed_usd_per_hour - running
+    factor = capital / option.capital_usd_per_hour if option.capital_usd_per_hour else 1.0
+    return {
+        "capital_usd_per_hour": capital, "purchase_usd": (option.purchase_usd or 0.0) * factor,
+        "residual_usd": (option.residual_usd or 0.0) * factor, "life_months": option.life_months,
+    }  # fmt: skip
 
 
 def _requests(solution: FleetSolution, name: str, *, mean: bool) -> float:

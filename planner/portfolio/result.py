@@ -35,6 +35,10 @@ class PurchaseLine(Result):
     from_month: float = Field(description="Month at whose begin it is there; 0 is the first.")
     to_month: float = Field(description="Month at whose begin it ends, or the horizon.")
     paid_months: float = Field(description="Paid whether used or not, whole terms to their end; 0 where rented.")
+    capital_usd_per_hour: float = Field(description="Part of the fixed cost that repays a purchase [USD/h].")
+    purchase_usd: float | None = Field(description="Price of one machine that is bought; null of others.")
+    residual_usd: float | None = Field(description="What it sells for at the end of its life; null of others.")
+    life_months: float | None = Field(description="Over which it is repaid; null of others.")
     book: str | None = Field(description="Price book.")
     provider: str | None
     date: datetime.date | None = Field(description="Of the price.")
@@ -42,6 +46,25 @@ class PurchaseLine(Result):
     source: str | None
     currency: str = Field(default="USD", description="Of the price book.")
     exchange_date: datetime.date | None = Field(default=None, description="Of the rate; null where the book is in USD.")
+
+    @property
+    def name(self) -> str:
+        """As periods name it: `dgx-h100 owned`."""
+        return " ".join(filter(None, (self.machine, self.plan, self.when)))
+
+
+class MonthCost(Result):
+    """What one month costs, and what is paid in it."""
+
+    month: int = Field(description="Of 730 h, counted from 1; after the horizon where a reservation ends later.")
+    purchases_usd: float = Field(description="Paid for machines that are bought, and bought anew, less resale.")
+    running_usd: float = Field(description="Maintenance, hosting and electricity of what is owned.")
+    reserved_usd: float
+    rented_usd: float = Field(description="On demand and spot.")
+    changes_usd: float = Field(description="Machines that start or change group or role.")
+    cash_usd: float = Field(description="Sum of the above: what is paid.")
+    capital_usd: float = Field(description="Annuity of what is bought, in the place of its purchase.")
+    cost_usd: float = Field(description="What the month costs; all months add up to the cost of the fleet.")
 
 
 class PeriodUse(Result):
@@ -51,6 +74,8 @@ class PeriodUse(Result):
     stage: str = Field(description="The day that it is part of, where several stand for the horizon.")
     hours_a_day: float
     hours: float = Field(description="Of the horizon, weighted by probability.")
+    from_month: float = Field(description="Month at whose begin the days that it stands for begin; 0 is the first.")
+    to_month: float = Field(description="Month at whose begin they end.")
     rates_per_s: dict[str, float] = Field(description="Requests served of each workload [requests/s].")
     machines_on: dict[str, int] = Field(description="By machine.")
     machines_by_plan: dict[str, int] = Field(description="By `machine plan`; only those that are on.")
@@ -155,6 +180,16 @@ class Procurement(Result):
     change_cost_usd: float = Field(description="Part of it: machines that start or change group or role in the day.")
     cost_usd_per_million_tokens: float = Field(description="Of the tokens expected, not of those planned for.")
     padding_fraction: float = Field(description="Requests planned for over those expected, less 1.")
+    cost_usd_per_thousand_requests: float = Field(description="Of the requests expected.")
+    present_value_usd: float = Field(description="Of all payments, less what is left of what was bought.")
+    upfront_usd: float = Field(description="Paid on the first day for what is bought.")
+    remaining_value_usd: float = Field(description="Of what was bought, at the end of the horizon.")
+    overhead_usd: float = Field(description="Staff, storage, network and the like over the horizon, as stated.")
+    usd_per_million_tokens_with_overhead: float
+    api_usd: float | None = Field(
+        description="What an API would ask for the tokens expected; null where none is stated."
+    )
+    months: list[MonthCost]
     purchases: list[PurchaseLine]
     periods: list[PeriodUse]
     pools: list[FleetPool]

@@ -121,6 +121,7 @@ class FleetSolution:
     horizon: str
     stages: list[Stage]
     sources: Mapping[str, OptionSource]
+    options: Mapping[str, PurchaseOption]
     mean_factors: Mapping[str, float]
 
 
@@ -182,8 +183,17 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
     return FleetSolution(
         fleet, catalog, problems, periods, solved, portfolio, [s for s, _ in served], posed.rejected,
         len(posed.groups), [*_notes(problems, unpriced), *offer_notes],
-        _months_text(fleet.horizon_months), stages, sources, _mean_factors(fleet, periods),
+        _months_text(fleet.horizon_months), stages, sources, _options_of(supplies, offers),
+        _mean_factors(fleet, periods),
     )  # fmt: skip
+
+
+def _options_of(
+    supplies: Sequence[Supply], offers: Mapping[str, Sequence[PurchaseOption]]
+) -> dict[str, PurchaseOption]:
+    """The option that each supply comes from, by its name."""
+    by_plan = {(name, o.plan): o for name, some in offers.items() for o in some}
+    return {s.name: by_plan[s.machine, s.plan] for s in supplies if (s.machine, s.plan) in by_plan}  # type: ignore[index]
 
 
 def _chosen(

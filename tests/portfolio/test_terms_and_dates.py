@@ -140,3 +140,44 @@ def test_orders_beyond_the_horizon_are_no_orders(tmp_path: Path) -> None:
     assert found.cost_usd == pytest.approx(38 * 8760)
     with pytest.raises(InputError, match="orders"):
         bought(tmp_path, "on_demand: {dgx-h100: 38 USD/h}\n", orders=["soon"])
+
+
+def test_months_add_up_and_purchases_are_repaid(tmp_path: Path) -> None:
+    """All months cost what the fleet costs; over its life a purchase is worth its price less its resale."""
+    financial = pytest.importorskip("numpy_financial", reason="the extra `test` brings numpy-financial")
+    prices = (
+        "owned: {dgx-h100: {purchase: '270,000 USD', life: 3 years, residual: 10 %, maintenance: 4 %}}\n"
+        "on_demand: {dgx-h100: 38 USD/h}\nreserved_1y: {dgx-h100: 26 USD/h}\n"
+    )
+    found = bought(tmp_path, prices, plans=["owned"], horizon="3 years", overhead_usd_per_month=1000.0,
+                   api_usd_per_million_tokens=2.0)  # fmt: skip
+    assert sum(m.cost_usd for m in found.months) == pytest.approx(found.cost_usd)
+    (line,) = found.purchases
+    assert found.upfront_usd == pytest.approx(270e3 * line.count)
+    assert found.remaining_value_usd == pytest.approx(27e3 * line.count)
+    monthly = 1.08 ** (1 / 12) - 1
+    running = found.months[0].running_usd
+    worth = 270e3 * line.count - financial.pv(monthly, 36, running) - 27e3 * line.count / 1.08**3
+    assert found.present_value_usd == pytest.approx(worth)
+    assert found.overhead_usd == 36e3
+    tokens = found.cost_usd / found.cost_usd_per_million_tokens
+    assert found.api_usd == pytest.approx(2 * tokens)
+    assert found.usd_per_million_tokens_with_overhead == pytest.approx((found.cost_usd + 36e3) / tokens)
+    short = bought(tmp_path, prices, plans=["owned"], horizon="1 year")
+    # After a year the annuity is still to come twice: what is left is its value then.
+    annuity = -financial.pmt(0.08, 3, 270e3, -27e3)
+    assert short.remaining_value_usd == pytest.approx(-financial.pv(0.08, 2, annuity, 27e3))
+    rented = bought(tmp_path, prices, plans=["reserved_1y"], horizon="18 months")
+    assert len(rented.months) == 24 and sum(m.cash_usd for m in rented.months) == pytest.approx(rented.cost_usd)
+
+
+def test_months_add_up_with_growth_orders_and_rent(tmp_path: Path) -> None:
+    prices = "on_demand: {dgx-h100: 38 USD/h}\nowned: {dgx-h100: {purchase: '270,000 USD', life: 15 months}}\n"
+    found = bought(
+        tmp_path, prices, workloads={"chat": SMALL["chat"] | {"rate": "30/s"}}, growth=0.04, horizon="2 years",
+        plans=["owned", "on_demand"], orders=["1 year"], stage="3 months",
+    )  # fmt: skip
+    assert sum(m.cost_usd for m in found.months) == pytest.approx(found.cost_usd)
+    owned = sum(line.count for line in found.purchases if line.plan == "owned" and not line.when)
+    assert found.months[0].purchases_usd == pytest.approx(270e3 * owned)
+    assert found.months[15].purchases_usd == pytest.approx(270e3 * owned)  # bought anew when its life ends

@@ -71,7 +71,32 @@ def _headline(result: Procurement, width: int) -> list[str]:
     most = max(result.periods, key=lambda p: p.machines_held_or_rented)
     power = max(p.power_w for p in result.periods)
     size = f"At most {counted(most.machines_held_or_rented, 'machine')} at a time, {format_power(power)} rated"
-    return [*wrapped(first, width), *wrapped(money, width), *wrapped(size, width)]
+    return [*wrapped(first, width), *wrapped(money, width), *wrapped(size, width), *_paid(result, width)]
+
+
+def _paid(result: Procurement, width: int) -> list[str]:
+    """What is paid and when, and what serving oneself costs beside an API."""
+    text = (
+        f"Paid: ${result.upfront_usd:,.0f} at the start, most in a month "
+        f"${max(m.cash_usd for m in result.months):,.0f}; present value ${result.present_value_usd:,.0f}"
+    )
+    if result.remaining_value_usd:
+        text += f", ${result.remaining_value_usd:,.0f} of what is bought not yet repaid at the end"
+    lines = wrapped(text, width)
+    lines += wrapped(f"{_small(result.cost_usd_per_thousand_requests)} per thousand requests", width)
+    if result.overhead_usd:
+        lines += wrapped(
+            f"With ${result.overhead_usd:,.0f} beside machines: "
+            f"{_small(result.usd_per_million_tokens_with_overhead)} per million tokens", width
+        )  # fmt: skip
+    if result.api_usd is not None:
+        own = result.cost_usd + result.overhead_usd
+        which = "less" if own < result.api_usd else "more"
+        lines += wrapped(
+            f"An API would ask ${result.api_usd:,.0f}: serving oneself costs "
+            f"{percent(abs(own / result.api_usd - 1), 0)} {which}", width
+        )  # fmt: skip
+    return lines
 
 
 def _small(usd: float) -> str:
