@@ -18,20 +18,13 @@ from planner.cli.options import (
     search_options,
 )
 from planner.cli.output import (
-    EXIT_INTERRUPTED,
     Progress,
     check_output,
-    emit,
-    format_of,
-    rendered,
-    table_width,
-    text_width,
-    warn_of_old_prices,
+    show,
 )
-from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.studies.alternatives_result import Alternatives
+    pass
 
 # Parameters of `planner.alternatives` whose options have other names.
 _OPTION_OF = {"within": "--within", "owned": "--owned", "most": "--most"}
@@ -86,18 +79,5 @@ def alternatives(
 
     with Progress(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
         found = run(scenario, within=within, owned=stock, most=most, progress=progress, **wanted.fields)
-    chosen = format_of(format, output)
-    emit(rendered(found, chosen, lambda: _table(found, output)), output, quiet=quiet)
-    warn_of_old_prices(found.prices, chosen, quiet=quiet)
-    if found.complete:
-        return EXIT_OK
-    return EXIT_INTERRUPTED if found.ends.startswith("interrupted") else EXIT_LIMIT_WITH_PLAN
-
-
-def _table(found: Alternatives, output: Path | None) -> str:
-    import datetime
-
-    from planner.export.tables.alternatives import WIDTH, alternatives_table
-
-    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
-    return alternatives_table(found, datetime.date.today(), width=width, table_width=tables)
+    show(found, "alternatives", format, output, quiet=quiet)
+    return found.exit_code

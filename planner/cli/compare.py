@@ -9,21 +9,14 @@ import typer
 
 from planner.cli.options import FormatOption, OutputOption, QuietOption, given, naming, scenario_option, search_options
 from planner.cli.output import (
-    EXIT_INTERRUPTED,
     Progress,
     check_output,
-    emit,
-    format_of,
     note,
-    rendered,
-    table_width,
-    text_width,
-    warn_of_old_prices,
+    show,
 )
-from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.studies.comparison_result import Comparison
+    pass
 
 # Parameters of `planner.compare` whose options have other names.
 _OPTION_OF = {
@@ -149,20 +142,5 @@ def compare(
             write_whole(plot, comparison_picture(comparison, plot.suffix.casefold()))
     if plot is not None:
         note(f"wrote {plot}", quiet=quiet)
-    chosen = format_of(format, output)
-    emit(rendered(comparison, chosen, lambda: _table(comparison, output)), output, quiet=quiet)
-    warn_of_old_prices(comparison.prices, chosen, quiet=quiet)
-    if not comparison.complete:
-        return EXIT_INTERRUPTED
-    if not any(row.found for row in comparison.rows):
-        return EXIT_INFEASIBLE
-    return EXIT_OK if all(row.status in ("optimal", "infeasible") for row in comparison.rows) else EXIT_LIMIT_WITH_PLAN
-
-
-def _table(comparison: Comparison, output: Path | None) -> str:
-    import datetime
-
-    from planner.export.tables.comparison import WIDTH, comparison_table
-
-    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
-    return comparison_table(comparison, datetime.date.today(), width=width, table_width=tables)
+    show(comparison, "comparison", format, output, quiet=quiet)
+    return comparison.exit_code

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
-from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, given, locating, scenario_options
-from planner.cli.output import Progress, check_output, emit, format_of, text_width, warn_of_old_prices
+from planner.cli.options import FormatOption, OutputOption, QuietOption, given, locating, scenario_options
+from planner.cli.output import Progress, check_output, show
 from planner.errors import EXIT_OK
 
 
@@ -73,19 +73,5 @@ def cost(
             start=start,
             **wanted.fields,
         )
-    chosen = format_of(format, output)
-    warn_of_old_prices([*report.pools, *report.break_even], chosen, quiet=quiet)
-    if chosen is Format.json:
-        text = report.model_dump_json(indent=2) + "\n"
-    elif chosen is Format.csv:
-        from planner.export.records import csv_text
-
-        text = csv_text(report.to_records())
-    else:
-        import datetime
-
-        from planner.export.tables.cost import WIDTH, cost_table
-
-        text = cost_table(report, datetime.date.today(), width=WIDTH if output is not None else text_width())
-    emit(text, output, quiet=quiet)
+    show(report, "cost", format, output, quiet=quiet, prices=[*report.pools, *report.break_even])
     return EXIT_OK

@@ -25,11 +25,11 @@ from planner.cli.options import (
     read_fraction,
     read_number,
 )
-from planner.cli.output import check_output, emit, format_of, note, table_width, text_width
+from planner.cli.output import check_output, emit, format_of, note, show, table_width, text_width
 from planner.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from planner.studies.estimate import Estimate
+    pass
 
 
 class Phase(enum.StrEnum):
@@ -132,7 +132,7 @@ def estimate(
 
         write_whole(plot, roofline_picture(result, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    emit(_text(result, format_of(format, output), output), output, quiet=quiet)
+    show(result, "estimate", format, output, quiet=quiet)
 
 
 def _fit(
@@ -189,16 +189,3 @@ def _refuse_step_options(context: typer.Context) -> None:
                 f"{option} is of one step", where=option, rule="--fit looks at every layout and times no step of yours",
                 fix=f"leave out --fit, or {option}",
             )  # fmt: skip
-
-
-def _text(result: Estimate, format: Format, output: Path | None) -> str:
-    if format is Format.json:
-        return result.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(result.to_records())
-    from planner.export.tables.estimate import WIDTH, estimate_table
-
-    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
-    return estimate_table(result, width=width, table_width=tables)

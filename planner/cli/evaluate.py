@@ -5,9 +5,8 @@ from __future__ import annotations
 import typer
 
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
-from planner.cli.optimize import plan_text
 from planner.cli.options import FormatOption, OutputOption, QuietOption, given, scenario_options
-from planner.cli.output import Progress, check_output, emit, format_of, warn_of_old_prices
+from planner.cli.output import Progress, check_output, show
 from planner.errors import EXIT_INFEASIBLE, EXIT_OK
 
 
@@ -37,6 +36,5 @@ def evaluate(
     with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster):
         progress("predicting percentiles")
         plan = predict(source, scenario, **wanted.fields)
-    warn_of_old_prices(plan.prices, format_of(format, output), quiet=quiet)
-    emit(plan_text(plan, format_of(format, output), output), output, quiet=quiet)
+    show(plan, "plan", format, output, quiet=quiet)
     return EXIT_OK if plan.meets_objectives else EXIT_INFEASIBLE

@@ -9,21 +9,15 @@ import typer
 
 from planner.cli.options import FormatOption, OutputOption, QuietOption, given, naming, scenario_option, search_options
 from planner.cli.output import (
-    EXIT_INTERRUPTED,
     Progress,
     check_output,
-    emit,
-    format_of,
     note,
-    rendered,
-    table_width,
-    text_width,
-    warn_of_old_prices,
+    show,
 )
-from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, ScenarioError
+from planner.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from planner.studies.frontier_result import Frontier
+    pass
 
 # Parameters of `planner.frontier` whose options have other names.
 _OPTION_OF = {"y": "--y", "start": "--from", "stop": "--to", "tolerance": "--tolerance"}
@@ -124,18 +118,5 @@ def frontier(
             write_whole(plot, frontier_picture(found, plot.suffix.casefold()))
     if plot is not None:
         note(f"wrote {plot}", quiet=quiet)
-    chosen = format_of(format, output)
-    emit(rendered(found, chosen, lambda: _table(found, output)), output, quiet=quiet)
-    warn_of_old_prices(found.prices, chosen, quiet=quiet)
-    if found.complete:
-        return EXIT_OK
-    return EXIT_INTERRUPTED if found.ends.startswith("interrupted") else EXIT_LIMIT_WITH_PLAN
-
-
-def _table(found: Frontier, output: Path | None) -> str:
-    import datetime
-
-    from planner.export.tables.frontier import WIDTH, frontier_table
-
-    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
-    return frontier_table(found, datetime.date.today(), width=width, table_width=tables)
+    show(found, "frontier", format, output, quiet=quiet)
+    return found.exit_code

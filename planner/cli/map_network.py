@@ -20,18 +20,13 @@ from planner.cli.options import (
 from planner.cli.output import (
     Progress,
     check_output,
-    emit,
-    format_of,
     note,
-    rendered,
-    table_width,
-    text_width,
-    warn_of_old_prices,
+    show,
 )
 from planner.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.studies.network_map import NetworkMap
+    pass
 
 DEFAULT_AXIS = "network=1Gbit/s..400Gbit/s:19"
 
@@ -101,16 +96,5 @@ def show_network_map(
 
         write_whole(plot, network_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    chosen = format_of(format, output)
-    emit(rendered(found, chosen, lambda: _table(found, output)), output, quiet=quiet)
-    warn_of_old_prices(found.prices, chosen, quiet=quiet)
+    show(found, "network", format, output, quiet=quiet)
     return EXIT_OK
-
-
-def _table(found: NetworkMap, output: Path | None) -> str:
-    import datetime
-
-    from planner.export.tables.network import WIDTH, network_table
-
-    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
-    return network_table(found, datetime.date.today(), width=width, table_width=tables)

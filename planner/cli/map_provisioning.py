@@ -16,11 +16,16 @@ from planner.cli.options import (
     map_options,
     scenario_option,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, rendered, text_width, warn_of_old_prices
+from planner.cli.output import (
+    Progress,
+    check_output,
+    note,
+    show,
+)
 from planner.errors import EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.studies.provisioning_map import ProvisioningMap
+    pass
 
 
 @map_options
@@ -90,18 +95,8 @@ def provisioning(
 
         write_whole(plot, provisioning_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    chosen = format_of(format, output)
-    emit(rendered(found, chosen, lambda: _table(found)), output, quiet=quiet)
-    warn_of_old_prices(found.prices, chosen, quiet=quiet)
+    show(found, "provisioning", format, output, quiet=quiet)
     return EXIT_OK
-
-
-def _table(found: ProvisioningMap) -> str:
-    import datetime
-
-    from planner.export.tables.provisioning import provisioning_table
-
-    return provisioning_table(found, datetime.date.today(), width=text_width())
 
 
 def read_counts(text: str, where: str) -> tuple[int, int]:

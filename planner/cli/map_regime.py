@@ -16,11 +16,16 @@ from planner.cli.options import (
     map_options,
     scenario_option,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, rendered, text_width, warn_of_old_prices
+from planner.cli.output import (
+    Progress,
+    check_output,
+    note,
+    show,
+)
 from planner.errors import EXIT_OK, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.studies.regime_map import RegimeMap
+    pass
 
 EXIT_INTERRUPTED = 130
 AXES = "price-ratio, prompt-output-ratio, load, ttft, tbt or network"
@@ -97,15 +102,5 @@ def regime(
 
         write_whole(plot, regime_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    chosen = format_of(format, output)
-    emit(rendered(found, chosen, lambda: _table(found)), output, quiet=quiet)
-    warn_of_old_prices(found.prices, chosen, quiet=quiet)
+    show(found, "regime", format, output, quiet=quiet)
     return EXIT_OK if found.complete else EXIT_INTERRUPTED
-
-
-def _table(found: RegimeMap) -> str:
-    import datetime
-
-    from planner.export.tables.regime import regime_table
-
-    return regime_table(found, datetime.date.today(), width=text_width())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import (
-    Format,
     FormatOption,
     OutputOption,
     QuietOption,
@@ -19,16 +17,12 @@ from planner.cli.options import (
 from planner.cli.output import (
     Progress,
     check_output,
-    emit,
-    format_of,
-    text_width,
-    wants_colour,
-    warn_of_old_prices,
+    show,
 )
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.planning.plan import Plan
+    pass
 
 
 @plan_options
@@ -58,23 +52,6 @@ def optimize(
 
     with Progress(quiet=quiet) as progress, wanted.locating():
         plan = find_plan(scenario, progress=progress, **wanted.fields)
-    warn_of_old_prices(plan.prices, format_of(format, output), quiet=quiet)
-    emit(plan_text(plan, format_of(format, output), output), output, quiet=quiet)
+    show(plan, "plan", format, output, quiet=quiet)
     unproven = plan.certificate is not None and plan.certificate.status != "confirmed"
     return EXIT_LIMIT_WITH_PLAN if plan.solver.status == "limit" or unproven else EXIT_OK
-
-
-def plan_text(plan: Plan, format: Format, output: Path | None) -> str:
-    """A plan in the format asked for."""
-    if format is Format.json:
-        return plan.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(plan.to_records())
-    import datetime
-
-    from planner.export.tables.plan import WIDTH, plan_table
-
-    width = WIDTH if output is not None else text_width()
-    return plan_table(plan, datetime.date.today(), width=width, colour=wants_colour(sys.stdout, output))

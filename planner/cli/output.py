@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from planner.cli.options import Format
+from planner.errors import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from planner.errors import OutputError
 from planner.parsing import visible
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from planner.export.tables.text import Dated
 
-EXIT_INTERRUPTED = 130
 _WIDEST = 100  # columns; a table for a wide terminal is no easier to read
 _NARROWEST = 60
 _PATIENCE_S = 0.3  # work that is done sooner shows no progress, so that nothing flickers
@@ -58,15 +58,58 @@ class Printable(Protocol):
         """Flat rows."""
 
 
-def rendered(found: Printable, format: Format, table: Callable[[], str]) -> str:
-    """A result in the format asked for: JSON, its records as CSV, or what `table` draws."""
-    if format is Format.json:
-        return found.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
+def show(
+    found: Printable,
+    table: str,
+    format: Format | None,
+    output: Path | None,
+    *,
+    quiet: bool = False,
+    records: Callable[[], list[dict[str, Any]]] | None = None,
+    prices: Iterable[Dated] | None = None,
+) -> None:
+    """Print a result, or write it into a file: the end of every command.
+
+    Parameters
+    ----------
+    found : Printable
+    table : str
+        Module of `planner.export.tables` whose function `TABLE_table` draws it.
+    format : Format or None
+        As asked for; None: as the file's name says, else a table.
+    output : Path or None
+    quiet : bool
+    records : callable, optional
+        Rows of a CSV; left out, those of `to_records`.
+    prices : iterable, optional
+        What is warned of where it is old; left out, the result's `prices`, if it has any.
+    """
+    chosen = format_of(format, output)
+    if chosen is Format.json:
+        text = found.model_dump_json(indent=2) + "\n"
+    elif chosen is Format.csv:
         from planner.export.records import csv_text
 
-        return csv_text(found.to_records())
-    return table()
+        text = csv_text((records or found.to_records)())
+    else:
+        text = _drawn(found, table, output)
+    warn_of_old_prices(getattr(found, "prices", ()) if prices is None else prices, chosen, quiet=quiet)
+    emit(text, output, quiet=quiet)
+
+
+def _drawn(found: Printable, table: str, output: Path | None) -> str:
+    """The result as a table of the width of the terminal, or of the table's own in a file."""
+    import datetime
+    import importlib
+    import inspect
+
+    draw = getattr(importlib.import_module(f"planner.export.tables.{table}"), f"{table}_table")
+    wanted = inspect.signature(draw).parameters
+    given: dict[str, Any] = {}
+    if output is None:
+        given = {"width": text_width(), "table_width": table_width()}
+    given |= {"today": datetime.date.today(), "colour": wants_colour(sys.stdout, output)}
+    return str(draw(found, **{name: value for name, value in given.items() if name in wanted}))
 
 
 def note(text: str, *, quiet: bool = False) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner import units
-from planner.cli.options import CatalogOption, Format, FormatOption, OutputOption, QuietOption, read_fraction
-from planner.cli.output import Progress, check_output, emit, format_of, text_width, wants_colour, warn_of_old_prices
+from planner.cli.options import CatalogOption, FormatOption, OutputOption, QuietOption, read_fraction
+from planner.cli.output import (
+    Progress,
+    check_output,
+    show,
+)
 from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, UnitError
 
 if TYPE_CHECKING:
-    from planner.portfolio.result import Procurement
+    pass
 
 
 class Rows(enum.StrEnum):
@@ -112,9 +115,11 @@ def procure(
 
     with Progress(quiet=quiet) as progress, _locating():
         result = find_fleet(fleet, progress=progress, **{k: v for k, v in fields.items() if v is not None})
-    chosen = format_of(format, output)
-    emit(_text(result, chosen, rows, output), output, quiet=quiet)
-    warn_of_old_prices([line for line in result.purchases if line.date is not None], chosen, quiet=quiet)  # type: ignore[misc]
+    dated = [line for line in result.purchases if line.date is not None]
+    show(
+        result, "procurement", format, output, quiet=quiet, records=lambda: result.to_records(rows.value),
+        prices=dated,  # type: ignore[arg-type]
+    )  # fmt: skip
     return EXIT_LIMIT_WITH_PLAN if result.solver.status == "limit" else EXIT_OK
 
 
@@ -142,18 +147,3 @@ def _quantity(text: str | None, dimension: units.Dimension, where: str) -> float
         return units.parse(text, dimension)
     except UnitError as error:
         raise error.at(where) from None
-
-
-def _text(result: Procurement, format: Format, rows: Rows, output: Path | None) -> str:
-    if format is Format.json:
-        return result.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        return csv_text(result.to_records(rows.value))
-    import datetime
-
-    from planner.export.tables.procurement import WIDTH, procurement_table
-
-    width = WIDTH if output is not None else text_width()
-    return procurement_table(result, datetime.date.today(), width=width, colour=wants_colour(sys.stdout, output))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,20 +18,13 @@ from planner.cli.options import (
     scenario_options,
 )
 from planner.cli.output import (
-    EXIT_INTERRUPTED,
     Progress,
     check_output,
-    emit,
-    format_of,
-    rendered,
-    table_width,
-    text_width,
-    warn_of_old_prices,
+    show,
 )
-from planner.errors import EXIT_INFEASIBLE, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 
 if TYPE_CHECKING:
-    from planner.studies.robustness_result import Robustness
+    pass
 
 # Parameters of `planner.robustness` -> options.
 _OPTION_OF = {"mixes": "--mix", "growth": "--growth", "bursts": "--burst", "rack": "--rack", "only": "--only"}
@@ -120,20 +112,5 @@ def robustness(
             progress=progress,
             **fields,
         )
-    chosen = format_of(format, output)
-    warn_of_old_prices(found.prices, chosen, quiet=quiet)
-    emit(rendered(found, chosen, lambda: _table(found, output)), output, quiet=quiet)
-    if not found.complete:
-        return EXIT_INTERRUPTED
-    if not found.rows[0].holds:
-        return EXIT_INFEASIBLE
-    return EXIT_OK if all(row.proven for row in found.rows) else EXIT_LIMIT_WITH_PLAN
-
-
-def _table(found: Robustness, output: Path | None) -> str:
-    import datetime
-
-    from planner.export.tables.robustness import WIDTH, robustness_table
-
-    width, tables = (WIDTH, None) if output is not None else (text_width(), table_width())
-    return robustness_table(found, datetime.date.today(), width=width, table_width=tables)
+    show(found, "robustness", format, output, quiet=quiet)
+    return found.exit_code

@@ -16,11 +16,11 @@ from planner.cli.options import (
     read_fraction,
     search_options,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, rendered, text_width
-from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK, PlannerError, ScenarioError
+from planner.cli.output import Progress, check_output, note, show
+from planner.errors import PlannerError, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.studies.sensitivity_report import Sensitivity
+    pass
 
 _OPTIONS = {"error": "--error", "draws": "--draws", "workers": "--workers"}
 
@@ -93,9 +93,8 @@ def sensitivity(
 
         write_whole(plot, tornado_picture(found, plot.suffix.casefold()))
         note(f"wrote {plot}", quiet=quiet)
-    emit(rendered(found, format_of(format, output), lambda: _table(found, output)), output, quiet=quiet)
-    proven = all(o.proven for e in found.inputs for o in (e.low, e.high))
-    return EXIT_OK if proven else EXIT_LIMIT_WITH_PLAN
+    show(found, "sensitivity", format, output, quiet=quiet)
+    return found.exit_code
 
 
 def _read_errors(texts: list[str]) -> dict[str, float]:
@@ -115,9 +114,3 @@ def _read_errors(texts: list[str]) -> dict[str, float]:
             )  # fmt: skip
         errors[name] = read_fraction(share, "--error")
     return errors
-
-
-def _table(found: Sensitivity, output: Path | None) -> str:
-    from planner.export.tables.sensitivity import WIDTH, sensitivity_table
-
-    return sensitivity_table(found, width=WIDTH if output is not None else text_width())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,17 +16,13 @@ from planner.cli.output import (
     EXIT_INTERRUPTED,
     Progress,
     check_output,
-    emit,
-    format_of,
     note,
-    rendered,
-    text_width,
-    wants_colour,
+    show,
 )
 from planner.errors import EXIT_INFEASIBLE, EXIT_OK, PlannerError, ScenarioError
 
 if TYPE_CHECKING:
-    from planner.simulation.report import SimulationReport
+    pass
 
 # Parameters of `planner.simulate` whose options have other names.
 _OPTION_OF = {"n_requests": "--requests", "failures": "--fail"}
@@ -169,7 +164,7 @@ def simulate(
     for path in (requests_file, plot):
         if path is not None:
             note(f"wrote {path}", quiet=quiet)
-    emit(rendered(report, format_of(format, output), lambda: _table(report, output)), output, quiet=quiet)
+    show(report, "simulation", format, output, quiet=quiet)
     if report.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_OK if report.meets_objectives else EXIT_INFEASIBLE
@@ -199,10 +194,3 @@ def _seeds(text: str | None) -> int | list[int] | None:
         )  # fmt: skip
     numbers = [int(part) for part in text.split(",") if part.strip()]
     return numbers if "," in text else numbers[0]
-
-
-def _table(report: SimulationReport, output: Path | None) -> str:
-    from planner.export.tables.simulation import WIDTH, simulation_table
-
-    width = WIDTH if output is not None else text_width()
-    return simulation_table(report, width=width, colour=wants_colour(sys.stdout, output))

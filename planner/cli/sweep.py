@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner.cli.options import Format, FormatOption, Given, OutputOption, QuietOption, given, plan_options
-from planner.cli.output import EXIT_INTERRUPTED, Progress, check_output, emit, format_of, note, text_width
+from planner.cli.output import EXIT_INTERRUPTED, Progress, check_output, format_of, note, show
 from planner.errors import PlannerError, ScenarioError
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def sweep(
         note(_how_to_resume(results), quiet=False)
         return EXIT_INTERRUPTED
     chosen = format_of(format, output)
-    emit(_text(found, chosen, output, timings), output, quiet=quiet)
+    shown = found if timings else found.without_times()
+    show(shown, "sweep", format, output, quiet=quiet, records=lambda: _records(shown, timings))
     if found.oldest_price_date is not None and chosen is not Format.table:
         import datetime
 
@@ -133,18 +134,5 @@ def _how_to_resume(results: Path | None) -> str:
     return f"stopped; what is finished is in {results}, and the same command goes on from there."
 
 
-def _text(found: Sweep, format: Format, output: Path | None, timings: bool) -> str:
-    if not timings:
-        found = found.without_times()
-    if format is Format.json:
-        return found.model_dump_json(indent=2) + "\n"
-    if format is Format.csv:
-        from planner.export.records import csv_text
-
-        records = found.to_records()
-        return csv_text(records if timings else [{k: v for k, v in r.items() if k != "seconds"} for r in records])
-    import datetime
-
-    from planner.export.tables.sweep import WIDTH, sweep_table
-
-    return sweep_table(found, datetime.date.today(), width=WIDTH if output is not None else text_width())
+def _records(found: Sweep, timings: bool) -> list[dict[str, Any]]:
+    return [{name: value for name, value in r.items() if timings or name != "seconds"} for r in found.to_records()]

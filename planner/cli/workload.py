@@ -12,12 +12,11 @@ from planner.cli.options import (
     CatalogOption,
     ColumnsOption,
     DropFailedOption,
-    Format,
     FormatOption,
     OutputOption,
     QuietOption,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, text_width
+from planner.cli.output import Progress, check_output, emit, show
 from planner.errors import InputError, UnknownNameError
 from planner.parsing import is_file
 
@@ -75,18 +74,7 @@ def describe(
     if title is not None or source is not None:
         raise InputError("--title and --source belong to --fit", where="--fit", fix="name the workload: --fit NAME")
     summary = _summary(found)
-    chosen = format_of(format, output)
-    if chosen is Format.json:
-        text = summary.model_dump_json(indent=2) + "\n"
-    elif chosen is Format.csv:
-        from planner.export.records import csv_text
-
-        text = csv_text(summary.to_records())
-    else:
-        from planner.export.tables.workload import workload_table
-
-        text = workload_table(summary, width=text_width())
-    emit(text, output, quiet=quiet)
+    show(summary, "workload", format, output, quiet=quiet)
 
 
 def _read(

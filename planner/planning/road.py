@@ -6,7 +6,6 @@ what proves it, and what is recorded.
 
 from __future__ import annotations
 
-from planner.planning.certify import certified
 from planner.planning.plan import Plan
 from planner.planning.record import plan_of
 from planner.planning.search import Solution, solve_problem
@@ -44,4 +43,8 @@ def plan(problem: Problem, progress: Progress = quiet) -> Plan:
 
 def solved(problem: Problem, progress: Progress = quiet) -> Solution:
     """The cluster of `plan`, before it is recorded; raises as `plan`."""
-    return certified(problem, progress) if problem.scenario.verify else solve_problem(problem, progress)
+    if not problem.scenario.verify:
+        return solve_problem(problem, progress)
+    from planner.planning.certify import certified  # here, for who does not simulate need not load what does
+
+    return certified(problem, progress)

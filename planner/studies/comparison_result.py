@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from planner.errors import EXIT_INFEASIBLE, EXIT_INTERRUPTED, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 from planner.planning.plan import Plan, Result
 from planner.studies.head import Head
 
@@ -100,6 +101,16 @@ class Comparison(Head):
             if row.design.casefold() == design.casefold() and workload in (None, row.workload) and asked:
                 return row
         raise KeyError(f"no row for {design}, {workload}, {question}")
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 130 interrupted, 3 no plan at all, 4 not proven or confirmed, else 0."""
+        if not self.complete:
+            return EXIT_INTERRUPTED
+        if not any(row.found for row in self.rows):
+            return EXIT_INFEASIBLE
+        proven = all(row.status in ("optimal", "infeasible") for row in self.rows)
+        return EXIT_OK if proven else EXIT_LIMIT_WITH_PLAN
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a row, without the plans: rows for a spreadsheet."""

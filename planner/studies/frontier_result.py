@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from planner.errors import EXIT_INTERRUPTED, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 from planner.planning.plan import Plan, Result
 from planner.studies.head import Head
 
@@ -55,6 +56,13 @@ class Frontier(Head):
     complete: bool = Field(description="False where it was interrupted or a time limit passed: points may be missing.")
     solves: int = Field(description="Optimisations that it took.")
     points: list[FrontierPoint]
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 130 interrupted, 4 something is not proven within the time limit, else 0."""
+        if self.complete:
+            return EXIT_OK
+        return EXIT_INTERRUPTED if self.ends.startswith("interrupted") else EXIT_LIMIT_WITH_PLAN
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a point, without the plans: rows for a spreadsheet."""

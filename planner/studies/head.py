@@ -11,6 +11,7 @@ from pydantic import Field
 
 from planner._version import __version__
 from planner.catalog.catalog import Catalog
+from planner.errors import EXIT_OK
 from planner.planning.certificate import Result
 from planner.planning.plan import Plan, PriceUsed
 from planner.planning.record import LESS_SLACK, NOT_SIMULATED
@@ -25,6 +26,11 @@ class Study(Result):
     verified: str = Field(
         default=NOT_SIMULATED, description="Whether what is shown was simulated; rows may say it for themselves."
     )
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with."""
+        return EXIT_OK
 
     def to_records(self) -> list[dict[str, Any]]:
         """Flat dicts: rows for a sheet or a DataFrame."""

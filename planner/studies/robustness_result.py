@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from planner.errors import EXIT_INFEASIBLE, EXIT_INTERRUPTED, EXIT_LIMIT_WITH_PLAN, EXIT_OK
 from planner.planning.certificate import SimulatedObjective
 from planner.planning.plan import Prediction, Result
 from planner.studies.head import Head
@@ -61,6 +62,15 @@ class Robustness(Head):
     cost_usd_per_hour: float | None = Field(description="Of the cluster.")
     complete: bool = Field(description="False where it was interrupted: rows are missing.")
     rows: list[MishapRow] = Field(description="The first is the load as planned.")
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 130 interrupted, 3 an objective is missed, 4 not proven, else 0."""
+        if not self.complete:
+            return EXIT_INTERRUPTED
+        if not self.rows[0].holds:
+            return EXIT_INFEASIBLE
+        return EXIT_OK if all(row.proven for row in self.rows) else EXIT_LIMIT_WITH_PLAN
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a mishap, objectives left to `breaks`: rows for a spreadsheet."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from planner.errors import EXIT_LIMIT_WITH_PLAN, EXIT_OK
 from planner.planning.plan import Result
 from planner.studies.head import Head
 
@@ -94,6 +95,12 @@ class Sensitivity(Head):
     no_effect: list[NoEffect]
     monte_carlo: MonteCarlo | None
     flips: list[Flip]
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 4 something is not proven within the time limit, else 0."""
+        proven = all(o.proven for e in self.inputs for o in (e.low, e.high))
+        return EXIT_OK if proven else EXIT_LIMIT_WITH_PLAN
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict an input and side: rows for a sheet."""

@@ -80,16 +80,16 @@ def test_where_no_design_has_a_plan_the_exit_code_is_3_and_the_rows_say_why(plan
 
 
 def test_an_interruption_prints_what_is_done(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan_of = module.plan_of
+    plan = module.plan
     calls: list[None] = []
 
     def once(*arguments: Any) -> Any:
         calls.append(None)
         if len(calls) > 1:
             raise KeyboardInterrupt
-        return plan_of(*arguments)
+        return plan(*arguments)
 
-    monkeypatch.setattr(module, "plan_of", once)
+    monkeypatch.setattr(module, "plan", once)
     done = planner(*SMALL, code=130)
     assert "INTERRUPTED" in done.out and "Baseline-H100" in done.out
 

@@ -76,7 +76,6 @@ def test_pictures_are_written(planner: Any, command: tuple[str, ...], tmp_path: 
     [
         (("provisioning", "--pair", "prefill=dgx-h100"), "--pair", "not a pair"),
         (("provisioning", "--pair", "prefill=dgx-h100,decode=dgx-a101"), "--pair", "dgx-a100"),
-        (("provisioning", "--pair", "prefill=aws-p5.48xlarge,decode=dgx-a100"), "--pair", "site aws"),
         (("provisioning", "--prefill", "1-40"), "--prefill", "1..40"),
         (("provisioning", "--decode", "9..2"), "--decode", "backwards"),
         (("regime", "--x", "pric"), "--x", "price-ratio"),
@@ -92,6 +91,11 @@ def test_errors_name_the_option(planner: Any, arguments: tuple[str, ...], where:
     assert f"error: {where}: " in err and word in err
 
 
+def test_a_pair_without_a_link_is_refused_as_optimize_refuses_it(planner: Any) -> None:
+    done = planner("map", "provisioning", "--pair", "prefill=aws-p5.48xlarge,decode=dgx-a100", code=3)
+    assert "--pair" in done.err and "aws-p5.48xlarge stands at aws" in done.err
+
+
 def test_a_pair_and_a_design_are_one_too_many(planner: Any) -> None:
     assert "both given" in planner(*PROVISIONING, "--design", "Splitwise-HH", code=2).err
 
@@ -103,7 +107,7 @@ def test_interrupted_maps_exit_with_130(planner: Any, monkeypatch: pytest.Monkey
         yield 0, job(sets[0])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(regime_map, "run_all", interrupted)
+    monkeypatch.setattr(regime_map, "run_many", interrupted)
     done = planner(*REGIME, "--format", "json", code=130)
     assert json.loads(done.out)["complete"] is False
     assert "interrupted" in done.err

@@ -244,7 +244,7 @@ def test_with_verify_every_row_is_what_a_certified_optimize_finds(monkeypatch: p
         solution = solve_problem(problem)
         return replace(solution, certificate=alone.certificate.model_copy(update={"status": "interrupted"}))
 
-    monkeypatch.setattr(module, "certified", interrupted)
+    monkeypatch.setattr("planner.planning.certify.certified", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare(**few, designs=["Baseline-H100"], verify=True)
 
@@ -256,7 +256,7 @@ def test_what_simulation_does_not_confirm_says_so(monkeypatch: pytest.MonkeyPatc
     def failed(problem: Any, progress: Any) -> Any:
         return replace(solve_problem(problem), certificate=certificate.model_copy(update={"status": "failed"}))
 
-    monkeypatch.setattr(module, "certified", failed)
+    monkeypatch.setattr("planner.planning.certify.certified", failed)
     (row,) = compare(**few, designs=["Baseline-H100"], verify=True).rows
     assert row.status == "unconfirmed"
 
