@@ -189,8 +189,12 @@ class Efficiency(CatalogModel):
     weight_streaming: Fraction = Field(description="Of memory bandwidth, reading weights and activations.")
     prefill_attention: Fraction = Field(description="Of peak FLOP/s.")
     decode_attention: Fraction = Field(description="Of memory bandwidth, reading the KV cache.")
-    recurrence: Fraction = Field(default=0.1, description="Of peak FLOP/s, in scans of linear layers over prompts.")
-    state_update: Fraction = Field(default=0.6, description="Of memory bandwidth, updating states of linear layers.")
+    # Fitted to gated delta rules on H100 by benchmarks/recurrent_kernels.py.
+    recurrence: Fraction = Field(default=0.45, description="Of peak FLOP/s, in scans of linear layers over prompts.")
+    recurrence_chunk_s: Seconds = Field(
+        default=1.4e-6, alias="recurrence_chunk", description="Of a scan, for each chunk of its longest prompt."
+    )
+    state_update: Fraction = Field(default=0.9, description="Of memory bandwidth, updating states of linear layers.")
     kernel_launch_s: Seconds = Field(alias="kernel_launch", description="Of one kernel, added to its work.")
     layer_overhead_s: Seconds = Field(alias="layer_overhead", description="Host time a layer and decode step.")
     prefill_layer_overhead_s: Seconds = Field(alias="prefill_layer_overhead", description="The same with prompts.")

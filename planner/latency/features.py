@@ -19,6 +19,7 @@ PROMPT_TOKENS = "prompt_tokens"
 PAIRS = "pairs"  # query-key pairs of prompts
 WINDOW_PAIRS = "window_pairs:"  # of them, inside the sliding window whose width follows [tokens]
 CHUNK_PAIRS = "chunk_pairs:"  # of them, inside chunks whose width follows [tokens]
+LONGEST = "longest"  # tokens of the longest prompt, as far as the batch knows
 DECODES = "decodes"  # decoding sequences
 CONTEXT = "context"  # their context tokens
 WINDOW_CONTEXT = "window_context:"  # of them, inside the sliding window whose width follows [tokens]
@@ -56,6 +57,9 @@ def features(llm: Llm, batch: Batch, names: tuple[str, ...], rows: int = 1) -> F
             value = batch.attention_pairs
         elif name == DECODES:
             value = d
+        elif name == LONGEST:
+            # 2a/p - 1, the mean length weighted by tokens: exact for equal prompts.
+            value = np.clip(2.0 * batch.attention_pairs / np.maximum(p, 1.0) - 1.0, 0.0, p)
         elif name == CONTEXT:
             value = c
         elif name == PREFILLS:

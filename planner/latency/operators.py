@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from planner.catalog import parameters
 from planner.catalog.schema import Efficiency, Llm
 from planner.latency.attention import Attending, attending_of
-from planner.latency.features import DECODES, DECODING, DISTINCT, GROUP, LOGITS, PREFILLS, PROMPT_TOKENS, STEP, TOKENS
+from planner.latency.features import (
+    DECODES,
+    DECODING,
+    DISTINCT,
+    GROUP,
+    LOGITS,
+    LONGEST,
+    PREFILLS,
+    PROMPT_TOKENS,
+    STEP,
+    TOKENS,
+)
 from planner.latency.layout import Layout
 from planner.latency.rates import GemmRate, Rates
 from planner.latency.recurrence import Scan, scans_of
@@ -182,7 +193,10 @@ def _decode_attention(attending: list[Attending], rates: Rates, efficiency: Effi
 
 
 def _recurrence(scans: list[Scan], rates: Rates, efficiency: Efficiency, rows: int) -> Operator:
-    """Recurrences: a scan in chunks over prompts, and one update of the state a decoding sequence."""
+    """Recurrences: a scan in chunks over prompts, and one update of the state a decoding sequence.
+
+    Products, traffic and the chain of chunks add up: each kernel does one of them.
+    """
     flop = {
         PROMPT_TOKENS: sum(s.n_layers * s.flop_per_prompt_token for s in scans),
         DECODES: sum(s.n_layers * s.flop_per_update * rows for s in scans),
@@ -191,12 +205,15 @@ def _recurrence(scans: list[Scan], rates: Rates, efficiency: Efficiency, rows: i
         PROMPT_TOKENS: sum(s.n_layers * s.bytes_per_prompt_token for s in scans),
         DECODES: sum(s.n_layers * s.bytes_per_update for s in scans),
     }
+    moved = _scaled(traffic, 1.0 / (efficiency.state_update * rates.bandwidth_bytes_per_s))
+    computed = {PROMPT_TOKENS: flop[PROMPT_TOKENS] / (efficiency.recurrence * rates.attention_flop_per_s)}
+    chained = {LONGEST: sum(s.n_layers * s.chunks_per_token for s in scans) * efficiency.recurrence_chunk_s}
     return Operator(
         name="recurrence",
         flop=flop,
         bytes=traffic,
-        compute_s=_scaled(flop, 1.0 / (efficiency.recurrence * rates.attention_flop_per_s)),
-        memory_s=_scaled(traffic, 1.0 / (efficiency.state_update * rates.bandwidth_bytes_per_s)),
+        compute_s={},
+        memory_s=_summed([(1.0, moved), (1.0, computed), (1.0, chained)]),
         launches={
             PREFILLS: float(sum(s.n_layers * s.n_prompt_kernels for s in scans)),
             DECODING: float(sum(s.n_layers * s.n_update_kernels for s in scans)),

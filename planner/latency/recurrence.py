@@ -25,6 +25,8 @@ class Scan:
         Of the scan over prompts in chunks [FLOP], [bytes].
     flop_per_update, bytes_per_update : float
         Of one decoding sequence's step: its state is read and written [FLOP], [bytes].
+    chunks_per_token : float
+        Chunks of a prompt that are scanned one after another, whatever runs beside [1/token].
     n_prompt_kernels, n_update_kernels : int
     """
 
@@ -33,6 +35,7 @@ class Scan:
     bytes_per_prompt_token: float
     flop_per_update: float
     bytes_per_update: float
+    chunks_per_token: float
     n_prompt_kernels: int
     n_update_kernels: int
 
@@ -51,7 +54,7 @@ def scan_of(mixer: AnyMixer, hidden_size: int, tensor_parallel: int, n_layers: i
     For each head of keys d_k and values d_v, with chunks of C tokens: a token's products with the state (read-out,
     update and, for delta rules, its correction) take 2 d_k d_v FLOP each, and those within its chunk 2 C (d_k + d_v),
     twice for delta rules, whose correction is solved within the chunk [1]_, [2]_. A chunk's state is written and read
-    once. An update reads and writes the state.
+    once. An update reads and writes the state. The chunks of one prompt follow each other, each with its fixed time.
 
     References
     ----------
@@ -70,7 +73,7 @@ def scan_of(mixer: AnyMixer, hidden_size: int, tensor_parallel: int, n_layers: i
     else:
         width = 3 * hidden_size
         io = PROMPT_PASSES * width * IO_BYTES / tensor_parallel
-        return Scan(n_layers, 0.0, io, 0.0, 2 * state + io, 1, 1)
+        return Scan(n_layers, 0.0, io, 0.0, 2 * state + io, 0.0, 1, 1)
     elements = heads * keys * values / tensor_parallel
     products = 3 if delta else 2
     within = 2.0 * chunk * (keys + values) * heads / tensor_parallel
@@ -78,4 +81,4 @@ def scan_of(mixer: AnyMixer, hidden_size: int, tensor_parallel: int, n_layers: i
     io = PROMPT_PASSES * width * IO_BYTES / tensor_parallel
     per_token = io + 2 * elements / chunk * mixer.state_bytes_per_element
     kernels = (6, 2) if delta else (5, 2)
-    return Scan(n_layers, flop, per_token, 2.0 * products * elements, 2 * state + io, *kernels)
+    return Scan(n_layers, flop, per_token, 2.0 * products * elements, 2 * state + io, 1.0 / chunk, *kernels)
