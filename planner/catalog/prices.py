@@ -51,7 +51,10 @@ def _in_currency_of_book(dimension_of: Any) -> BeforeValidator:
                 f"a price in {other[1]} in a book of {currency} (got {value!r}); one book has one currency: write "
                 f"`currency: {other[1]}` if all its prices are, or put this one into a book of its own"
             )
-        return read_quantity(value, dimension, info)
+        amount = read_quantity(value, dimension, info)
+        if amount <= 0:
+            raise ValueError(f"a price must be above 0 (got {value!r}); leave it out: the machine then has no price")
+        return amount
 
     return BeforeValidator(read)
 

@@ -255,38 +255,41 @@ def decode_candidate(
     `known` holds the candidates so far by key; sources that look alike from here share a pool.
     """
     lanes = configuration.layout.lanes_per_machine
+    whole = f"decode/{configuration.machine.name}/{configuration.layout.label}"
+    unseen = not objectives_on(need.limits, "tbt") and not needs_end_to_end(need)
+    if unseen and f"{whole}/{_UNSEEN}" in known:  # nothing depends on where requests come from
+        return known[f"{whole}/{_UNSEEN}"]
     wire = network_rate_per_s(configuration, need)
     wait, sent = _source_at_capacity(source, source_queue, need)
     one = stable_rate_of_one(configuration, queue)
     # The more a pool receives, the slower the transfers: capacity at several levels, none of which may be exceeded.
     full = min(one / wire, MOST_SENT)
-    levels = [full] if full < _LIGHTLY_USED else [full * part for part in _LEVELS]
+    levels = [full] if unseen or full < _LIGHTLY_USED else [full * part for part in _LEVELS]
     upstreams = [
         upstreams_of(source.configuration, configuration, need, wait, source_queue.alone_s, max(sent, level))
         for level in levels
     ]
 
     seen = _as_seen_by_decode([each for upstream in upstreams for each in upstream], need)
-    key = f"decode/{configuration.machine.name}/{configuration.layout.label}/{seen}"
+    key = f"{whole}/{seen}"
     if key in known:
         return known[key]
 
     def compute(n: Counts) -> CapacityCurve:
-        rates = [
-            np.minimum(
-                _once(
-                    queue, (need, lanes, seen, level), n, partial(_decode_curve, queue, need, upstream, lanes)
-                ).rate_per_s,
-                n * wire * level,
-            )
-            for level, upstream in zip(levels, upstreams, strict=True)
-        ]  # fmt: skip
+        rates = []
+        for level, upstream in zip(levels, upstreams, strict=True):
+            of = (need, lanes, seen) if unseen else (need, lanes, seen, level)
+            curve = _once(queue, of, n, partial(_decode_curve, queue, need, upstream, lanes))
+            rates.append(np.minimum(curve.rate_per_s, n * wire * level))
         return CapacityCurve(n, np.maximum.reduce(rates))
 
     one = min(one, wire)
     curve = _first_curve(compute, top_rate_per_s, one)
     known[key] = remembering(Candidate(key, "decode", configuration, (), curve, compute, one))
     return known[key]
+
+
+_UNSEEN = "any"  # what decode pools see of a source where no objective depends on it
 
 
 def _as_seen_by_decode(upstreams: Upstreams, need: Requirement) -> str:
@@ -298,7 +301,7 @@ def _as_seen_by_decode(upstreams: Upstreams, need: Requirement) -> str:
     if needs_end_to_end(need):
         parts += [upstream.prefill_s, upstream.wait.probability, 1.0 / np.maximum(upstream.wait.decay_per_s, 1e-9)]
     content = b"".join(np.round(np.asarray(part) * 1e6).tobytes() for part in parts)
-    return hashlib.sha256(content).hexdigest()[:8] if parts else "any"
+    return hashlib.sha256(content).hexdigest()[:8] if parts else _UNSEEN
 
 
 def mixed_candidate(

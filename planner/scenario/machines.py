@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from planner.catalog.catalog import Catalog
@@ -129,6 +129,44 @@ def machines_of_kind(kind: str, catalog: Catalog, *, where: str) -> dict[str, in
         if machine is not None and machine.accelerator in members:
             held[name] = machine.n_accelerators
     return held
+
+
+def owned_machines(owned: Mapping[str, int], catalog: Catalog, wanted: Sequence[str]) -> dict[str, int]:
+    """Return what is owned in machines, where some of it is told in accelerators.
+
+    Parameters
+    ----------
+    owned : mapping of str to int
+        By machine, or by accelerator as `machines_of_kind` knows them.
+    catalog : Catalog
+    wanted : sequence of str
+        Machines that are considered.
+
+    Raises
+    ------
+    UnknownNameError
+        No such machine or accelerator.
+    ScenarioError
+        A negative number; accelerators that no machine considered holds, or that several do.
+    """
+    machines: dict[str, int] = {}
+    for name, count in owned.items():
+        if count < 0:
+            raise ScenarioError("nobody owns fewer than no machines", where="owned", value=f"{name}={count}")
+        if name in catalog.names(Machine):
+            machines[name] = machines.get(name, 0) + count
+            continue
+        held = machines_of_kind(name, catalog, where="owned")
+        among = sorted(held if is_open(wanted) else set(held) & set(wanted))
+        if len(among) != 1:
+            which = f"each of {', '.join(among)} does" if among else "none of the machines considered does"
+            raise ScenarioError(
+                f"which machines hold the {count} {name}?", where="owned", value=f"{name}={count}",
+                rule=f"what is owned stands in machines, and {which}",
+                fix="name one machine that holds them with --machine, or own machines: dgx-h100=3",
+            )  # fmt: skip
+        machines[among[0]] = machines.get(among[0], 0) + count // held[among[0]]
+    return machines
 
 
 def _current(scenario: Scenario, catalog: Catalog, asked: Sequence[str], notes: list[str]) -> list[str]:

@@ -15,13 +15,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from planner.catalog.catalog import Catalog
-from planner.catalog.schema import Machine
-from planner.errors import NoPlanFoundError, ScenarioError, UnknownNameError
+from planner.errors import NoPlanFoundError, ScenarioError
 from planner.planning.record import plan_of
 from planner.planning.search import Solution, best_or_none, solve_problem
 from planner.scenario.changes import budget, setting, supposing
-from planner.scenario.machines import wanted_machines
+from planner.scenario.machines import owned_machines, wanted_machines
 from planner.scenario.opened import CatalogLike, ScenarioLike, ask
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, changed
@@ -127,8 +125,8 @@ def alternatives(
             f"alternatives of most or least {name} are not looked for", where="objective",
             rule=f"one of {', '.join(OBJECTIVES)}",
         )  # fmt: skip
-    _check_owned(own, asked.catalog)
     machines = wanted_machines(asked.scenario)
+    own = owned_machines(own, asked.catalog, machines)
     if ALL_MACHINES not in machines:
         machines = tuple(dict.fromkeys([*machines, *own]))
     problem = asked.with_fields(machines=machines).resolved()
@@ -178,14 +176,6 @@ def _fraction(within: str | float) -> float:
             fix="write it like 5 %",
         )
     return share
-
-
-def _check_owned(owned: Mapping[str, int], catalog: Catalog) -> None:
-    for machine, count in owned.items():
-        if machine not in catalog.names(Machine):
-            raise UnknownNameError.of("machine", machine, catalog.names(Machine), where="owned")
-        if count < 0:
-            raise ScenarioError("nobody owns fewer than no machines", where="owned", value=f"{machine}={count}")
 
 
 def _same(a: Solution, b: Solution) -> bool:

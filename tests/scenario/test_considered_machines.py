@@ -9,8 +9,8 @@ import pytest
 
 import planner
 from planner.catalog.catalog import Catalog
-from planner.errors import InfeasibleError, UnknownNameError
-from planner.scenario.machines import machines_of_kind
+from planner.errors import CatalogError, InfeasibleError, ScenarioError, UnknownNameError
+from planner.scenario.machines import machines_of_kind, owned_machines
 from planner.scenario.resolve import resolve
 from planner.scenario.scenario import MACHINES_VARIABLE, Scenario, load_scenario
 
@@ -134,3 +134,27 @@ def test_tokens_cost_what_the_plan_costs(catalog: Catalog) -> None:
     tbt = next(p for p in plan.percentiles if p.metric == "tbt")
     assert tbt.p50_s and plan.output_tokens_per_s_per_user == pytest.approx(1 / tbt.p50_s)
     assert plan.output_tokens_per_s_per_accelerator == pytest.approx(outputs / 3600 / plan.accelerators)
+
+
+def test_what_is_owned_may_be_told_in_accelerators(catalog: Catalog) -> None:
+    pair = ("dgx-a100", "dgx-h100")
+    assert owned_machines({"h100": 24, "a100": 41, "dgx-a100": 1}, catalog, pair) == {"dgx-h100": 3, "dgx-a100": 6}
+    for owned, wanted, words in (
+        ({"h100": 24}, ("dgx-h100", "lambda-8x-h100"), "each of dgx-h100, lambda-8x-h100 does"),
+        ({"l40s": 2}, pair, "none of the machines considered does"),
+    ):
+        with pytest.raises(ScenarioError) as caught:
+            owned_machines(owned, catalog, wanted)
+        assert words in str(caught.value.rule) and caught.value.fix
+    with pytest.raises(UnknownNameError):
+        owned_machines({"h10": 1}, catalog, pair)
+
+
+@pytest.mark.parametrize("amount", ["0 USD/h", "-3 USD/h"])
+def test_a_price_of_nothing_is_refused_with_what_to_do(tmp_path: Path, amount: str) -> None:
+    (tmp_path / "prices").mkdir()
+    book = f"{HEAD}provider: p\ndate: 2026-11-20\non_demand: {{lambda-8x-h100: {amount}}}\n"
+    (tmp_path / "prices" / "ours.yaml").write_text(book)
+    with pytest.raises(CatalogError, match="a price must be above 0") as caught:
+        Catalog([tmp_path]).price_of("lambda-8x-h100")
+    assert caught.value.fix and str(caught.value.where).endswith("ours.yaml:5")
