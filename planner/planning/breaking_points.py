@@ -11,7 +11,7 @@ from planner.serving.requests import Limit
 from planner.simulation.summary import Simulated
 
 MOST_LOAD = 16.0  # multiple at which the search ends
-_BEYOND = 1.03  # of the load at which the busiest pool is busy all the time, by the formulas: there everything breaks
+_BEYOND = 1.03  # of the load at which the busiest pool is busy all the time, by the formulas: there the search begins
 _COARSE, _FINE = 0.05, 0.02  # of the load, between which two simulated loads are read off a straight line
 _FEW, _MANY = 10_000, 100_000  # requests of a run: to find about where, and to read it off
 _FAR = math.log(4.0)  # a late share so many times what is allowed, or so many times less, needs one run
@@ -39,8 +39,8 @@ def breaking_loads(
     top = min(max(_BEYOND / max(busiest, 1e-3), 1.0), max(1.0 / max(links, 1e-3), 1.0), MOST_LOAD)
 
     def excess(load: float, i: int, n_requests: int) -> float:
-        if load * links >= 1.0 - 1e-9 or load * busiest >= _BEYOND * (1.0 - 1e-9):
-            return math.log(1.0 / limits[i].allowed)  # what waits grows without end
+        if load * links >= 1.0 - 1e-9:
+            return math.log(1.0 / limits[i].allowed)  # what waits for the NICs grows without end
         tell(f"simulating {load:.2f} x the load")
         first = _excess(testbed.late_shares(members, routes, load, n_requests, 1), i, limits[i])
         if abs(first) > _FAR:  # other seeds would not say otherwise

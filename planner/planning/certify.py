@@ -43,7 +43,7 @@ MOST_HUNTED = 24  # better plans, beyond what the formulas allow, that are simul
 _LEAST_CARRIED = 0.5  # a plan that does not carry half of its load is lowered to half, and tried again
 _CARRIED_STEPS = 4  # halvings of the load between that and all
 _JUST_ABOVE = 1.0 + 1e-6  # a capacity raised to a load must carry it
-_NEAR_THE_EDGE = 1.03  # utilisation by the formulas up to which simulation is asked whether a cluster keeps up
+_NEAR_THE_EDGE = 1.15  # utilisation by the formulas up to which simulation is asked whether a cluster keeps up
 
 
 def certified(problem: Problem, progress: Progress = quiet) -> Solution:
@@ -195,14 +195,18 @@ class _Certification:
         """Raise the pools that do with fewer machines, one after the other, to the load that the fewest carry."""
         members, fewer = list(solution.members), []
         for i in spared:
-            count = self._fewest(solution, members, i)
+            if members[i].count == 1:
+                count = 0 if not self._witness(solution, members, i).breaks else 1
+            else:
+                count = self._fewest(solution, members, i)
             if count == members[i].count:  # not after what was taken from the pools before it
                 continue
             members[i] = replace(members[i], count=count)
             fewer.append(f"{count} {members[i].role}")
-        shared = self._shared(solution, members)[0]
-        for key, member, before in zip(solution.keys, shared, solution.members, strict=True):
-            if member.count < before.count or member.rate_per_s > before.rate_per_s * _JUST_ABOVE:
+        keys, shared, _, _ = self._shared(solution, members)
+        before = dict(zip(solution.keys, solution.members, strict=True))
+        for key, member in zip(keys, shared, strict=True):
+            if member.count < before[key].count or member.rate_per_s > before[key].rate_per_s * _JUST_ABOVE:
                 self._corrections = self._corrections.raised(key, member.count, member.rate_per_s * _JUST_ABOVE)
         self._note_round(solution, True, f"more than enough: {', '.join(fewer)} will do", None)
 
@@ -286,7 +290,9 @@ class _Certification:
     def _candidates(self) -> Mapping[str, Candidate]:
         return {c.key: self._corrections.applied_to(c) for _, posed in self._search.posed for c in posed}
 
-    def _shared(self, solution: Solution, members: Sequence[Member]) -> tuple[list[Member], list[Route], float]:
+    def _shared(
+        self, solution: Solution, members: Sequence[Member]
+    ) -> tuple[list[str], list[Member], list[Route], float]:
         """The plan with other counts, its load shared anew; and how busy its busiest pool is at the least."""
         return shared_anew(solution.keys, members, solution.routes, self._candidates(), self._problem.need)
 
@@ -297,11 +303,11 @@ class _Certification:
         member = members[i]
         count = member.count - 1 if count is None else count
         breaks, objective, value = "", None, None
-        if count < 1:
+        fewer = [replace(m, count=count) if j == i else m for j, m in enumerate(members)]
+        _, smaller, routes, busy = self._shared(solution, fewer)
+        if math.isinf(busy):
             breaks = "the pool would be empty"
         else:
-            fewer = [replace(m, count=count) if j == i else m for j, m in enumerate(members)]
-            smaller, routes, busy = self._shared(solution, fewer)
             model = ClusterModel(smaller, routes, self._problem.need)
             links = max(model.network_utilisation(j) for j in range(len(smaller)))
             if busy >= _NEAR_THE_EDGE:

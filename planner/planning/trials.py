@@ -11,10 +11,11 @@ from planner.pools.candidate import Requirement
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.resolve import Problem, is_catalog_workload, trace_of
 from planner.serving.relaxation import relaxation_requests, work_cv2
-from planner.serving.requests import Lane
+from planner.serving.requests import Lane, Limit
 from planner.simulation.arrivals import Requests, draw_requests, replay
 from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.specification import Failure
+from planner.simulation.statistics import Interval
 from planner.simulation.steps import StepTable
 from planner.simulation.summary import Simulated
 from planner.workload.sizes import RequestSizes
@@ -25,6 +26,8 @@ _FEWEST_REQUESTS = 5_000  # of a run
 _LATE_SEEN = 25.0  # late requests that a run must be able to show for the tightest percentile
 _RELAXATIONS = 20.0  # a run lasts as many relaxation times of the slowest queue, so that batches of it are independent
 _LONGEST = 8  # times a run may be as long as the traffic calls for, where a verdict hangs on it
+_PROBE = 8  # a first run, so many times shorter, may reject but not confirm
+_HOPELESS = 2.0  # times as many late as may be: a short run rejects
 MOST_REQUESTS = 400_000  # of a run, whatever calls for more
 
 
@@ -145,10 +148,15 @@ class Testbed:
         """Simulate until it is settled whether each objective holds, at 95 % confidence, or that is out of reach.
 
         A run that leaves an interval on both sides of its limit is run again twice as long, up to eight times as long
-        as the traffic calls for.
+        as the traffic calls for. A short run before may reject what is hopeless.
         """
         n = self.length(members, routes, load)
         most = n if self._asked is not None else min(n * _LONGEST, 2 * MOST_REQUESTS)
+        probe = max(n // _PROBE, _FEWEST_REQUESTS)
+        if self._asked is None and probe < n:
+            drawn = self.simulate(members, routes, load, probe)
+            if not drawn.stable or any(map(self._is_hopeless, drawn.late, drawn.objectives, self.need.limits)):
+                return Verdict(drawn)
         while True:
             drawn = self.simulate(members, routes, load, n)
             if 2 * n > most or not drawn.stable or not any(self._unsettled(drawn)):
@@ -160,6 +168,11 @@ class Testbed:
         if self._replay is None or not all(drawn.met):
             return Verdict(drawn)
         return Verdict(drawn, self._replayed(members, routes, load))
+
+    @staticmethod
+    def _is_hopeless(late: Interval, value: Interval, limit: Limit) -> bool:
+        """Whether an objective is missed by so much that a short run says enough."""
+        return late.value > _HOPELESS * limit.allowed and value.low > limit.value
 
     def _unsettled(self, simulated: Simulated) -> list[bool]:
         return [

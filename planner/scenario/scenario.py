@@ -151,8 +151,8 @@ class Scenario(BaseModel):
     verify: bool = Field(default=True, description="Whether a plan is proven by simulation.")
     arrivals: Literal["trace", "poisson"] | None = Field(
         default=None,
-        description="Of a trace: whether a plan is also proven on its own arrivals, stretched to the rate, or on random "
-        "ones alone. Default: also on its own; with the preset splitwise, whose paper draws them, on random ones.",
+        description="Of a trace: whether a plan is also proven on its own arrivals, stretched to the rate, or on "
+        "random ones alone. Default: also on its own; with the preset splitwise, whose paper draws them, on random.",
     )
     verify_runs: int = Field(default=3, ge=1, le=1000, description="Simulations of a plan, each with its own seed.")
     verify_requests: int | None = Field(

@@ -128,7 +128,7 @@ def test_a_witness_shares_the_load_anew() -> None:
     members = [Member("mixed", candidates[k].configuration, n, 35.0) for k, n in zip(keys, (1, 6), strict=True)]
     routes = [Route(0, None, 35.0), Route(1, None, 35.0)]
     assert ClusterModel(members, routes, problem.need).utilisation(0) > 1.0
-    shared, ways, busiest = shared_anew(keys, members, routes, candidates, problem.need)
+    _, shared, ways, busiest = shared_anew(keys, members, routes, candidates, problem.need)
     assert busiest < 1.0
     assert sum(r.rate_per_s for r in ways) == pytest.approx(70.0)
     model = ClusterModel(shared, ways, problem.need)
@@ -137,6 +137,12 @@ def test_a_witness_shares_the_load_anew() -> None:
     stable = [35.0 / ClusterModel(members, routes, problem.need).utilisation(i) for i in range(2)]
     assert busiest == pytest.approx(70.0 / sum(stable), rel=1e-6)
     assert found.members
+    # A pool that goes leaves its load to the other; with nobody left there is no way.
+    gone = [replace(members[0], count=0), members[1]]
+    left, alone, rest, _ = shared_anew(keys, gone, routes, candidates, problem.need)
+    assert left == keys[1:] and [r.rate_per_s for r in rest] == [pytest.approx(70.0)] and len(alone) == 1
+    nobody = [replace(m, count=0) for m in members]
+    assert shared_anew(keys, nobody, routes, candidates, problem.need)[3] == float("inf")
 
 
 def test_a_simpler_plan_is_preferred_within_a_hundredth_and_never_called_optimal() -> None:
