@@ -38,7 +38,7 @@ typedef struct {
 
 typedef struct {
     double kv_tokens;
-    int64_t max_batch, token_budget;
+    int64_t max_batch, token_budget, chunk_tokens;
     int32_t pool, machine, table, nic;
 } LaneSpec;
 
@@ -49,7 +49,7 @@ typedef struct {
 } Wire;
 
 typedef struct {
-    int64_t chunk_tokens, overflow_tokens, max_pauses;
+    int64_t overflow_tokens, max_pauses;
     int32_t by_tokens, round_robin, by_memory, overflow, shared_budget, long_prompts_wait, contention, in_turns;
 } Policy;
 
@@ -734,7 +734,7 @@ static int admit(Sim *s, int32_t i, int32_t k, double t) {
 
 static int take_prompts(Sim *s, int32_t i, double t, int64_t *total_out, double *pairs_out, int64_t *n_out) {
     Lane *lane = &s->lanes[i];
-    int64_t chunk = s->job->policy.chunk_tokens, budget = s->job->specs[i].token_budget, total = 0;
+    int64_t chunk = s->job->specs[i].chunk_tokens, budget = s->job->specs[i].token_budget, total = 0;
     int chunked = chunk >= 0;
     int64_t most = chunked ? (chunk - lane->batch > 1 ? chunk - lane->batch : 1) : budget;
     double pairs = 0.0;

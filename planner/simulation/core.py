@@ -53,7 +53,7 @@ class _Table(ctypes.Structure):
 
 class _LaneSpec(ctypes.Structure):
     _fields_ = [
-        ("kv_tokens", _f64), ("max_batch", _i64), ("token_budget", _i64),
+        ("kv_tokens", _f64), ("max_batch", _i64), ("token_budget", _i64), ("chunk_tokens", _i64),
         *((name, _i32) for name in ("pool", "machine", "table", "nic")),
     ]  # fmt: skip
 
@@ -67,7 +67,7 @@ class _Wire(ctypes.Structure):
 
 class _Policy(ctypes.Structure):
     _fields_ = [
-        *((name, _i64) for name in ("chunk_tokens", "overflow_tokens", "max_pauses")),
+        *((name, _i64) for name in ("overflow_tokens", "max_pauses")),
         *((name, _i32) for name in (
             "by_tokens", "round_robin", "by_memory", "overflow", "shared_budget", "long_prompts_wait", "contention",
             "in_turns",
@@ -134,8 +134,14 @@ def simulate(
     too_large: np.ndarray,
     n_samples: int,
     progress: Callable[[int, float], None] | None,
+    due_s: np.ndarray | None = None,
+    latency_s: float = 0.0,
 ) -> Outcome:
-    """Run requests through a cluster; arguments as `planner.simulation.engine` prepares them."""
+    """Run requests through a cluster; arguments as `planner.simulation.engine` prepares them.
+
+    `due_s` is when requests reach the scheduler, where a front end holds them up, and `latency_s` what is told of it in
+    the outcome.
+    """
     core = library()
     assert core is not None
     keep: list[Any] = []  # what the core reads must live as long as it runs
@@ -158,12 +164,15 @@ def simulate(
     samples = np.zeros((n_samples + 1, n_pools, _N_INTEGRALS))
     tables, table_of = _tables(lanes, given)
     specs = (_LaneSpec * len(lanes))(*(
-        _LaneSpec(s.kv_tokens, s.max_batch, s.token_budget, s.pool, s.machine, table_of[id(s.table)], nic[i])
+        _LaneSpec(
+            s.kv_tokens, s.max_batch, s.token_budget, _chunk(s, policy), s.pool, s.machine, table_of[id(s.table)],
+            nic[i],
+        )
         for i, s in enumerate(lanes)
     ))  # fmt: skip
     job = _Job(
         n_requests=n,
-        arrival_s=given(requests.arrival_s, np.float64),
+        arrival_s=given(requests.arrival_s if due_s is None else due_s, np.float64),
         prompt=given(requests.prompt_tokens, np.int32),
         output=given(requests.output_tokens, np.int32),
         skip=skip.ctypes.data,
@@ -221,6 +230,7 @@ def simulate(
         samples=samples[: job.n_sampled + 1] if n_samples else np.array([]).reshape(-1, n_pools, _N_INTEGRALS),
         n_restarted=job.n_restarted, n_overflowed=job.n_overflowed, n_waited_for_memory=job.n_waited,
         too_large=too_large[too_large < job.r], n_arrived=job.r, horizon_s=horizon, end_s=end, interrupted=interrupted,
+        **({"latency_s": latency_s} if latency_s else {}),
     )  # fmt: skip
 
 
@@ -253,12 +263,18 @@ def _wires(wires: Mapping[tuple[int, int], Wire], n_pools: int, keep: list[Any])
 
 def _policy(policy: Policy) -> _Policy:
     return _Policy(
-        chunk_tokens=-1 if policy.chunk_tokens is None else policy.chunk_tokens,
         overflow_tokens=_whole(policy.overflow_tokens), max_pauses=_whole(policy.max_pauses),
         by_tokens=policy.routing != "least_loaded", round_robin=policy.routing == "round_robin",
         by_memory=policy.decode_routing == "memory", overflow=policy.overflow, shared_budget=policy.shared_budget,
         long_prompts_wait=policy.long_prompts_wait, contention=policy.contention, in_turns=policy.ties == "turns",
     )  # fmt: skip
+
+
+def _chunk(spec: LaneSpec, policy: Policy) -> int:
+    """Tokens of a step of chunked prefill, as `Lane` has them; -1: whole prompts."""
+    if policy.chunk_tokens is None and getattr(spec, "chunked", False) and not policy.shared_budget:
+        return spec.token_budget
+    return -1 if policy.chunk_tokens is None else policy.chunk_tokens
 
 
 def _whole(value: float) -> int:
