@@ -12,7 +12,7 @@ from planner.planning.plan import Plan, PriceUsed
 from planner.units import format_money, format_power
 
 # Blue and vermilion of Okabe and Ito, told apart in every colour vision.
-_STYLE = """
+STYLE = """
 :root { --ink: #1a1a1a; --pale: #5b6570; --rule: #cfd6dd; --head: #e3ecf5; --blue: #0072b2; --orange: #d55e00 }
 * { box-sizing: border-box }
 body { font: 15px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); margin: 0 auto;
@@ -68,7 +68,7 @@ def plan_page(plan: Plan, today: datetime.date) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(first)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(first)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )

@@ -15,7 +15,18 @@ pytest.importorskip("xlsxwriter", reason="the extra xlsx is not installed")
 @pytest.fixture
 def plan_file(planner: Planner, tmp_path: Path) -> Path:
     path = tmp_path / "plan.json"
-    planner("optimize", "--slo", "ttft=1s", "--no-verify", "--output", path)
+    planner(
+        "optimize",
+        "--slo",
+        "ttft=1s",
+        "--machine",
+        "dgx-a100",
+        "--machine",
+        "dgx-h100",
+        "--no-verify",
+        "--output",
+        path,
+    )
     return path
 
 
