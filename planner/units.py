@@ -61,7 +61,9 @@ def _per_second(units: dict[str, float]) -> dict[str, float]:
 
 
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_SECONDS |= {"minute": 60.0, "minutes": 60.0, "hr": 3600.0}
 _SECONDS |= {"min": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0}
+_MULTIPLES = (("", 1.0), ("k", 1e3), ("K", 1e3), ("M", 1e6))
 _HOURS = {"/h": 1.0, "/hr": 1.0, "/hour": 1.0, "/day": 1 / 24, "/month": 12 / 8760, "/year": 1 / 8760}
 _EVENTS = ("", "1", "req", "request", "requests")
 
@@ -72,8 +74,8 @@ RATE = Dimension(
     "rate",
     "1/s",
     "70/s",
-    {f"{e}/{u}": 1 / s for e in _EVENTS for u, s in _SECONDS.items()}
-    | {"rps": 1.0, "qps": 1.0, "req/s": 1.0, "Hz": 1.0, "rpm": 1 / 60},
+    {f"{p}{e}/{u}": f / s for p, f in _MULTIPLES for e in _EVENTS for u, s in _SECONDS.items()}
+    | {"rps": 1.0, "qps": 1.0, "Hz": 1.0, "rpm": 1 / 60, "rph": 1 / 3600},
 )
 COMPUTE = Dimension(
     "compute rate",
@@ -83,9 +85,6 @@ COMPUTE = Dimension(
 )
 POWER = Dimension("power", "W", "10.2 kW", {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9, "mW": 1e-3})
 _SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
-
-
-_MULTIPLES = (("", 1.0), ("k", 1e3), ("K", 1e3), ("M", 1e6))
 
 
 def _names_of(currency: str) -> tuple[str, ...]:

@@ -51,7 +51,49 @@ SloOption = Annotated[
 ModelOption = Annotated[
     str | None, scenario_option("--model", "NAME", "Model of the catalog. [default: llama-3.1-70b]")
 ]
-RateOption = Annotated[str | None, scenario_option("--rate", "RATE", "Requests, such as 70/s. [default: 70/s]")]
+RateOption = Annotated[
+    str | None,
+    scenario_option(
+        "--rate",
+        "RATE",
+        "Requests, such as 70/s, 200/min or 1M/day, or '5000 output tokens/s'. [default: the trace's own, or 70/s]",
+    ),
+]
+IslOption = Annotated[
+    str | None,
+    scenario_option(
+        "--isl",
+        "TOKENS",
+        "Prompt tokens in place of the workload's: 3000, 3000+-500, 100..4000 or p50=1020,p90=2734,p99=4142.",
+    ),
+]
+OslOption = Annotated[str | None, scenario_option("--osl", "TOKENS", "Output tokens, written as --isl.")]
+UsersOption = Annotated[
+    int | None,
+    scenario_option("--users", "N", "Users in place of a rate: each sends, waits for the answer and thinks."),
+]
+ThinkTimeOption = Annotated[
+    str | None, scenario_option("--think-time", "TIME", "From an answer to a user's next request, such as 20s.")
+]
+ConcurrencyOption = Annotated[
+    int | None,
+    scenario_option("--concurrency", "N", "Requests under way at any time, in place of a rate."),
+]
+DayOption = Annotated[
+    str | None,
+    scenario_option(
+        "--day",
+        "SHAPE",
+        "Shape of the day that the rate is the mean of: office, consumer, flat, 24 numbers or a trace of a day; the "
+        "plan is for its busiest hour.",
+    ),
+]
+SizeForOption = Annotated[
+    str | None,
+    scenario_option(
+        "--size-for", "LEVEL", "Level of a trace's rate to plan for: mean, p95-minute or peak-minute. [default: mean]"
+    ),
+]
 WorkloadOption = Annotated[
     str | None,
     scenario_option(
@@ -297,8 +339,16 @@ _SCENARIO_OPTIONS: dict[str, Any] = {
     "slo": SloOption,
     "model": ModelOption,
     "rate": RateOption,
+    "users": UsersOption,
+    "think_time": ThinkTimeOption,
+    "concurrency": ConcurrencyOption,
+    "day": DayOption,
     "workload": WorkloadOption,
     "columns": ColumnsOption,
+    "drop_failed": DropFailedOption,
+    "size_for": SizeForOption,
+    "isl": IslOption,
+    "osl": OslOption,
     "prompt_output_ratio": RatioOption,
     "arrival_cv2": ArrivalOption,
     "prefix_cached": PrefixOption,
@@ -394,6 +444,16 @@ def _quantity(dimension: units.Dimension) -> Callable[[str, str], object]:
     return read
 
 
+def _rate(text: str, where: str) -> object:
+    """A rate of requests [1/s]; one of tokens stays text, which the scenario reads."""
+    from planner.workload.rates import is_token_rate, read_token_rate
+
+    if not is_token_rate(text):
+        return _quantity(units.RATE)(text, where)
+    read_token_rate(text, where=where)
+    return text
+
+
 def read_fraction(text: str, where: str) -> float:
     """Read `36.6 %` or `0.366`.
 
@@ -459,7 +519,15 @@ def _as_is(value: object, where: str) -> object:
 _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "slo": ("slo", _objectives),
     "model": ("model", _as_is),
-    "rate": ("rate_per_s", _quantity(units.RATE)),
+    "rate": ("rate_per_s", _rate),
+    "users": ("users", _as_is),
+    "think_time": ("think_time_s", _quantity(units.TIME)),
+    "concurrency": ("concurrency", _as_is),
+    "day": ("day", _as_is),
+    "drop_failed": ("drop_failed", _as_is),
+    "size_for": ("size_for", _as_is),
+    "isl": ("isl", _as_is),
+    "osl": ("osl", _as_is),
     "workload": ("workload", _as_is),
     "columns": ("workload_columns", _columns),
     "prompt_output_ratio": ("prompt_output_ratio", read_number),
@@ -506,7 +574,7 @@ _OPTION_OF = {name: "--" + parameter.replace("_", "-") for parameter, (name, _) 
 # Other names that errors use for a field.
 _FIELD_OF = {
     "rate": "rate_per_s", "max_cost": "max_cost_usd_per_hour", "max_power": "max_power_w",
-    "electricity": "electricity_usd_per_kwh",
+    "electricity": "electricity_usd_per_kwh", "think_time": "think_time_s",
 }  # fmt: skip
 _AT_LINE_START = re.compile(
     r"^(\s*)(max_cost|max_power|max_total_machines|max_rack_units|max_machines|max_pools|rate)(?=[ :])", re.MULTILINE
@@ -595,7 +663,20 @@ def given(context: typer.Context, scenario: Path | None = None) -> Given:
         found.where[name] = _environment_variable(option) if in_environment else option
         found.text[name] = value
         found.fields[name] = read(value, found.where[name])
+    _flags_before_environment(found)
     return found
+
+
+def _flags_before_environment(found: Given) -> None:
+    """Where an option says how much comes, forget what the environment says of it in other words."""
+    from planner.scenario.scenario import LOADS
+
+    loads = [name for name in (*LOADS, "think_time_s") if name in found.fields]
+    if any(found.where[name].startswith("--") for name in loads if name != "think_time_s"):
+        for name in loads:
+            if not found.where[name].startswith("--"):
+                for kept in (found.fields, found.where, found.text):
+                    del kept[name]
 
 
 def _refuse_idle_verification(context: typer.Context) -> None:

@@ -177,6 +177,7 @@ class Plan(Result):
     runtime: str
     precision: str
     workload: str
+    rate_words: str = Field(default="", description="What the rate is where it was not asked for: `its own rate`.")
     demand_rate_per_s: float
     rate_per_s: float = Field(description="Carried: the demand, or the largest throughput.")
     mean_prompt_tokens: float = Field(description="Of a request.")

@@ -130,6 +130,7 @@ def build_plan(
         runtime=problem.runtime.name,
         precision=scenario.precision or problem.llm.weight_precision,
         workload=problem.sizes.name,
+        rate_words=problem.rate_words,
         demand_rate_per_s=need.rate_per_s,
         rate_per_s=rate,
         mean_prompt_tokens=sizes.mean_prompt_tokens,

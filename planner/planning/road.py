@@ -6,6 +6,7 @@ what proves it, and what is recorded.
 
 from __future__ import annotations
 
+from planner.planning.closed_loop import at_the_rate_of_clients
 from planner.planning.plan import Plan
 from planner.planning.record import plan_of
 from planner.planning.search import Solution, solve_problem
@@ -36,6 +37,7 @@ def plan(problem: Problem, progress: Progress = quiet) -> Plan:
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
+    problem = at_the_rate_of_clients(problem, progress)
     solution = solved(problem, progress)
     progress("predicting percentiles")
     return plan_of(problem, solution)

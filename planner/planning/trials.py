@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from planner.pools.candidate import Requirement
 from planner.pools.prediction import ClusterModel, Member, Route
-from planner.scenario.resolve import Problem, is_catalog_workload, trace_of
+from planner.scenario.load import is_catalog_workload, trace_of
+from planner.scenario.resolve import Problem
 from planner.serving.relaxation import relaxation_requests, work_cv2
 from planner.serving.requests import Lane, Limit
 from planner.simulation.arrivals import Requests, draw_requests, replay
@@ -19,6 +20,7 @@ from planner.simulation.statistics import Interval
 from planner.simulation.steps import StepTable
 from planner.simulation.summary import Simulated
 from planner.workload.sizes import RequestSizes
+from planner.workload.spec_file import is_spec_file
 
 _LONG_STAYS = 3.0  # a run lasts as long as three of the longest stays: the cluster fills in the first
 _LEAST_S = 60.0
@@ -269,11 +271,14 @@ def own_arrivals(problem: Problem) -> Callable[[float], Requests] | None:
     """The requests of the workload at a rate [requests/s], with its own arrivals stretched to it.
 
     None where it has none: a workload of the catalog, a trace without timestamps or duration; and where others are
-    asked for: by `arrivals`, by a variability, or by sizes that are not the trace's.
+    asked for: by `arrivals`, by a variability, by sizes that are not the trace's, or by clients that wait.
     """
     scenario = problem.scenario
     asked = scenario.arrivals or ("poisson" if scenario.preset == "splitwise" else "trace")
     if asked != "trace" or scenario.arrival_cv2 is not None or scenario.prompt_output_ratio is not None:
+        return None
+    stated = (scenario.isl, scenario.osl, scenario.users, scenario.concurrency)
+    if any(value is not None for value in stated) or is_spec_file(scenario.workload):
         return None
     if is_catalog_workload(scenario.workload, problem.catalog):
         return None

@@ -41,7 +41,7 @@ from planner.catalog.quantities import (
 )
 from planner.catalog.schema import Precision
 from planner.economics.finance import Payments
-from planner.errors import ScenarioError, near_misses
+from planner.errors import ScenarioError, TraceError, near_misses
 from planner.parsing import is_file
 from planner.portfolio.batch import DAY_MINUTES, Batch
 from planner.scenario.scenario import (
@@ -54,6 +54,7 @@ from planner.scenario.scenario import (
 )
 from planner.workload.day_shape import SHAPES
 from planner.workload.objectives import Objective, parse_objectives
+from planner.workload.traces import read_trace
 
 STRICT = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 NO_OBJECTIVES = ("none",)  # instead of a list: only utilisation and KV memory bound what a pool carries
@@ -162,6 +163,7 @@ class FleetWorkload(BaseModel):
     prompt_tokens: int | None = Field(default=None, ge=1, description="Of every request, where there is no workload.")
     output_tokens: int | None = Field(default=None, ge=1, description="Of every request, where there is no workload.")
     rate_per_s: PerS | None = Field(default=None, validation_alias=AliasChoices("rate_per_s", "rate"))
+    drop_failed: bool = Field(default=False, description="Whether failed requests of a trace are left out.")
     batch: Batch | None = Field(default=None, description="Work with a deadline, in place of a rate and objectives.")
     arrival_cv2: float | None = Field(default=None, gt=0, le=1000)
     size_buckets: tuple[int, ...] = Field(
@@ -199,7 +201,8 @@ class FleetWorkload(BaseModel):
 
     @on_model(mode="after")
     def _is_one_thing(self) -> FleetWorkload:
-        if (self.rate_per_s is None) == (self.batch is None):
+        own = self.workload is not None and is_trace_file(self.workload)  # a trace has a rate of its own
+        if (self.rate_per_s is None) == (self.batch is None) and not (own and self.rate_per_s is None):
             raise ValueError("give either a rate (requests that are answered at once) or batch (work with a deadline)")
         sizes = (self.prompt_tokens, self.output_tokens)
         if (self.workload is None) == (None in sizes) or (self.workload is not None and any(sizes)):
@@ -423,6 +426,7 @@ class Fleet(BaseModel):
             **fields,
             workload=own.workload or "azure-conv-2023",
             workload_columns=own.workload_columns,
+            drop_failed=own.drop_failed,
             arrival_cv2=own.arrival_cv2,
             rate_per_s=own.rate_per_s or 1.0,
             prices=self.prices,
@@ -467,6 +471,33 @@ class Fleet(BaseModel):
             if workload.slo is not None:
                 data["workloads"][name]["slo"] = [str(o) for o in workload.slo]
         return data
+
+
+def at_their_own_rates(fleet: Fleet) -> Fleet:
+    """The fleet with the rate of each trace that has none stated.
+
+    Raises
+    ------
+    TraceError
+        A trace that has no rate of its own.
+    """
+    rates: dict[str, float] = {}
+    for name, own in fleet.workloads.items():
+        if own.rate_per_s is None and own.batch is None and own.workload is not None:
+            trace = read_trace(own.workload, columns=own.workload_columns, drop_failed=own.drop_failed)
+            if not trace.rate_per_s:
+                raise TraceError(
+                    "this trace has no rate of its own", where=own.workload, rule="timestamps that differ",
+                    fix=f"give workloads.{name} a rate, or name the timestamps in workload_columns",
+                )  # fmt: skip
+            rates[name] = trace.rate_per_s
+    if not rates:
+        return fleet
+    workloads = {
+        name: own.model_copy(update={"rate_per_s": rates[name]}) if name in rates else own
+        for name, own in fleet.workloads.items()
+    }
+    return fleet.model_copy(update={"workloads": workloads})
 
 
 def load_fleet(source: Fleet | Mapping[str, Any] | str | os.PathLike[str], **overrides: Any) -> Fleet:

@@ -62,8 +62,16 @@ def setting(**fields: Any) -> Change:
 
 
 def load_of(factor: float) -> Change:
-    """So many times the rate."""
-    return Change(lambda scenario: {} if factor == 1.0 else {"rate_per_s": scenario.rate_per_s * factor})
+    """So many times the rate, or the users or requests under way; of what a trace says as of what was asked for."""
+
+    def fields(scenario: Scenario) -> Mapping[str, Any]:
+        if factor == 1.0:
+            return {}
+        if scenario.rate_per_s is not None:
+            return {"rate_per_s": scenario.rate_per_s * factor}
+        return {"suppose": scenario.suppose.dump() | {"load": scenario.suppose.load * factor}}
+
+    return Change(fields)
 
 
 def budget(kind: str, most: float | None) -> Change:

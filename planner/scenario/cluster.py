@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from planner.catalog.loading import read_layer
 from planner.catalog.validation import check, joined, where_of
 from planner.errors import ScenarioError
+from planner.scenario.scenario import at_rate
 
 
 class PoolInput(BaseModel):
@@ -67,7 +68,7 @@ def read_cluster_file(path: str | os.PathLike[str]) -> tuple[Cluster, dict[str, 
     layer = read_layer(Path(path), error=ScenarioError)
     data, scenario = dict(layer.data), {}
     if "schema_version" in data and isinstance(data.get("pools"), list):
-        scenario = dict(data.get("scenario") or {}) | {"rate_per_s": data.get("rate_per_s")}
+        scenario = at_rate(dict(data.get("scenario") or {}), data["rate_per_s"])
         data = {"pools": [input_of(pool) if isinstance(pool, dict) else pool for pool in data["pools"]]}
     cluster, problems = check(Cluster, data, [layer], error=ScenarioError)
     if cluster is None:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.schema import KvTransferCosts, Llm, Machine, Runtime, Workload
+from planner.catalog.schema import KvTransferCosts, Llm, Machine, Runtime
 from planner.economics.energy import ElectricitySupply, electricity_supply
 from planner.errors import (
     DoesNotFitError,
     InfeasibleError,
     PlannerError,
     ScenarioError,
-    UnknownNameError,
 )
 from planner.latency.profile import read_profile
 from planner.latency.sequences import residency_of
 from planner.latency.shortcuts import Shortcuts
-from planner.parsing import is_file
 from planner.pools.candidate import Requirement
 from planner.pools.configuration import (
     Configuration,
@@ -35,14 +31,15 @@ from planner.pools.configuration import (
 from planner.pools.design import Design, parse_design
 from planner.pools.limits import BUDGETS, Limits
 from planner.pools.network import parse_network
-from planner.scenario.changes import Change, other_workload
+from planner.scenario.changes import Change, other_workload, setting
+from planner.scenario.load import blended, load_of
+from planner.scenario.load_on_machines import most_that_clients_send, share_that_fits
 from planner.scenario.machines import consider, is_open, limits_of_groups, machines_of_kind
 from planner.scenario.pricing import price_plan_notes, priced_catalog
-from planner.scenario.scenario import Scenario, default_machines, is_trace_file
+from planner.scenario.scenario import Scenario, default_machines
 from planner.serving.requests import Lane, Limit, Traffic, reference_latencies
-from planner.workload.library import sizes_of
 from planner.workload.sizes import RequestSizes
-from planner.workload.traces import Trace, read_trace
+from planner.workload.traces import Trace
 
 SIZE_POINTS = 512  # points of the joint size distribution that queues are computed over
 WAYS = ("overlapped", "serialised")  # of sending KV caches
@@ -68,6 +65,8 @@ class Problem:
         What a reader must know about the inputs.
     given_sizes : RequestSizes or None
         Requests taken in place of those of the scenario's workload.
+    rate_words : str
+        What the rate is, for a title; empty where it was asked for as it is.
     """
 
     scenario: Scenario
@@ -84,6 +83,7 @@ class Problem:
     reference: Lane | None
     notes: tuple[str, ...]
     given_sizes: RequestSizes | None = None
+    rate_words: str = ""
 
 
 def resolve(
@@ -115,17 +115,18 @@ def resolve(
     llm = catalog.llm(scenario.model, where="model")
     runtime = catalog.runtime(scenario.runtime, where="runtime")
     given, supposed = sizes, scenario.suppose
-    arriving = _arriving(scenario, catalog, trace) if sizes is None else _Arriving(sizes, scenario.arrival_cv2 or 1.0)
-    notes = list(arriving.notes)
+    load = load_of(scenario, catalog, trace, sizes)
     for name, share in supposed.mix.items():
-        other = _arriving(other_workload(name).applied(scenario), catalog)
-        arriving = _blended(arriving, other, share)
+        other = setting(rate_per_s=load.rate_per_s, size_for="mean", day=None).then(other_workload(name))
+        load = blended(load, load_of(other.applied(scenario), catalog), share)
+    # What is asked of the scenario later is what it was resolved to.
+    scenario = scenario.model_copy(update=load.settled)
+    notes = list(load.notes)
+    sizes, arrival_cv2 = load.sizes, load.arrival_cv2 * supposed.arrival_cv2
     if supposed.sizes_differ:
-        arriving = replace(arriving, sizes=arriving.sizes.scaled(supposed.prompt_tokens, supposed.output_tokens))
-    sizes, arrival_cv2 = arriving.sizes, arriving.arrival_cv2 * supposed.arrival_cv2
+        sizes = sizes.scaled(supposed.prompt_tokens, supposed.output_tokens)
     profile = read_profile(scenario.profile) if scenario.profile else None
-    shortcuts = _shortcuts(scenario, runtime, arriving.prefix_cached)
-    notes += _shortcut_notes(shortcuts)
+    shortcuts = _shortcuts(scenario, runtime, load.prefix_cached)
     traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
     residency = residency_of(llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
     network = parse_network(scenario.network, scenario.oversubscription, catalog)
@@ -149,6 +150,11 @@ def resolve(
     notes += considered.notes
     limits, told = limits_of_groups(limits, machines)
     notes += told
+    if load.blocks is not None and scenario.prefix_cached is None:
+        share, note = share_that_fits(load, catalog, machines, serving, scenario.prices)
+        serving = replace(serving, shortcuts=_shortcuts(scenario, runtime, share))
+        notes.append(note)
+    notes += _shortcut_notes(serving.shortcuts)
     if scenario.objective == "carbon":
         _refuse_carbon_free(machines, electricity)
     there = {m.name for m in machines} | {m.single_name for m in machines} | set(unpriced)
@@ -158,11 +164,17 @@ def resolve(
         notes += price_plan_notes(catalog, [m.name for m in machines], scenario.prices)
     if idle:
         notes.append(f"a stock is given for machines that are not considered: {', '.join(idle)}")
+    rate_per_s = load.rate_per_s
+    n_clients = (scenario.users or scenario.concurrency or 0) * supposed.load
+    if n_clients:
+        rate_per_s = most_that_clients_send(
+            n_clients, scenario.think_time_s or 0.0, catalog, machines, serving, traffic
+        )
     reference = _reference(scenario, catalog, serving) if any(o.slowdown is not None for o in scenario.slo) else None
     alone = reference_latencies(reference, traffic) if reference else {}
     ones = np.ones_like(traffic.weight)
     need = Requirement(
-        rate_per_s=scenario.rate_per_s,
+        rate_per_s=rate_per_s,
         traffic=traffic,
         limits=tuple(Limit(o, alone[o.metric] if o.slowdown is not None else ones) for o in scenario.slo),
         most_busy=scenario.max_utilisation,
@@ -180,7 +192,7 @@ def resolve(
         )
     return Problem(
         scenario, catalog, llm, runtime, serving, design, limits, need, machines, unpriced, sizes, reference,
-        tuple(notes), given,
+        tuple(notes), given, load.words,
     )  # fmt: skip
 
 
@@ -251,98 +263,9 @@ def _shortcut_notes(shortcuts: Shortcuts) -> list[str]:
     return notes
 
 
-@dataclass(frozen=True, eq=False)
-class _Arriving:
-    """Requests of one workload: sizes, variability of arrivals, share of prompt tokens cached, and notes."""
-
-    sizes: RequestSizes
-    arrival_cv2: float
-    prefix_cached: float = 0.0
-    notes: tuple[str, ...] = ()
-
-
-def _arriving(scenario: Scenario, catalog: Catalog, trace: Trace | None = None) -> _Arriving:
-    found = _of_workload(scenario, catalog, trace)
-    if scenario.prompt_output_ratio is None:
-        return found
-    sizes = found.sizes.at_ratio(scenario.prompt_output_ratio)
-    note = (
-        f"sizes scaled to {scenario.prompt_output_ratio:.4g} prompt tokens an output token: "
-        f"{sizes.mean_prompt_tokens:,.0f} and {sizes.mean_output_tokens:,.0f} on average"
-    )
-    return replace(found, sizes=sizes, notes=(*found.notes, note))
-
-
-def _of_workload(scenario: Scenario, catalog: Catalog, trace: Trace | None) -> _Arriving:
-    name = scenario.workload
-    if trace is None and is_catalog_workload(name, catalog):
-        if scenario.workload_columns:
-            raise ScenarioError(
-                "columns are named of a trace file", where="workload_columns",
-                value=f"{name} is a workload of the catalog", fix="leave them out, or give a file as the workload",
-            )  # fmt: skip
-        workload = catalog.workload(name)
-        return _Arriving(sizes_of(workload), scenario.arrival_cv2 or workload.arrival_cv2, workload.prefix_cached)
-    trace = trace or trace_of(scenario, catalog)
-    note = (
-        "sizes are drawn from the trace; its arrivals are replaced by Poisson arrivals at the rate asked for "
-        "(--arrival-cv2 makes them burstier)"
-    )
-    return _Arriving(trace.sizes(), scenario.arrival_cv2 or 1.0, notes=() if scenario.arrival_cv2 else (note,))
-
-
-def _blended(a: _Arriving, b: _Arriving, share: float) -> _Arriving:
-    """Requests of both, at random; variability of arrivals and cached prompts as they are on average."""
-    sizes = RequestSizes(
-        np.concatenate([a.sizes.prompt_tokens, b.sizes.prompt_tokens]),
-        np.concatenate([a.sizes.output_tokens, b.sizes.output_tokens]),
-        np.concatenate([a.sizes.weight * (1 - share), b.sizes.weight * share]),
-        f"{1 - share:.0%} {a.sizes.name}, {share:.0%} {b.sizes.name}",
-    )
-    prompts = (1 - share) * a.sizes.mean_prompt_tokens, share * b.sizes.mean_prompt_tokens
-    return _Arriving(
-        sizes,
-        (1 - share) * a.arrival_cv2 + share * b.arrival_cv2,
-        (a.prefix_cached * prompts[0] + b.prefix_cached * prompts[1]) / sum(prompts),
-        (*a.notes, *b.notes),
-    )
-
-
 def _kv_transfer(scenario: Scenario, runtime: Runtime) -> KvTransferCosts:
     way = scenario.suppose.kv_transfer
     return runtime.kv_transfer if way is None else runtime.kv_transfer.model_copy(update={"overlapped": way == WAYS[0]})
-
-
-def is_catalog_workload(name: str, catalog: Catalog) -> bool:
-    """Whether a workload is one of the catalog; a file of that name goes first."""
-    return name in catalog.names(Workload) and not is_file(name)
-
-
-def trace_of(scenario: Scenario, catalog: Catalog) -> Trace:
-    """Read the trace that is a scenario's workload.
-
-    Raises
-    ------
-    UnknownNameError
-        The workload is neither of the catalog nor a file, with near misses.
-    TraceError
-        The file cannot be used.
-    """
-    name = scenario.workload
-    if not is_trace_file(name) and not is_file(name):
-        raise UnknownNameError.of("workload", name, catalog.names(Workload), where="workload")
-    try:
-        state = Path(name).stat()
-        stamp = (state.st_mtime_ns, state.st_size)
-    except OSError:
-        stamp = (0, 0)  # reading it says what is wrong
-    return _read_trace(name, tuple(sorted((scenario.workload_columns or {}).items())), stamp)
-
-
-@lru_cache(maxsize=4)
-def _read_trace(name: str, columns: tuple[tuple[str, str], ...], stamp: tuple[int, int]) -> Trace:
-    """A trace that many scenarios have in common; `stamp` tells its content."""
-    return read_trace(name, columns=dict(columns) or None)
 
 
 def limits_of(scenario: Scenario, kinds: Mapping[str, Mapping[str, int]] | None = None) -> Limits:

@@ -17,17 +17,30 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
+from planner import units
 from planner.catalog.loading import Layer, read_layer
 from planner.catalog.precedence import QuoteChoice
-from planner.catalog.quantities import Fraction, FractionOrZero, PerS, UsdPerHour, UsdPerKwh, Watts
+from planner.catalog.quantities import (
+    Fraction,
+    FractionOrZero,
+    PerS,
+    Seconds,
+    UsdPerHour,
+    UsdPerKwh,
+    Watts,
+    read_quantity,
+)
 from planner.catalog.schema import Precision
 from planner.economics.energy import DEFAULT_PUE, DEFAULT_REGION
-from planner.errors import ScenarioError, near_misses
+from planner.errors import PlannerError, ScenarioError, UnitError, near_misses
 from planner.parsing import is_file
 from planner.scenario.supposition import NOTHING_SUPPOSED, Supposition
 from planner.workload.objectives import Objective, parse_objectives
+from planner.workload.rates import is_token_rate, read_token_rate
+from planner.workload.stated import read_tokens
 
 ALL_MACHINES = "all"
 CURRENT_MACHINES = "current"
@@ -36,6 +49,11 @@ PAPER_MACHINES = ("dgx-a100", "dgx-h100")  # of the Splitwise paper, at its pric
 MACHINES_VARIABLE = "PLANNER_MACHINE"
 DEFAULT_OBJECTIVES = ("ttft.p99=1s", "tbt.p99=200ms")
 TRACE_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".json", ".gz", ".txt", ".tsv")
+DEFAULT_RATE_PER_S = 70.0  # of a workload that has no rate of its own
+# Fields that say how much comes; a scenario has one of them.
+LOADS = (
+    "rate_per_s", "prompt_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s", "users", "concurrency",
+)  # fmt: skip
 MAX_RATE_PER_S = 1e7  # above this a "request rate" is a slip of the keyboard
 
 
@@ -72,7 +90,40 @@ class Scenario(BaseModel):
         description="Scale the workload to this ratio of mean prompt to mean output tokens, with as many tokens a "
         "request as it has.",
     )
-    rate_per_s: PerS = Field(default=70.0, validation_alias=AliasChoices("rate_per_s", "rate"))
+    rate_per_s: PerS | None = Field(
+        default=None,
+        validation_alias=AliasChoices("rate_per_s", "rate"),
+        description="Requests that come [1/s]; default the trace's own rate, or 70/s. In a file also a rate of tokens, "
+        "`5000 output tokens/s`.",
+    )
+    prompt_tokens_per_s: PerS | None = Field(default=None, description="Rate stated in prompt tokens [tokens/s].")
+    output_tokens_per_s: PerS | None = Field(default=None, description="Rate stated in output tokens [tokens/s].")
+    total_tokens_per_s: PerS | None = Field(default=None, description="Rate stated in tokens in and out [tokens/s].")
+    users: int | None = Field(
+        default=None, le=10_000_000, description="Users, each of whom sends, waits for the answer and thinks."
+    )
+    think_time_s: Seconds | None = Field(
+        default=None,
+        validation_alias=AliasChoices("think_time_s", "think_time"),
+        description="Time from an answer to the user's next request [s].",
+    )
+    concurrency: int | None = Field(
+        default=None, le=10_000_000, description="Requests under way at any time: a new one whenever one is answered."
+    )
+    day: str | tuple[float, ...] | None = Field(
+        default=None,
+        description="Shape of the day over which the rate is the mean: flat, office, consumer, 24 numbers or a trace "
+        "of a day; the plan is sized for the busiest hour.",
+    )
+    size_for: Literal["mean", "p95-minute", "peak-minute"] = Field(
+        default="mean", description="Level of a trace's rate that the plan is sized for."
+    )
+    isl: str | float | None = Field(
+        default=None,
+        description="Prompt tokens in place of the workload's: 3000, 3000+-500, 100..4000, p50=1020,p90=2734,p99=4142.",
+    )
+    osl: str | float | None = Field(default=None, description="Output tokens in place of the workload's, as `isl`.")
+    drop_failed: bool = Field(default=False, description="Whether failed requests of a trace are left out.")
     arrival_cv2: float | None = Field(
         default=None, gt=0, le=1000, description="Squared CV of gaps between arrivals; default the workload's, or 1."
     )
@@ -163,6 +214,81 @@ class Scenario(BaseModel):
         description="Inputs that differ from what catalog, trace and runtime say.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_tokens(cls, data: object) -> object:
+        """Move a rate of tokens to the field that says whose tokens they are."""
+        if not isinstance(data, Mapping):
+            return data
+        for name in ("rate", "rate_per_s"):
+            if is_token_rate(data.get(name)):
+                try:
+                    rate, side = read_token_rate(str(data[name]), where=name)
+                except UnitError as error:
+                    raise ValueError(f"{error.what} (got {data[name]!r}); {error.fix}") from None
+                return {k: v for k, v in data.items() if k != name} | {
+                    f"{side}_tokens_per_s": f"{rate!r}/s",
+                }
+        return data
+
+    @field_validator("users", "concurrency", mode="after")
+    @classmethod
+    def _some(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value < 1:
+            what = "users" if info.field_name == "users" else "requests under way"
+            raise ValueError(f"{value} {what} send nothing; write 1 or more, or give a rate")
+        return value
+
+    @field_validator("think_time_s", mode="before")
+    @classmethod
+    def _not_negative(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and read_quantity(value, units.TIME, info) < 0:
+            raise ValueError("nobody thinks for less than no time; write 0s for requests that follow at once")
+        return value
+
+    @field_validator("isl", "osl", mode="after")
+    @classmethod
+    def _tokens(cls, value: str | float | None, info: ValidationInfo) -> str | float | None:
+        if value is not None:
+            try:
+                read_tokens(value, where=str(info.field_name))
+            except PlannerError as error:
+                raise ValueError(f"{error.what}; {error.fix}" if error.fix else error.what) from None
+        return value
+
+    @field_validator("day", mode="before")
+    @classmethod
+    def _hours(cls, value: object) -> object:
+        if isinstance(value, str) and "," in value:
+            try:
+                value = [units.number(part.strip()) for part in value.split(",")]
+            except UnitError as error:
+                raise ValueError(f"{error.what} (got {error.value}); {error.fix}") from None
+        if isinstance(value, (list, tuple)):
+            if len(value) != 24 or not all(isinstance(v, int | float) and 0 <= v < float("inf") for v in value):
+                raise ValueError(f"a day has 24 hours of numbers from 0 on (got {len(value)}); or write office")
+            if not any(value):
+                raise ValueError("nothing comes on this day; one hour is above 0")
+            return tuple(float(v) for v in value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_load(self, info: ValidationInfo) -> Scenario:
+        if (info.context or {}).get("alone"):  # one field of a scenario, whose others are elsewhere
+            return self
+        given = [name for name in LOADS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are two loads: give one rate, a number of users, or concurrency")
+        if self.think_time_s is not None and self.users is None:
+            raise ValueError("a think time is that of users: give --users, or leave it out")
+        if self.users is not None and self.think_time_s is None:
+            raise ValueError("users need their think time: --think-time 20s; without one they are --concurrency")
+        if self.day is not None and not given:
+            raise ValueError("a day needs the rate that is its mean, such as --rate 1M/day")
+        if self.day is not None and (self.users is not None or self.concurrency is not None):
+            raise ValueError("the shape of a day goes with a rate, not with users or concurrency")
+        return self
+
     @field_validator("slo", mode="before")
     @classmethod
     def _read_objectives(cls, value: object) -> object:
@@ -183,8 +309,8 @@ class Scenario(BaseModel):
 
     @field_validator("rate_per_s", mode="after")
     @classmethod
-    def _plausible(cls, value: float) -> float:
-        if value > MAX_RATE_PER_S:
+    def _plausible(cls, value: float | None) -> float | None:
+        if value is not None and value > MAX_RATE_PER_S:
             raise ValueError(f"{value:g} requests/s is more than all the world sends; the largest accepted is 1e7/s")
         return value
 
@@ -225,11 +351,22 @@ def load_scenario(source: Scenario | Mapping[str, Any] | str | os.PathLike[str],
             "not a scenario", value=type(source).__name__, rule="a Scenario, a dict, or the path of a YAML file"
         )
     _refuse_twins(overrides)
+    loads = {name for field in LOADS for name in ALIASES.get(field, (field,))}
+    if loads & set(overrides):
+        # What is given anew takes the place of any load that the source has, in whichever words.
+        for name in loads | (set() if "users" in overrides else {"think_time", "think_time_s"}):
+            data.pop(name, None)
     for name, value in overrides.items():
         for alias in ALIASES.get(name, (name,)):
             data.pop(alias, None)
         data[name] = value
     return _validated(data, None)
+
+
+def at_rate(fields: Mapping[str, Any], rate_per_s: float) -> dict[str, Any]:
+    """Fields of a scenario at a rate of requests, in whichever words they say how much comes."""
+    others = {name for field in (*LOADS, "think_time_s") for name in ALIASES.get(field, (field,))}
+    return {name: value for name, value in fields.items() if name not in others} | {"rate_per_s": rate_per_s}
 
 
 def _refuse_trace(path: Path) -> None:
@@ -267,7 +404,7 @@ def canonical_value(field: str, value: object, *, from_file: bool = False) -> An
         The field cannot have it.
     """
     try:
-        return Scenario.model_validate({field: value}, context={"from_file": from_file}).dump()[field]
+        return Scenario.model_validate({field: value}, context={"from_file": from_file, "alone": True}).dump()[field]
     except ValidationError as error:
         raise _as_scenario_error(error, None) from None
 
@@ -287,6 +424,7 @@ ALIASES = {
     "max_cost": ("max_cost", "max_cost_usd_per_hour"),
     "max_power": ("max_power", "max_power_w"),
     "electricity": ("electricity", "electricity_usd_per_kwh"),
+    "think_time": ("think_time", "think_time_s"),
 }
 
 

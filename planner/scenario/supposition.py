@@ -17,6 +17,7 @@ class Supposition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    load: Factor = Field(default=1.0, description="Factor of the rate, or of users and requests under way.")
     prompt_tokens: Factor = Field(default=1.0, description="Factor of every prompt.")
     output_tokens: Factor = Field(default=1.0, description="Factor of every output.")
     arrival_cv2: Factor = Field(default=1.0, description="Factor of the squared CV of gaps between arrivals.")

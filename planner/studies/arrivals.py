@@ -11,7 +11,8 @@ import numpy as np
 from planner import units
 from planner.catalog.catalog import Catalog
 from planner.errors import ScenarioError, UnitError
-from planner.scenario.resolve import Problem, is_catalog_workload, resolve, trace_of
+from planner.scenario.load import is_catalog_workload, trace_of
+from planner.scenario.resolve import Problem, resolve
 from planner.scenario.scenario import Scenario, load_scenario
 from planner.simulation.arrivals import Requests, check_rates, draw_requests, draw_requests_at_rates, replay
 from planner.simulation.failures import NamedFailure, parse_failure
@@ -201,7 +202,7 @@ class Arrivals:
             check_rates(trial.rates_per_s, trial.period_s or 0.0)
             scenario = load_scenario(scenario, rate_per_s=float(np.mean(trial.rates_per_s)))
         self.problem = resolve(scenario, catalog)
-        self.rate_per_s = scenario.rate_per_s * trial.load
+        self.rate_per_s = self.problem.need.rate_per_s * trial.load
         cv2 = self.problem.need.traffic.arrival_cv2
         self.kind = "rates" if trial.rates_per_s else "poisson" if cv2 == 1.0 else "gamma"
 

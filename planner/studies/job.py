@@ -12,8 +12,9 @@ from pathlib import Path
 from planner._version import __version__
 from planner.catalog.catalog import Catalog
 from planner.errors import PlannerError
+from planner.scenario.load import is_catalog_workload
 from planner.scenario.opened import Asked
-from planner.scenario.resolve import Problem, is_catalog_workload
+from planner.scenario.resolve import Problem
 from planner.scenario.scenario import Scenario, load_scenario
 
 # A solver runs alone in its process: the threads of a Dask worker take turns.

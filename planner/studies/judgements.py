@@ -64,13 +64,14 @@ def cost(
     """
     from planner.planning.evaluate import cluster_of, evaluate_cluster
     from planner.planning.plan_file import is_plan_file, read_plan
+    from planner.scenario.scenario import at_rate
     from planner.studies.costs import cost_report, read_assumptions, read_date
 
     assumptions = read_assumptions(horizon, use, cost_of_capital, spot_recovery, payments)
     if isinstance(cluster, (str, os.PathLike)) and is_plan_file(cluster):
         read_plan(cluster)  # a plan is signed with its figures: they must agree, though they are computed anew
     if isinstance(cluster, Plan):
-        scenario = scenario if scenario is not None else cluster.scenario | {"rate_per_s": cluster.rate_per_s}
+        scenario = scenario if scenario is not None else at_rate(cluster.scenario, cluster.rate_per_s)
         cluster = cluster_of(cluster)
     pools, asked = cluster_and_scenario(cluster, scenario, catalog, fields)
     problem = asked.resolved()
@@ -131,10 +132,11 @@ def robustness(
         A time limit passed before any plan was found.
     """
     from planner.planning.evaluate import cluster_of
+    from planner.scenario.scenario import at_rate
     from planner.studies.robustness import examine
 
     if isinstance(cluster, Plan):
-        scenario = scenario if scenario is not None else cluster.scenario | {"rate_per_s": cluster.rate_per_s}
+        scenario = scenario if scenario is not None else at_rate(cluster.scenario, cluster.rate_per_s)
         cluster = cluster_of(cluster)
     pools, asked = cluster_and_scenario(cluster, scenario, catalog, fields)
     return examine(

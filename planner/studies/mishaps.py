@@ -10,7 +10,8 @@ from planner.catalog.schema import Workload
 from planner.errors import ScenarioError, UnknownNameError
 from planner.scenario.changes import Change, load_of, other_workload, setting
 from planner.scenario.cluster import Cluster
-from planner.scenario.resolve import Problem, is_catalog_workload
+from planner.scenario.load import is_catalog_workload
+from planner.scenario.resolve import Problem
 from planner.scenario.scenario import is_trace_file
 
 KINDS = ("mix", "growth", "burst", "machine", "rack")

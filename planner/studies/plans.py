@@ -212,9 +212,9 @@ def procure(
     NoPlanFoundError
         The time limit passed before any plan was found.
     """
-    from planner.portfolio.fleet import load_fleet
+    from planner.portfolio.fleet import at_their_own_rates, load_fleet
     from planner.portfolio.reporting import procurement_of
     from planner.portfolio.solving import solve_fleet
 
     opened, fields = opened_catalog(catalog, fields)
-    return procurement_of(solve_fleet(load_fleet(fleet, **fields), opened, progress))
+    return procurement_of(solve_fleet(at_their_own_rates(load_fleet(fleet, **fields)), opened, progress))

@@ -146,7 +146,7 @@ def map_regimes(
     own_price = prices[ratio[0]] / prices[ratio[1]] if ratio and ratio[0] in prices else None
     return RegimeMap(
         **head_of(problem, prices_used(problem)),
-        rate_per_s=scenario.rate_per_s,
+        rate_per_s=problem.need.rate_per_s,
         objective=objective,
         machines=[m.name for m in problem.machines],
         price_ratio_of=list(ratio) if ratio else None,

@@ -67,6 +67,12 @@ def test_csv_has_a_row_a_pool(planner: Planner, asked: list[Scenario], plan: Pla
 OPTIONS: list[tuple[list[str], str, object]] = [
     (["--model", "qwen3-32b"], "model", "qwen3-32b"),
     (["--rate", "6000/min"], "rate_per_s", 100.0),
+    (["--concurrency", "64"], "concurrency", 64),
+    (["--isl", "3000+-500"], "isl", "3000+-500"),
+    (["--osl", "300"], "osl", "300"),
+    (["--size-for", "p95-minute"], "size_for", "p95-minute"),
+    (["--drop-failed"], "drop_failed", True),
+    (["--quotes", "newest"], "quotes", "newest"),
     (["--workload", "azure-code-2023"], "workload", "azure-code-2023"),
     (["--columns", "prompt=a,output=b"], "workload_columns", {"prompt": "a", "output": "b"}),
     (["--arrival-cv2", "2.5"], "arrival_cv2", 2.5),
@@ -127,8 +133,37 @@ def test_each_option_sets_its_field(
 
 
 def test_every_field_of_a_scenario_has_its_option() -> None:
-    # What studies suppose has none.
-    assert {field for _, field, _ in OPTIONS} | {"slo", "suppose"} == set(Scenario.model_fields)
+    # A think time is that of users, and a day that of a rate: they come together.
+    together = {"users", "think_time_s", "day", "prompt_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s"}
+    # What studies suppose has no option.
+    assert {field for _, field, _ in OPTIONS} | {"slo", "suppose"} | together == set(Scenario.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fields"),
+    [
+        (("--users", "500", "--think-time", "20s"), {"users": 500, "think_time_s": 20.0}),
+        (("--rate", "1M/day", "--day", "office"), {"rate_per_s": 1e6 / 86400, "day": "office"}),
+        (("--rate", "6000 output tokens/s"), {"output_tokens_per_s": 6000.0}),
+    ],
+)
+def test_loads_in_other_words(
+    planner: Planner, asked: list[Scenario], arguments: tuple[str, ...], fields: dict[str, object]
+) -> None:
+    planner("optimize", *arguments)
+    for name, value in fields.items():
+        assert getattr(asked[0], name) == (pytest.approx(value) if isinstance(value, float) else value)
+
+
+def test_a_load_on_the_command_line_goes_before_one_of_the_environment(
+    planner: Planner, asked: list[Scenario], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANNER_RATE", "5/s")
+    planner("optimize", "--users", "9", "--think-time", "1s")
+    assert (asked[0].rate_per_s, asked[0].users) == (None, 9)
+    monkeypatch.setenv("PLANNER_USERS", "3")
+    planner("optimize", "--rate", "7/s")
+    assert (asked[-1].rate_per_s, asked[-1].users) == (7.0, None)
 
 
 def test_slo_repeats_and_knows_presets(planner: Planner, asked: list[Scenario]) -> None:
@@ -198,7 +233,7 @@ def test_bad_input_in_the_environment_names_the_variable(planner: Planner, monke
         (["--max-cost", "000/h"], "--max-cost: expected a price per hour", "'1000 USD/h'"),
         (["--max-power", "300"], "--max-power: a power needs its unit", "kW"),
         (["--max-machines", "dgx-h100"], "--max-machines: not a stock", "dgx-h100=40"),
-        (["--max-machines", "dgx-h10=4"], "--max-machines: unknown machine 'dgx-h10'", "dgx-h100"),
+        (["--max-machines", "dgx-h10=4"], "--max-machines: unknown machine or accelerator 'dgx-h10'", "dgx-h100"),
         (["--max-machines", "a=1", "--max-machines", "a=2"], "--max-machines: the stock of a is given twice", "a=2"),
         (["--columns", "promt=a"], "--columns: unknown column role 'promt'", "prompt"),
         (["--objective", "throughput"], "--objective: throughput needs something that bounds it", "--max-cost"),

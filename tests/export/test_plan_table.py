@@ -37,7 +37,7 @@ def line_of(text: str, label: str) -> str:
 
 def test_the_headline_leads_with_the_cost(plan: Plan) -> None:
     first, second, third = plan_table(plan, TODAY).splitlines()[:3]
-    assert first == f"{plan.design} for llama-3.1-70b (bf16, vllm-2026), azure-conv-2023 at 70 requests/s"
+    assert first == f"{plan.design} for llama-3.1-70b (bf16, vllm-2026), azure-conv-2023 at 70 requests/s (assumed)"
     assert second.startswith(f"Least cost: ${plan.cost_usd_per_hour:,.2f}/h, ${plan.cost_usd_per_month:,.0f}/month, $")
     assert second.endswith("kW rated")
     assert f"{plan.machines} machines" in third

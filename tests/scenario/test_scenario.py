@@ -41,7 +41,7 @@ def error_of(catalog: Catalog, **fields: Any) -> PlannerError:
     "rate",
     [
         -1.0, 0.0, math.nan, math.inf, -math.inf, 1e8, 1e300,
-        "70", "-5/s", "0/s", "nan/s", "inf/s", "1e9/s", "70 s", "seventy", "", None, True, [70],
+        "70", "-5/s", "0/s", "nan/s", "inf/s", "1e9/s", "70 s", "seventy", "", True, [70],
     ],
 )  # fmt: skip
 def test_rates_that_make_no_sense(catalog: Catalog, rate: object) -> None:

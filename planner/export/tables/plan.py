@@ -55,6 +55,8 @@ def headline(plan: Plan) -> tuple[str, str, str]:
         f"{plan.design} for {plan.model} ({plan.precision}, {plan.runtime}), "
         f"{plan.workload} at {number(plan.rate_per_s)} requests/s"
     )
+    if plan.rate_words:
+        first += f" ({plan.rate_words})"
     chips = f" ({counted(plan.accelerators, 'accelerator')})" if plan.accelerators is not None else ""
     size = [f"{counted(plan.machines, 'machine')}{chips}"]
     if plan.rack_units is not None:

@@ -1,0 +1,89 @@
+"""Clients that wait for their answers: the rate that they send, against Little's law and what is the same load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import planner
+from planner.catalog.catalog import Catalog
+from planner.planning.closed_loop import at_the_rate_of_clients, mean_answer_s, rate_of_clients
+from planner.planning.search import solve_problem
+from planner.pools.prediction import ClusterModel
+from planner.scenario.resolve import Problem, resolve
+from planner.scenario.scenario import load_scenario
+
+CATALOG = Catalog()
+FIELDS: dict[str, Any] = {"isl": 1000, "osl": 300, "machines": ("dgx-h100",), "design": "baseline", "verify": False}
+
+
+def problem(**load: Any) -> Problem:
+    return resolve(load_scenario({}, **FIELDS, **load), CATALOG)
+
+
+@pytest.fixture(scope="module")
+def users() -> Problem:
+    return at_the_rate_of_clients(problem(users=500, think_time="20s"))
+
+
+def test_little_holds_at_the_rate_found(users: Problem) -> None:
+    found = solve_problem(users)
+    answer_s = mean_answer_s(found.members, found.routes, users.need)
+    assert users.need.rate_per_s * (answer_s + 20.0) == pytest.approx(500, rel=0.03)
+    assert "500 users who think 20.0 s send" in users.notes[-1]
+
+
+def test_the_mean_answer_is_that_of_its_percentiles(users: Problem) -> None:
+    """The mean by integration against the mean of finely sampled percentiles."""
+    found = solve_problem(users)
+    model, ones = ClusterModel(found.members, found.routes, users.need), np.ones_like(users.need.traffic.weight)
+    middles = [model.percentile("e2e", 100 * (i + 0.5) / 100, ones) for i in range(100)]
+    mean = float(np.mean([m for m in middles if m is not None]))
+    assert mean_answer_s(found.members, found.routes, users.need) == pytest.approx(mean, rel=0.03)
+
+
+def test_the_same_load_in_other_words_is_the_same_plan(users: Problem) -> None:
+    """Of N users, lambda E wait for an answer at any time: as many requests under way make the same plan."""
+    found = solve_problem(users)
+    rate = users.need.rate_per_s
+    under_way = round(rate * mean_answer_s(found.members, found.routes, users.need))
+    other = at_the_rate_of_clients(problem(concurrency=under_way))
+    assert other.need.rate_per_s == pytest.approx(rate, rel=0.05)
+    same = solve_problem(other)
+    assert [(m.role, m.configuration.label, m.count) for m in same.members] == [
+        (m.role, m.configuration.label, m.count) for m in found.members
+    ]
+
+
+def test_more_users_never_send_less() -> None:
+    rates = [at_the_rate_of_clients(problem(users=n, think_time="20s")).need.rate_per_s for n in (50, 200, 800)]
+    assert rates == sorted(rates)
+    # Few users hardly wait for each other: N over the time of an answer on a quiet machine and the thinking.
+    assert 50 / 27 < rates[0] < 50 / 20
+
+
+def test_a_cluster_is_judged_at_the_rate_of_its_clients() -> None:
+    plans = [
+        planner.evaluate([{"role": "mixed", "machine": "dgx-h100", "count": n}], **FIELDS, users=500, think_time="20s")
+        for n in (1, 4)
+    ]
+    # More machines answer sooner, and so the same users send more.
+    assert plans[0].rate_per_s < plans[1].rate_per_s < 500 / 20
+    for plan in plans:
+        e2e = next(p for p in plan.percentiles if p.metric == "e2e")
+        assert plan.rate_per_s * (20.0 + (e2e.p50_s or 0.0)) == pytest.approx(500, rel=0.05)
+
+
+def test_a_rate_is_left_as_it_is() -> None:
+    posed = problem(rate="20/s")
+    assert at_the_rate_of_clients(posed) is posed
+
+
+def test_clients_of_a_cluster_that_is_too_small_send_what_it_carries(users: Problem) -> None:
+    """However many wait, the rate stays below what the machines can carry."""
+    found = solve_problem(users)
+    many = rate_of_clients(found.members, found.routes, users.need, 50_000, 0.0)
+    more = rate_of_clients(found.members, found.routes, users.need, 100_000, 0.0)
+    assert more == pytest.approx(many, rel=0.05)
