@@ -298,6 +298,22 @@ class MemoryUse(CatalogModel):
     )
 
 
+class Unsupported(CatalogModel):
+    """What an engine does not run: weights in some precisions, or kinds of attention, on some architectures."""
+
+    architectures: list[str] = Field(min_length=1)
+    precisions: list[Precision] = Field(default=[])
+    attention: list[Literal["latent", "indexed", "compressed"]] = Field(default=[])
+    why: str = Field(min_length=3)
+    source: str = Field(min_length=3)
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Unsupported:
+        if not self.precisions and not self.attention:
+            raise ValueError("precisions or attention is missing: nothing is said to be unsupported")
+        return self
+
+
 class Runtime(Entry):
     """A serving software and the efficiencies it reaches."""
 
@@ -311,6 +327,7 @@ class Runtime(Entry):
         default=32,  # LMSYS, Deploying DeepSeek with PD Disaggregation and Large-Scale EP, 5 May 2025: 32 beside 256
         description="Copies of busy experts beside, in replicas with more than 8 expert-parallel ranks.",
     )
+    unsupported: list[Unsupported] = Field(default=[], description="What it does not run, so that it is not planned.")
     memory_use: MemoryUse = Field(default=MemoryUse(), description="What the engine takes beside weights and KV cache.")
     tokens_per_step: float = Field(
         default=1.0, ge=1, description="Tokens that a sequence gets from a decode step, drafts accepted included."

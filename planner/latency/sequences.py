@@ -117,6 +117,14 @@ def kv_bytes_per_token(llm: Llm, layout: Layout) -> float:
     return rank_kv_bytes_per_token(llm, layout.model_copy(update={"tensor_parallel": 1}))
 
 
+def sent_bytes_per_token(llm: Llm, layout: Layout, residency: Residency) -> float:
+    """Bytes that cross the network for each prompt token when a request moves to a decode machine [bytes].
+
+    The KV cache, and the state of the sequence spread over the tokens of the mean prompt.
+    """
+    return kv_bytes_per_token(llm, layout) + state_bytes(llm) / residency.mean_prompt_tokens
+
+
 @dataclass(frozen=True)
 class Residency:
     """Tokens of the sequences that are in memory together.
@@ -125,11 +133,14 @@ class Residency:
     ----------
     mean_tokens : float
         Of a sequence found at a random moment [tokens].
+    mean_prompt_tokens : float
+        That a request begins with [tokens].
     kept : tuple of (int, float)
         Span w of a layer [tokens] -> E[min(s, w)] / E[s], for each window or chunk of the model.
     """
 
     mean_tokens: float = math.inf
+    mean_prompt_tokens: float = math.inf
     kept: tuple[tuple[float, float], ...] = ()
 
 
@@ -161,7 +172,8 @@ def residency_of(
         else:
             beyond = np.maximum(start - w, 0.0)
         kept.append((w, 1.0 - float((weight * beyond).sum()) / whole))
-    return Residency(whole / float(time.sum()), tuple(kept))
+    begun = float((weight * start).sum() / weight.sum())
+    return Residency(whole / float(time.sum()), begun, tuple(kept))
 
 
 def _span_of(mixer: AnyMixer) -> int | None:

@@ -25,8 +25,9 @@ from planner.latency.memory import memory_fit, require_fit
 from planner.latency.profile import ProfileKey, ProfileLatency
 from planner.latency.roofline import RooflineLatency
 from planner.latency.scaled import scaled
-from planner.latency.sequences import Residency, kv_bytes_per_token, kv_share
+from planner.latency.sequences import Residency, kv_share, sent_bytes_per_token
 from planner.latency.shortcuts import Shortcuts, shortened
+from planner.latency.support import require_supported
 from planner.pools.network import NetworkOverride
 from planner.serving.requests import Lane
 
@@ -196,7 +197,7 @@ def configure(
         layout=layout,
         lane=lane,
         price=_price(catalog, machine, serving, books),
-        kv_bytes_per_token=kv_bytes_per_token(llm, layout),
+        kv_bytes_per_token=sent_bytes_per_token(llm, layout, serving.residency),
         network_bytes_per_s=line_rate * fabric.efficiency / fabric.oversubscription,
         step_time_error=runtime.efficiency(accelerator, machine).step_time_error,
         rated_carbon_kg_per_hour=float("nan")
@@ -219,6 +220,7 @@ def _silicon(machine: Machine, serving: Serving) -> tuple[object, ...]:
 
 
 def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> Lane:
+    require_supported(serving.llm, accelerator, serving.runtime, layout)
     fit = require_fit(serving.llm, accelerator, serving.runtime, layout)
     step = _step_times(machine, accelerator, serving, layout)
     return Lane(
@@ -344,6 +346,10 @@ def configurations_of(
     accelerator = catalog.accelerator_of(machine)
     found: list[Configuration] = []
     rejected: list[Rejection] = []
+    try:
+        require_supported(serving.llm, accelerator, serving.runtime, make_layout(machine, serving, 1))
+    except CatalogError as error:
+        return [], [Rejection(machine.name, None, error)]
     for layout in layouts(machine, accelerator, serving):
         try:
             found.append(configure(catalog, machine, serving, layout, books))

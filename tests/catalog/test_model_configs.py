@@ -11,7 +11,14 @@ from planner.catalog.layers import MultiHeadAttention
 from planner.catalog.llm import Llm
 from planner.catalog.parameters import n_active_parameters
 from planner.latency.layout import Layout
-from planner.latency.sequences import Residency, kv_bytes_per_token, kv_share, residency_of, state_bytes
+from planner.latency.sequences import (
+    Residency,
+    kv_bytes_per_token,
+    kv_share,
+    residency_of,
+    sent_bytes_per_token,
+    state_bytes,
+)
 from tests.catalog.test_huggingface import from_yaml
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "model_configs"
@@ -219,6 +226,12 @@ def test_memory_of_a_sequence_is_state_and_bytes_a_token() -> None:
         share = kv_share(llm, ONE, residency_of(llm, tokens))
         assert share * tokens * 512 == pytest.approx(512 * tokens + state)
     assert kv_share(llm, ONE, Residency()) == 1.0
+
+
+def test_a_request_takes_its_state_along() -> None:
+    llm = hybrid()
+    sent = sent_bytes_per_token(llm, ONE, residency_of(llm, 100.0))
+    assert 100 * sent == pytest.approx(100 * 512 + state_bytes(llm))
 
 
 def test_ranks_share_the_state_and_keep_a_head_of_the_cache_each() -> None:
