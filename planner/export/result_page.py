@@ -9,6 +9,7 @@ from planner.export.plan_page import STYLE
 from planner.export.result_tables import ResultTable
 
 _MANY_ROWS = 500
+_PAIRS = ".pairs { grid-template-columns: minmax(9rem, 16rem) 1fr }\n"
 
 
 def result_page(title: str, tables: Sequence[ResultTable]) -> str:
@@ -21,6 +22,9 @@ def result_page(title: str, tables: Sequence[ResultTable]) -> str:
     """
     parts = [f"<h1>{escape(title)}</h1>"]
     for table in tables:
+        if table.columns in (["figure", "value"], ["field", "value"]):
+            parts.append(f"<h2>{escape(table.title)}</h2>\n{_pairs(table)}")
+            continue
         columns = [c for c in table.columns if any(r.get(c) not in (None, "") for r in table.records)]
         head = "".join(f"<th>{escape(c.replace('_', ' '))}</th>" for c in columns)
         rows = "\n".join(
@@ -34,16 +38,33 @@ def result_page(title: str, tables: Sequence[ResultTable]) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{_PAIRS}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return f"<td>{'' if value is None else 'yes' if value else 'no'}</td>"
+def _pairs(table: ResultTable) -> str:
+    """Names and values one below the other, which a phone shows whole."""
+    name = table.columns[0]
+    lines = [
+        f"<dt>{escape(str(r[name]).replace('_', ' '))}</dt><dd>{escape(_text(r['value']))}</dd>"
+        for r in table.records
+        if r["value"] not in (None, "")
+    ]
+    return f'<dl class="pairs">{"".join(lines)}</dl>'
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int | float):
-        text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if abs(value) >= 100 else f"{value:,.4g}"
-        return f'<td class="number">{text}</td>'
-    return f"<td>{escape(str(value))}</td>"
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if abs(value) >= 100 else f"{value:,.4g}"
+    return str(value)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "<td></td>"
+    kind = ' class="number"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    return f"<td{kind}>{escape(_text(value))}</td>"

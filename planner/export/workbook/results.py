@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from planner.export.workbook.grid import Book, Grid
 
 _CREATED = datetime.date(1980, 1, 1)
 _WIDEST = 44
+_MONTHS_A_PAGE = 12
 
 
 def results_workbook(title: str, tables: Sequence[ResultTable], months: Mapping[str, Any] | None = None) -> bytes:
@@ -121,5 +123,7 @@ def _months(book: Book, result: Mapping[str, Any]) -> None:
         grid.formula(sums, first + m, total(grid.range([cells[m] for cells in cost_rows])), "money_whole", "total")
         for m in range(n)
     ]
+    grid.page.repeat_columns(0, first - 1)
     book.name("months_total_usd", grid.formula(sums, 5, total(grid.range(whole)), "money_whole", "total"))
     grid.print_from_top(frozen=head + 1, repeat=head)
+    grid.page.fit_to_pages(math.ceil(n / _MONTHS_A_PAGE), 0)  # a year a page, with what the rows are on each
