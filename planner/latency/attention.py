@@ -11,6 +11,8 @@ from planner.latency.features import CHUNK_PAIRS, CONTEXT, PAIRS, WINDOW_CONTEXT
 from planner.latency.layout import Layout
 from planner.latency.sequences import caches
 
+SPARSE_HEADS = 64  # query heads of a rank that sparse latent attention computes at least
+
 
 @dataclass(frozen=True)
 class Attending:
@@ -47,6 +49,8 @@ def attending_of(llm: Llm, layout: Layout) -> list[Attending]:
     Latent attention is expanded to full heads in prefill: 2 H (d_nope + d_rope + d_v); in decode it runs on the
     latents themselves, 2 H (2 r_kv + d_rope) (DeepSeek-V2, arXiv 2405.04434, section 2.1.2: the expansions are
     absorbed into query and output products).
+    With an index both run on the latents, and kernels pad a rank's query heads to 64 (vllm-project/vllm pull request
+    46189; measured module times follow that too).
     An index: 2 H_i d_i a pair and token (DeepSeek-V3.2, arXiv 2512.02556, equation 1).
     """
     found = []
@@ -69,6 +73,9 @@ def _plain(mixer: Attention, n_layers: int, layout: Layout) -> Attending:
         widths = mixer.qk_nope_head_dim + mixer.qk_rope_head_dim + mixer.v_head_dim
         per_pair = prompt_width = 2.0 * heads * widths
         per_token = 2.0 * heads * (2 * mixer.kv_lora_rank + mixer.qk_rope_head_dim)
+        if mixer.top_k_tokens:  # no tokens in common to expand for: prompts run on the latents too, padded
+            padded = max(heads, SPARSE_HEADS)
+            per_pair = per_token = 2.0 * padded * (2 * mixer.kv_lora_rank + mixer.qk_rope_head_dim)
         span = chunk = None
     else:
         widths = mixer.head_dim + mixer.value_dim

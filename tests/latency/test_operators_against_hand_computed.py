@@ -7,6 +7,7 @@ import pytest
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Precision
+from planner.latency.attention import attending_of
 from planner.latency.batch import Batch, decode_batch, prefill_batch
 from planner.latency.layout import Layout
 from planner.latency.rates import compute_precision, expert_compute_precision
@@ -152,3 +153,14 @@ def test_operators_sum_to_the_step() -> None:
             for batch in (prefill_batch([100.0, 5000.0]), decode_batch([1.0, 200.0], 3000)):
                 total = sum(c.time_s for c in step.operators(batch))
                 np.testing.assert_allclose(total, step.step_time_s(batch), rtol=1e-9)
+
+
+def test_sparse_latent_attention_reads_the_chosen_tokens_and_indexes_all() -> None:
+    """DeepSeek-V3.2, one rank of eight: 16 heads padded to 64 over 2,048 of 10,000 tokens, 64 index heads over all."""
+    llm = CATALOG.llm("deepseek-v3.2")
+    chosen, every = attending_of(llm, Layout(tensor_parallel=8, precision="fp8", kv_precision="bf16"))
+    assert chosen.flop_per_token == chosen.flop_per_pair == 2 * 64 * (2 * 512 + 64)
+    assert chosen.bytes_per_token == 576 * 2
+    assert chosen.context == {"window_context:2048": 1.0}
+    assert every.flop_per_token == 2 * 64 * 128 and every.bytes_per_token == 132
+    assert every.context == {"context": 1.0}
