@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from planner.errors import InfeasibleError
-from planner.planning.search import Solution, solve_problem
+from planner.planning.search import Solution, prepare_search, solve_search
 from planner.pools.candidate import Requirement
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.progress import Progress, quiet
@@ -101,6 +101,9 @@ def at_the_rate_of_clients(problem: Problem, progress: Progress = quiet) -> Prob
     n_clients, think_s = clients_of(problem), problem.scenario.think_time_s or 0.0
     if not n_clients:
         return problem
+    # Capacity curves do not depend on the demand: those of the ceiling are those of every lower rate.
+    progress("clients: candidate pools")
+    search = prepare_search(problem, compares=False)
     n_plans = 0
     refused: InfeasibleError | None = None
 
@@ -109,15 +112,14 @@ def at_the_rate_of_clients(problem: Problem, progress: Progress = quiet) -> Prob
         nonlocal n_plans, refused
         n_plans += 1
         progress(f"clients: a plan for {rate_per_s:.4g} requests/s")
-        posed = at_rate(problem, rate_per_s)
+        posed = [(at_rate(p, rate_per_s), candidates) for p, candidates in search.posed]
         try:
-            found: Solution = solve_problem(posed)
+            found: Solution = solve_search(replace(search, posed=posed), explains=False)
         except InfeasibleError as error:
             refused = refused or error
             return None
-        sent = rate_of_clients(
-            found.members, found.routes, replace(posed.need, rate_per_s=rate_per_s), n_clients, think_s
-        )
+        need = at_rate(problem, rate_per_s).need
+        sent = rate_of_clients(found.members, found.routes, need, n_clients, think_s)
         return (rate_per_s, sent) if sent <= rate_per_s * (1.0 + _NEAR) else None
 
     best = tried(problem.need.rate_per_s)
