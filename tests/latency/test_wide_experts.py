@@ -53,6 +53,17 @@ def test_decode_of_deepseek_over_nine_machines_is_near_the_published_throughput(
     assert fit.resident_tokens > 72 * 256 * 2100
 
 
+@pytest.mark.parametrize("sequences", [256, 480, 768])
+def test_decode_in_a_rack_is_near_the_published_throughput(sequences: int) -> None:
+    """SGLang, GB200 NVL72, 48 of its GPUs decoding at 2,000 tokens: 7,583 tokens/s a GPU (LMSYS, 16 June 2025).
+
+    The batch is not told; whichever is taken, the exchange stays inside the scale-up domain.
+    """
+    roofline = steps(wide(dp=48, ep=48), "gb200-nvl72")
+    time_s = float(roofline.step_time_s(decode_batch(48.0 * sequences, 2050.0)))
+    assert sequences / time_s == pytest.approx(7583, rel=0.25)
+
+
 @pytest.mark.skipif(not EXCHANGES.is_file(), reason="../shared/data/kernels is not there")
 def test_exchanges_across_machines_as_deepep_measures_them() -> None:
     """Low-latency kernels of SGLang on H100, 1 to 8 machines of 8: median error within 15 %."""
