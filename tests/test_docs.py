@@ -44,7 +44,7 @@ def test_equations_are_numbered_in_order_and_referred_to_by_numbers_that_exist()
     defined = [(int(a), int(b)) for a, b in re.findall(r"^    .*\((\d+)\.(\d+)\)$", text, re.MULTILINE)]
     assert len(defined) > 20
     assert defined == sorted(set(defined))
-    assert {(int(a), int(b)) for a, b in re.findall(r"\(([1-9])\.(\d+)\)", text)} == set(defined)
+    assert {(int(a), int(b)) for a, b in re.findall(r"\(([1-9]\d?)\.(\d+)\)", text)} == set(defined)
 
 
 def test_modules_that_pages_name_exist() -> None:
