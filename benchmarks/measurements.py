@@ -19,6 +19,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SPLITWISE = DATA / "splitwise_profile.csv"
 STEP_TIMES = DATA / "step_times_llama31_8b.csv"
 SERVING = DATA / "serving_h100_closed_loop.csv"
+SERVING_EXPERTS = DATA / "serving_moe_closed_loop.csv"
 
 _MODELS = {"llama2-70b": "llama-2-70b", "Llama-3.1-8B": "llama-3.1-8b", "meta-llama/Llama-3.1-70B": "llama-3.1-70b",
            "Qwen/Qwen3-32B": "qwen3-32b"}  # fmt: skip
@@ -110,6 +111,68 @@ def serving_runs(path: Path = SERVING) -> list[Run]:
         )
         for row in _rows(path)
     ]
+
+
+@dataclass(frozen=True)
+class ExpertRun:
+    """A closed loop of clients of a mixture-of-experts model: mean time between tokens [s].
+
+    `multi_token` marks runs that very likely predicted several tokens a step without saying so.
+    """
+
+    model: str
+    machine: str
+    engine: str
+    version: str
+    tensor_parallel: int
+    attention_data_parallel: int
+    expert_parallel: int
+    multi_token: bool
+    input_tokens: int
+    output_tokens: int
+    concurrency: int
+    ttft_s: float
+    tpot_s: float
+
+    @property
+    def degrees(self) -> str:
+        """Short form: `TP8`, `TP1 DP8 EP8`."""
+        dp = f" DP{self.attention_data_parallel}" if self.attention_data_parallel > 1 else ""
+        ep = f" EP{self.expert_parallel}" if self.expert_parallel > 1 else ""
+        return f"TP{self.tensor_parallel}{dp}{ep}"
+
+
+def moe_runs(path: Path = SERVING_EXPERTS) -> list[ExpertRun]:
+    """Distinct closed-loop runs on one machine whose degrees agree: tp x dp = moe_tp x moe_ep, at most 8.
+
+    DeepSeek-V3 and R1 are one shape and share their measurements.
+    """
+    found, seen = [], set()
+    for row in _rows(path):
+        tp, dp, moe_tp, ep, pp = (int(float(row[n] or 1)) for n in ("tp", "attention_dp", "moe_tp", "moe_ep", "pp"))
+        key = tuple(value for name, value in row.items() if name != "model")
+        if tp * dp != moe_tp * ep or tp * dp > 8 or pp != 1 or (key, "oss" in row["model"]) in seen:
+            continue
+        seen.add((key, "oss" in row["model"]))
+        deepseek = "oss" not in row["model"]
+        found.append(
+            ExpertRun(
+                model="deepseek-v3" if deepseek else "gpt-oss-120b",
+                machine={"h100-sxm": "dgx-h100", "h200-sxm": "dgx-h200"}[row["gpu"]],
+                engine=row["engine"],
+                version=row["engine_version"],
+                tensor_parallel=tp,
+                attention_data_parallel=dp,
+                expert_parallel=ep,
+                multi_token=deepseek and row["engine"] == "trtllm" and row["engine_version"].startswith("1.1.0rc2"),
+                input_tokens=int(float(row["input_tokens"])),
+                output_tokens=int(float(row["output_tokens"])),
+                concurrency=int(float(row["concurrency"])),
+                ttft_s=float(row["ttft_ms"]) / 1e3,
+                tpot_s=float(row["tpot_ms"]) / 1e3,
+            )
+        )
+    return found
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

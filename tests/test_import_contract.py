@@ -75,9 +75,9 @@ def test_a_room_imports_only_from_rooms_below(repository: Path, height: dict[str
     assert not broken, "\n".join(broken)
 
 
-def test_scipy_is_never_imported_and_solvers_in_one_room(repository: Path) -> None:
+def test_scipy_and_solvers_each_in_one_room(repository: Path) -> None:
     for room, path in _sources(repository):
         for line, name in _imports(path):
             where = f"{path.relative_to(repository)}:{line}: {name}"
-            assert name.split(".")[0] != "scipy", where
+            assert name.split(".")[0] != "scipy" or path.name == "least_squares.py", where
             assert name.split(".")[0] not in ("pulp", "highspy") or room == "optimization", where

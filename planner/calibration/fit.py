@@ -16,7 +16,7 @@ from planner.calibration.measurements import Measurements
 from planner.calibration.parameters import HOST, Parameter, candidates, with_values
 from planner.calibration.problem import Defaults, Problem
 from planner.catalog.catalog import Catalog
-from planner.catalog.schema import Efficiency, Machine, Runtime
+from planner.catalog.schema import Efficiency, Machine, Runtime, StatedError
 from planner.errors import ScenarioError, UnknownNameError
 
 Floats = NDArray[np.float64]
@@ -29,6 +29,9 @@ N_FOLDS = 5
 TOLERANCE = 1e-7  # relative fall of the cost at which a fit is done
 N_DIGITS = 4  # of what is written into the catalog
 LEAST_STATED_ERROR = 0.02
+LEAST_ROWS = 5  # of a kind, for an error to be stated of it
+ONE_FACTOR = 0.15  # of the logarithm: below it, rows differ from the base as any chip does
+LEAST_BATCH = 32.0  # decoding sequences: a plan's batches are larger than the 1 to 8 that are quick to measure
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,10 @@ class Calibration:
     worst : tuple of RowError
         The rows that fit worst.
     step_time_error : float
-        What the runtime should state: the largest mean held-out error of a phase.
+        The largest mean held-out error of a phase.
+    stated_errors : dict
+        What the runtime may state, by name: of the families, layouts, precisions and phases that were measured, in
+        batches as large as a plan's.
     efficiency : Efficiency
         All efficiencies of the accelerator after the fit, as the overlay will give them.
     notes, files : tuple of str
@@ -116,6 +122,7 @@ class Calibration:
     held_out_by: str
     worst: tuple[RowError, ...]
     step_time_error: float
+    stated_errors: dict[str, StatedError]
     efficiency: Efficiency
     notes: tuple[str, ...]
     files: tuple[str, ...]
@@ -184,6 +191,7 @@ def calibrate(
     fitted_s = problem.predict_s(efficiency)
     errors = _errors(problem, problem.predict_s(base), fitted_s, held_out_s)
     stated = _stated(errors, base)
+    problem.notes.extend(_one_factor(problem, base))
     if not any(row.model for row in problem.rows):
         problem.notes.append("single kernels say nothing of whole steps: the stated error stays at least the base's")
     parameters = [_report(p, base, rounded, spread, held) for p in possible]
@@ -197,6 +205,7 @@ def calibrate(
         held_out_by=by,
         worst=tuple(_worst(problem, fitted_s)),
         step_time_error=stated,
+        stated_errors=_stated_kinds(problem, held_out_s),
         efficiency=efficiency.model_copy(update={"step_time_error": stated}),
         notes=tuple(problem.notes),
         files=measurements.files,
@@ -235,8 +244,8 @@ def _minimum(
 def _with_observed_scatter(found: Minimum, residuals: object, free: Sequence[Parameter]) -> Minimum:
     """Widen the covariance by the scatter that is left, where that is more than was assumed."""
     r: Floats = residuals(found.values)  # type: ignore[operator]
-    weights = 1.0 / np.sqrt(1.0 + r * r)
-    scatter = float(np.sum(weights * r * r)) / max(r.size - len(free), 1)
+    # Of the middle of the rows, so that a few outliers do not widen everything (Rousseeuw and Croux 1993, section 1).
+    scatter = (1.4826 * float(np.median(np.abs(r)))) ** 2 * r.size / max(r.size - len(free), 1)
     if scatter <= 1.0:
         return found
     prior = np.diag([1.0 / p.prior_sd**2 for p in free])
@@ -325,6 +334,43 @@ def _stated(errors: Sequence[PhaseErrors], base: Efficiency) -> float:
     whole = [e.held_out.mean for e in measured if e.phase in ("prefill", "decode", "tpot")]
     largest = max(whole) if whole else max(base.step_time_error, *(e.held_out.mean for e in measured))
     return min(max(LEAST_STATED_ERROR, math.ceil(100 * largest - 1e-9) / 100), 1.0)
+
+
+def _one_factor(problem: Problem, base: Efficiency) -> list[str]:
+    """Whether all rows differ from the base by one factor, which no efficiency should be divided by unasked."""
+    ratio = np.log(problem.measured_s / problem.predict_s(base))
+    middle = float(np.median(ratio))
+    spread = 1.4826 * float(np.median(np.abs(ratio - middle)))
+    if ratio.size < LEAST_ROWS or abs(middle) < ONE_FACTOR or spread > ONE_FACTOR / 4:
+        return []
+    factor, way = math.exp(abs(middle)), "slower" if middle > 0 else "faster"
+    return [
+        f"all rows are {factor:.2f} times {way} than {problem.machine.name} under the base, +/- {spread:.0%}: another "
+        "unit, clock, power limit or a server derated? Efficiencies take up the factor where nothing else can"
+    ]
+
+
+def _stated_kinds(problem: Problem, held_out_s: Floats) -> dict[str, StatedError]:
+    """Errors of the kinds that the rows are of: what four held-out rows in five stay within."""
+    relative, found = np.abs(held_out_s / problem.measured_s - 1.0), {}
+    for (family, layout, precision, phase), members in sorted(problem.kinds().items()):
+        sizes = relative[[i for i, _ in members]]
+        sizes = sizes[np.isfinite(sizes)]
+        largest = max(batch for _, batch in members)
+        kind = f"{family}, {layout}, {precision}, {phase}"
+        if sizes.size < LEAST_ROWS:
+            problem.notes.append(f"{kind}: {sizes.size} rows state no error; {LEAST_ROWS} would")
+        elif phase == "decode" and largest < LEAST_BATCH:
+            problem.notes.append(
+                f"{kind}: batches of up to {largest:g} say nothing of a plan's; the base's error stays stated"
+            )
+        else:
+            error = max(min(float(np.quantile(sizes, 0.8)), 2.5 * float(np.median(sizes))), LEAST_STATED_ERROR)
+            found[f"{problem.accelerator.name}-{family}-{layout}-{precision}-{phase}"] = StatedError(
+                family=family, layout=layout, precision=precision, phase=phase,  # type: ignore[arg-type]
+                error=round(error, 3), n_rows=int(sizes.size), accelerator=problem.accelerator.name,
+            )  # fmt: skip
+    return found
 
 
 def _worst(problem: Problem, predicted_s: Floats, n: int = 5) -> list[RowError]:

@@ -1,7 +1,7 @@
 """Robust, bounded nonlinear least squares with a Gaussian prior, for a handful of parameters.
 
-Levenberg-Marquardt with a numerical Jacobian. scipy's `least_squares` is its oracle in the tests; the package itself
-does without scipy.
+`scipy.optimize.least_squares` searches; it is imported when a fit begins and not before, so that nothing but
+`planner calibrate` waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-_STEP = 1e-5  # of the numerical derivative, in the logarithm of a parameter
+_STEP = 1e-5  # of the numerical derivative: absolute here, relative to the logarithm of a parameter in the search
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,50 +64,41 @@ def minimise(
     -----
     cost = sum (sqrt(1 + r_i^2) - 1) + 1/2 sum ((x - prior) / sd)^2                                    (1)
 
-    The step solves (J' W J + P + mu D) s = -(J' W r + P (x - prior)), W = diag(1 / sqrt(1 + r^2)), for the
-    parameters that are not held at a bound, and is cut back to the bounds.
+    The prior joins the residuals as one row a parameter, whose loss is linear while that of the data is soft-L1. The
+    covariance is that of the weighted Jacobian at the minimum, W = diag(1 / sqrt(1 + r^2)).
 
     References
     ----------
     .. [1] Triggs et al., Bundle adjustment: a modern synthesis, 2000, section 4.3.
     """
+    from scipy.optimize import least_squares
+
     precision = 1.0 / np.square(prior_sd)
+    root = np.sqrt(precision)
+    n = residuals(start).size
 
-    def cost_of(x: Floats, r: Floats) -> float:
-        return float(np.sum(np.sqrt(1.0 + r * r) - 1.0) + 0.5 * np.sum(precision * (x - prior) ** 2))
+    def every(x: Floats) -> Floats:
+        return np.concatenate([residuals(x), root * (x - prior)])
 
-    x = np.clip(start, lower, upper)
+    def loss(squares: Floats) -> Floats:
+        """Values of the loss and its two derivatives: soft-L1 of the data, none of the prior."""
+        data, rho = 1.0 + squares[:n], np.empty((3, squares.size))
+        rho[:, n:] = np.stack([squares[n:], np.ones(squares.size - n), np.zeros(squares.size - n)])
+        rho[:, :n] = np.stack([2.0 * (np.sqrt(data) - 1.0), data**-0.5, -0.5 * data**-1.5])
+        return rho
+
+    margin = 1e-9 * np.maximum(upper - lower, 1e-9)  # the search keeps inside, and may start on a bound
+    found = least_squares(
+        every, np.clip(start, lower + margin, upper - margin), bounds=(lower, upper), loss=loss, diff_step=_STEP,
+        ftol=tolerance, xtol=tolerance, gtol=None, max_nfev=n_steps,
+    )  # fmt: skip
+    x = np.where(found.x <= lower + 2e-6, lower, np.where(found.x >= upper - 2e-6, upper, found.x))
     r = residuals(x)
-    cost, damping, taken = cost_of(x, r), 1e-3, 0
-    while taken < n_steps:
-        taken += 1
-        jacobian = _jacobian(residuals, x, r, lower, upper)
-        weights = 1.0 / np.sqrt(1.0 + r * r)
-        gradient = jacobian.T @ (weights * r) + precision * (x - prior)
-        curvature = (jacobian.T * weights) @ jacobian + np.diag(precision)
-        held = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
-        free = np.flatnonzero(~held)
-        if free.size == 0:
-            break
-        fell = 0.0
-        for _ in range(20):
-            damped = curvature[np.ix_(free, free)] + damping * np.diag(np.diag(curvature)[free] + 1e-12)
-            trial = x.copy()
-            trial[free] -= np.linalg.solve(damped, gradient[free])
-            trial = np.clip(trial, lower, upper)
-            trial_r = residuals(trial)
-            trial_cost = cost_of(trial, trial_r)
-            if trial_cost < cost:
-                fell, x, r, cost = cost - trial_cost, trial, trial_r, trial_cost
-                damping = max(damping / 10.0, 1e-12)
-                break
-            damping *= 10.0
-        if fell <= tolerance * max(cost, 1e-12):
-            break
+    cost = float(np.sum(np.sqrt(1.0 + r * r) - 1.0) + 0.5 * np.sum(precision * (x - prior) ** 2))
     jacobian = _jacobian(residuals, x, r, lower, upper)
     curvature = (jacobian.T / np.sqrt(1.0 + r * r)) @ jacobian + np.diag(precision)
     covariance = np.asarray(np.linalg.pinv(curvature), dtype=np.float64)
-    return Minimum(x, cost, covariance, taken)
+    return Minimum(x, cost, covariance, int(found.nfev))
 
 
 def _jacobian(residuals: Callable[[Floats], Floats], x: Floats, r: Floats, lower: Floats, upper: Floats) -> Floats:

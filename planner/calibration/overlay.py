@@ -68,9 +68,11 @@ def overlay_text(
         for path in [p for p in before if p in stated or (not extend and f"{p}.".startswith(f"{mine}."))]:
             del before[path]
         before.update(stated)
+        _state(data, calibration)
         return _dump(data)
     header = {"source": "planner calibrate; provenance says from what each value comes", "kind": "measured"}
     data = {**header, "accelerators": {calibration.accelerator: patch}, "provenance": stated}
+    _state(data, calibration)
     if name == calibration.runtime:
         return _HEADER + _dump(data)
     if name in catalog.names(Runtime):
@@ -84,6 +86,13 @@ def overlay_text(
     ordered = {k: merged[k] for k in about} | values
     notes = {"notes": merged["notes"]} if "notes" in merged else {}
     return _HEADER + _dump(ordered | {"provenance": merged["provenance"]} | notes)
+
+
+def _state(data: dict[str, Any], calibration: Calibration) -> None:
+    """Put the errors of the kinds that were measured beside those of other accelerators."""
+    if calibration.stated_errors:
+        errors = {k: v.model_dump(exclude_none=True) for k, v in calibration.stated_errors.items()}
+        data["stated_errors"] = {**data.get("stated_errors", {}), **errors}
 
 
 def check_overlay(text: str, calibration: Calibration, catalog: Catalog, name: str) -> None:

@@ -69,6 +69,10 @@ _SCALARS = (
     Parameter("slow_collective_link", "fraction", 0.005, 1.0, 0.7),
     Parameter("direct_all_reduce_alpha", "s", 1e-8, 1e-2, 1.0),
     Parameter("direct_link", "fraction", 0.005, 1.0, 0.5),
+    Parameter("one_shot_alpha", "s", 1e-8, 1e-2, 1.0),
+    Parameter("one_shot_link", "fraction", 0.005, 1.0, 0.5),
+    Parameter("attention_launch", "s", 1e-8, 1e-3, 0.7),
+    Parameter("elementwise_launch", "s", 1e-8, 1e-3, 0.7),
 )
 _GEMM_SD = 0.3
 # Host time, which sums of kernels do not contain.
@@ -112,8 +116,8 @@ def ideal(efficiency: Efficiency) -> Efficiency:
     update: dict[str, object] = {"gemm": dict.fromkeys(efficiency.gemm, 1.0), "gemm_half_tokens": 0.0}
     update |= {p.field: 1.0 for p in _SCALARS if p.unit == "fraction"}
     update |= {name: 0.0 for name in Efficiency.model_fields if name.endswith("_s")}
-    optional = [name for name, field in Efficiency.model_fields.items() if not field.is_required()]
-    update |= dict.fromkeys(optional)  # second collectives and their limits
+    # What a runtime may have beside: second collectives and their limits, figures of single kinds of layers.
+    update |= {name: field.default for name, field in Efficiency.model_fields.items() if not field.is_required()}
     update |= {"expert_imbalance": 1.0, "pipeline_bubble": 0.0}
     return efficiency.model_copy(update=update)
 

@@ -22,6 +22,7 @@ from planner.latency.batch import Batch, decode_batch, prefill_batch
 from planner.latency.layout import Layout
 from planner.latency.rates import compute_precision, link_bytes_per_s
 from planner.latency.roofline import RooflineLatency
+from planner.latency.stated import error_precision, family_of, kind_of_layout
 from planner.units import format_time
 
 Floats = NDArray[np.float64]
@@ -187,6 +188,20 @@ class Problem:
         update = {"defaults": efficiency, "architectures": {}, "accelerators": {}, "machines": {}}
         runtime = self._runtime.model_copy(update=update)
         return RooflineLatency(group.llm, self.machine, self.accelerator, runtime, group.layout)
+
+    def kinds(self) -> dict[tuple[str, str, str, str], list[tuple[int, float]]]:
+        """Rows of whole steps by family, layout, precision and phase, each with the batch that it is of."""
+        found: dict[tuple[str, str, str, str], list[tuple[int, float]]] = {}
+        for group in self._groups.values():
+            family, layout = family_of(group.llm), kind_of_layout(group.layout)
+            if family is None:
+                continue
+            precision = error_precision(group.llm, group.layout)
+            for i, step in group.steps:
+                found.setdefault((family, layout, precision, step.phase), []).append((i, step.batch))
+            for i, serving in group.servings:
+                found.setdefault((family, layout, precision, "decode"), []).append((i, serving.concurrency or 1.0))
+        return found
 
     def _link(self, kernel: KernelMeasurement) -> float:
         if kernel.kind != ALL_REDUCE:

@@ -178,6 +178,49 @@ class Fabric(Entry):
     latency_s: Seconds = Field(alias="latency")
 
 
+class ExchangeCosts(CatalogModel):
+    """One direction of the exchange of tokens among ranks that hold different experts."""
+
+    alpha_s: Seconds = Field(alias="alpha", description="Fixed cost of one exchange.")
+    node_alpha_s: Seconds = Field(
+        default=0.0, alias="node_alpha", description="Added across machines, times the root of their number less one."
+    )
+    link: float = Field(gt=0, description="Of scale-up bandwidth, over the bytes that cross it; copies count once.")
+    network: float | None = Field(
+        default=None, gt=0, description="Of a rank's NIC bandwidth; left out: not measured across machines."
+    )
+    bytes_per_element: float = Field(gt=0, description="Of the hidden vectors that are sent [bytes].")
+
+
+class ExpertExchange(CatalogModel):
+    """How a runtime sends tokens to the ranks of their experts, and back."""
+
+    dispatch: ExchangeCosts
+    combine: ExchangeCosts
+
+
+class LatentCosts(CatalogModel):
+    """What a layer's latent attention with its projections reaches."""
+
+    gemm: Fraction = Field(description="Of peak FLOP/s, in its projections.")
+    half_tokens: float = Field(ge=0, description="Tokens in a step at which they reach half of that [tokens].")
+    launch_s: Seconds = Field(alias="launch", description="Of everything in the layer's attention, beside its work.")
+    prefill: Fraction = Field(description="Of peak FLOP/s, attention itself.")
+    decode: Fraction = Field(description="Of memory bandwidth, reading latents.")
+
+
+class ExpertCosts(CatalogModel):
+    """What a layer of routed experts reaches."""
+
+    gemm: Fraction = Field(description="Of peak FLOP/s.")
+    half_tokens: float = Field(ge=0, description="Tokens of one expert at which it reaches half of that [tokens].")
+    streaming: Fraction = Field(description="Of memory bandwidth, reading weights and activations.")
+    launch_s: Seconds = Field(alias="launch", description="Of the layer, quantisation included, beside its work.")
+    spread_s: Seconds = Field(
+        default=0.0, alias="spread", description="Added where experts are spread over ranks: most calls are another's."
+    )
+
+
 class Efficiency(CatalogModel):
     """How much of an accelerator's peaks a runtime reaches, and what it costs beside.
 
@@ -186,6 +229,14 @@ class Efficiency(CatalogModel):
 
     gemm: dict[Precision, Fraction] = Field(description="Of peak FLOP/s, at many tokens, by precision.")
     gemm_half_tokens: float = Field(ge=0, description="Tokens in a step at which GEMMs reach half of that.")
+    gemm_half: dict[Precision, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="The same in single precisions, in place of gemm_half_tokens [tokens]."
+    )
+    gemm_launch_s: dict[Precision, Seconds] = Field(
+        default={},
+        alias="gemm_launch",
+        description="Of a product and of quantising its input, by precision; left out: kernel_launch for each.",
+    )
     weight_streaming: Fraction = Field(description="Of memory bandwidth, reading weights and activations.")
     prefill_attention: Fraction = Field(description="Of peak FLOP/s.")
     decode_attention: Fraction = Field(description="Of memory bandwidth, reading the KV cache.")
@@ -196,6 +247,46 @@ class Efficiency(CatalogModel):
     )
     state_update: Fraction = Field(default=0.9, description="Of memory bandwidth, updating states of linear layers.")
     kernel_launch_s: Seconds = Field(alias="kernel_launch", description="Of one kernel, added to its work.")
+    gemm_input_bytes: dict[Precision, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="Moved for each element of a product's input beside the product: quantising it [bytes]."
+    )
+    fused_quantisation: bool = Field(
+        default=False,
+        description="Whether kernels before a product quantise its input, so that it takes kernel_launch and no more.",
+    )
+    elementwise_launch_s: Seconds | None = Field(
+        default=None,
+        alias="elementwise_launch",
+        description="Of a norm, activation function or rotary embedding; left out: kernel_launch.",
+    )
+    attention_launch_s: Seconds | None = Field(
+        default=None,
+        alias="attention_launch",
+        description="Of attention in a layer; left out: kernel_launch, twice in decode.",
+    )
+    latent: dict[Precision, LatentCosts] = Field(
+        default={}, description="Of latent attention with its projections, by the precision of their weights."
+    )
+    experts: dict[Precision, ExpertCosts] = Field(
+        default={}, description="Of the routed experts of a layer, by the precision they are stored in."
+    )
+    expert_moves_per_call: float = Field(
+        default=2.5, ge=0, description="Times a hidden vector is moved for each expert of a token beside the products."
+    )
+    expert_moves_per_token: float = Field(
+        default=8.0,
+        ge=0,
+        description="The same for each token that a rank is given: all of them, unless ranks exchange tokens.",
+    )
+    low_latency_exchange: ExpertExchange | None = Field(
+        default=None, description="Of small steps: a message for each expert of a token."
+    )
+    high_throughput_exchange: ExpertExchange | None = Field(
+        default=None, description="Of large steps: a message for each rank, and across machines for each machine."
+    )
+    expert_padding: float = Field(
+        default=0.0, ge=0, description="Columns that an expert's share of a rank costs beyond its own [elements]."
+    )
     layer_overhead_s: Seconds = Field(alias="layer_overhead", description="Host time a layer and decode step.")
     prefill_layer_overhead_s: Seconds = Field(alias="prefill_layer_overhead", description="The same with prompts.")
     prefill_layer_floor_s: Seconds = Field(alias="prefill_layer_floor", description="Least time of such a layer.")
@@ -210,6 +301,15 @@ class Efficiency(CatalogModel):
         description="Fixed cost of the all-reduce for small messages, if the runtime has one.",
     )
     direct_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, in that all-reduce.")
+    one_shot_alpha_s: Seconds | None = Field(
+        default=None,
+        alias="one_shot_alpha",
+        description="Fixed cost of the all-reduce in which each rank reads all messages, if the runtime has one.",
+    )
+    one_shot_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, in that all-reduce.")
+    direct_rank_s: Seconds = Field(
+        default=0.0, alias="direct_rank", description="Added to both direct all-reduces for each rank."
+    )
     slow_collective_tokens: float | None = Field(
         default=None, ge=0, description="Tokens in a step beyond which its collectives run slowly (none: never)."
     )
@@ -314,6 +414,26 @@ class Unsupported(CatalogModel):
         return self
 
 
+class StatedError(CatalogModel):
+    """How far step times of one kind were from measurements that they were not fitted to."""
+
+    family: Literal["dense", "experts", "latent-experts"] = Field(
+        description="Of the model: dense, experts beside attention of full heads, experts beside latent attention."
+    )
+    layout: Literal["one", "tensor", "spread"] = Field(
+        description="One accelerator; tensor parallel; experts or attention spread over ranks."
+    )
+    precision: Precision = Field(description="Of the weights; of the experts, where the model has them.")
+    phase: Literal["prefill", "decode"]
+    error: Annotated[float, Field(ge=0)] = Field(
+        description="Share that four rows in five are off by at most, and no more than 2.5 times their median."
+    )
+    n_rows: Positive = Field(description="Measurements that it rests on.")
+    accelerator: str | None = Field(
+        default=None, description="The one it was measured on; left out: all measured ones."
+    )
+
+
 class Runtime(Entry):
     """A serving software and the efficiencies it reaches."""
 
@@ -334,6 +454,13 @@ class Runtime(Entry):
     )
     draft_tokens: Count = Field(
         default=0, description="Draft tokens verified a sequence and step: multi-token prediction, speculation."
+    )
+    stated_errors: dict[str, StatedError] = Field(
+        default={},
+        description="By name; what none of them covers is not measured. None at all: step_time_error counts.",
+    )
+    unmeasured_error: FractionOrZero = Field(
+        default=0.5, description="Stated error of step times of kinds that stated_errors has not."
     )
     kv_transfer: KvTransferCosts
     defaults: Efficiency
@@ -361,7 +488,9 @@ class Runtime(Entry):
         for patch in patches:
             if patch is not None:
                 given = patch.model_dump(exclude_none=True)
-                given["gemm"] = merged["gemm"] | given.get("gemm", {})
+                for name, value in merged.items():
+                    if isinstance(value, dict):
+                        given[name] = value | given.get(name, {})
                 merged |= given
         return Efficiency.model_validate(merged)
 

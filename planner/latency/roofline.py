@@ -18,13 +18,14 @@ all operators and steps is two matrix products, a maximum and a sum.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.catalog import parameters
-from planner.catalog.schema import Accelerator, Llm, Machine, Runtime
+from planner.catalog.schema import Accelerator, ExchangeCosts, Llm, Machine, Runtime
 from planner.latency import collectives
 from planner.latency.batch import Batch, Floats, busiest_group
 from planner.latency.features import (
@@ -37,9 +38,9 @@ from planner.latency.features import (
     features,
 )
 from planner.latency.layout import Layout
-from planner.latency.operators import ACTIVATION_BYTES, Operator, of_group, operators_of
+from planner.latency.operators import Operator, of_group, operators_of
 from planner.latency.rates import Rates, link_bytes_per_s, rates_of
-from planner.latency.weights import QUANTISED
+from planner.latency.weights import ACTIVATION_BYTES, QUANTISED
 
 __all__ = ["OperatorCost", "Roof", "RooflineLatency"]
 
@@ -136,8 +137,8 @@ class RooflineLatency:
         self._decode_factor = cap.decode_time_factor if cap else 1.0
 
         self._operators: list[Operator] = operators_of(llm, layout, self._rates, efficiency, self._tokens_per_sequence)
+        self._lines = self._envelopes()
         self._network = self._network_rows()
-        self._others = self._other_rows()
         self._slow_s_per_token = self._slow_part()
         self._floor_s = llm.n_layers * efficiency.prefill_layer_floor_s
         self._names, self._rows = self._coefficients()
@@ -149,7 +150,6 @@ class RooflineLatency:
         max(compute, memory) = memory + max(compute - memory, 0). An operator whose compute is below its memory
         in every coefficient, or the other way round, is linear and needs no row of its own.
         """
-        launch_s = self._efficiency.kernel_launch_s
         host, linear, excesses = self._host(), dict[str, float](), list[dict[str, float]]()
         for o in self._operators:
             excess = {name: o.compute_s.get(name, 0.0) - o.memory_s.get(name, 0.0) for name in o.compute_s | o.memory_s}
@@ -160,14 +160,15 @@ class RooflineLatency:
                 if any(value > 0 for value in excess.values()):
                     excesses.append(excess)
             _add(linear, base)
-            _add(linear, o.launches, launch_s)
+            _add(linear, o.fixed_s)
         for row in self._network.values():
             _add(linear, row)
+        # Of lines on a lower envelope, each faster than the next up to where they cross:
+        # min(l_1 ... l_n) = l_n - max(l_2 - l_1, 0) - ... - max(l_n - l_n-1, 0)
         self._n_roofline = len(excesses)
-        for name, other in self._others.items():
-            # min(one, other) = one - max(one - other, 0)
-            saved = dict(self._network[name])
-            _add(saved, other, -1.0)
+        for faster, slower in (pair for lines in self._lines.values() for pair in itertools.pairwise(lines)):
+            saved = dict(slower)
+            _add(saved, faster, -1.0)
             excesses.append(saved)
         rows = [host, linear, *excesses]
         used = {name for row in rows for name, value in row.items() if value != 0.0} | {STEP, TOKENS, PREFILLS}
@@ -200,18 +201,18 @@ class RooflineLatency:
         zero = np.zeros(np.broadcast(batch.prompt_tokens, batch.decode_sequences).shape)
         costs: list[OperatorCost] = []
         for o in self._operators:
-            compute_s, memory_s, launches, flop, traffic = (
-                zero + self._sum(row, batch) for row in (o.compute_s, o.memory_s, o.launches, o.flop, o.bytes)
+            compute_s, memory_s, fixed_s, flop, traffic = (
+                zero + self._sum(row, batch) for row in (o.compute_s, o.memory_s, o.fixed_s, o.flop, o.bytes)
             )
-            time_s = np.maximum(compute_s, memory_s) + self._efficiency.kernel_launch_s * launches
+            time_s = np.maximum(compute_s, memory_s) + fixed_s
             costs.append(
                 OperatorCost(o.name, "roofline", time_s, compute_s, memory_s, flop, traffic, o.peak_flop_per_s)
             )
         tokens = batch.prompt_tokens + self._tokens_per_sequence * batch.decode_sequences
         for name, row in self._network.items():
             time_s = zero + self._sum(row, batch)
-            if name in self._others:
-                time_s = np.minimum(time_s, self._sum(self._others[name], batch))
+            for line in self._lines.get(name, [])[:-1]:
+                time_s = np.minimum(time_s, self._sum(line, batch))
             if name == "all-reduce":
                 time_s = time_s + self._slow_s(tokens)
             costs.append(OperatorCost(name, "network", time_s, zero, zero, zero, zero))
@@ -230,7 +231,7 @@ class RooflineLatency:
     def roofs(self) -> list[Roof]:
         """The memory roof, and the compute roof of each precision that products are computed in, highest first."""
         bandwidth = self._rates.bandwidth_bytes_per_s
-        used = [self._rates.head_gemm, self._rates.gemm, *([self._rates.expert_gemm] if self.llm.experts else [])]
+        used = [self._rates.head_gemm, self._rates.gemm, *([self._rates.experts.gemm] if self._rates.experts else [])]
         compute = [Roof(r.precision, r.peak_flop_per_s, r.flop_per_s) for r in {r.precision: r for r in used}.values()]
         compute.sort(key=lambda roof: -roof.peak)
         return [Roof("memory", bandwidth, self._efficiency.weight_streaming * bandwidth), *compute]
@@ -291,108 +292,115 @@ class RooflineLatency:
         """Whether expert layers exchange tokens between groups of ranks."""
         return self.llm.experts is not None and self.layout.attention_data_parallel > 1
 
-    def _n_all_to_all(self) -> int:
-        if self.llm.experts is None or self.layout.expert_parallel == 1 or self.layout.tensor_parallel == 1:
-            return 0
-        return 0 if self._exchanges() else 2 * self.llm.n_expert_layers
-
     def _n_all_reduce(self) -> int:
-        spared = self.llm.n_expert_layers if self._exchanges() else self._n_all_to_all() // 2
-        return parameters.n_blocks(self.llm) - spared
+        """An all-reduce a block; expert layers whose ranks hold other tokens exchange them in its place.
+
+        Experts spread over the ranks of one tensor-parallel group need no exchange: every rank has all tokens, computes
+        its experts' share of the sum, and the all-reduce adds them up (vLLM, SGLang and TensorRT-LLM alike).
+        """
+        return parameters.n_blocks(self.llm) - (self.llm.n_expert_layers if self._exchanges() else 0)
 
     def _network_rows(self) -> dict[str, dict[str, float]]:
         """An all-reduce a block; layers of spread experts exchange tokens in its place."""
-        layout, llm, efficiency = self.layout, self.llm, self._efficiency
+        layout, efficiency = self.layout, self._efficiency
         message = self._message_bytes_per_token()
-        alpha, hop, tp = efficiency.all_reduce_alpha_s, efficiency.all_reduce_hop_s, layout.tensor_parallel
+        alpha, tp = efficiency.all_reduce_alpha_s, layout.tensor_parallel
         rows: dict[str, dict[str, float]] = {}
         if tp > 1:
-            bandwidth = efficiency.link * self._link
-            n_all_to_all = self._n_all_to_all()
-            n_all_reduce = self._n_all_reduce()
-            inside = min(tp, self._domain)
-            fixed_s = float(collectives.all_reduce_time_s(0.0, inside, bandwidth, alpha, hop))
-            token_s = float(collectives.all_reduce_time_s(message, inside, bandwidth, 0.0))
-            if tp > inside:  # the ranks of each machine reduce, then those of like place across machines
-                n = tp // inside
-                fixed_s += float(collectives.all_reduce_time_s(0.0, n, self._nic, efficiency.nic_alpha_s, hop))
-                token_s += float(collectives.all_reduce_time_s(message / inside, n, self._nic, 0.0))
-            rows["all-reduce"] = {STEP: n_all_reduce * fixed_s, TOKENS: n_all_reduce * token_s}
-            if n_all_to_all:
-                assert llm.experts is not None
-                width = (llm.experts.latent_size or llm.hidden_size) * ACTIVATION_BYTES
-                held = width / tp * llm.experts.n_experts_per_token
-                fixed_s = float(collectives.all_to_all_time_s(0.0, tp, bandwidth, alpha, hop))
-                token_s = float(collectives.all_to_all_time_s(held, tp, bandwidth, 0.0))
-                rows["all-to-all"] = {STEP: n_all_to_all * fixed_s, TOKENS: n_all_to_all * token_s}
+            rows["all-reduce"] = self._lines["all-reduce"][-1]
         if self._exchanges():
-            rows["expert-exchange"] = self._exchange(once_per_domain=True)
+            rows["expert-exchange"] = self._lines["expert-exchange"][-1]
         if layout.pipeline_parallel > 1:
             hops = layout.pipeline_parallel - 1
             token_s = float(collectives.point_to_point_time_s(message / tp, self._stage_link, 0.0))
             between = efficiency.nic_alpha_s if layout.machines > 1 else 0.0
-            rows["pipeline"] = {STEP: hops * (alpha + between), TOKENS: hops * token_s}
-        return self._by_group(rows)
+            rows["pipeline"] = self._of_group({STEP: hops * (alpha + between), TOKENS: hops * token_s})
+        return rows
 
-    def _by_group(self, rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-        """Rows of collectives, each of which carries the tokens of one group of attention data parallelism."""
-        if self.layout.attention_data_parallel == 1:
-            return rows
-        return {name: of_group(row) for name, row in rows.items()}
+    def _of_group(self, row: dict[str, float]) -> dict[str, float]:
+        """A collective that carries the tokens of one group of attention data parallelism."""
+        return row if self.layout.attention_data_parallel == 1 else of_group(row)
 
     def _exchange(self, *, once_per_domain: bool) -> dict[str, float]:
-        """Dispatch of tokens to their experts, in 8 bits where those are quantised, and combination of the results.
-
-        What crosses links and what crosses NICs do so at the same time.
-        """
+        """Dispatch of tokens to their experts, in 8 bits where those are quantised, and combination of the results."""
         layout, llm, efficiency = self.layout, self.llm, self._efficiency
-        assert llm.experts is not None
-        width = llm.experts.latent_size or llm.hidden_size
-        dispatched = 1.0 if self._rates.expert_gemm.precision in QUANTISED else ACTIVATION_BYTES
-        token_s = 0.0
-        for width_bytes in (width * dispatched, width * ACTIVATION_BYTES):
-            link, nic = collectives.exchange_bytes_per_token(
+        assert llm.experts is not None and self._rates.experts is not None
+        narrow = 1.0 if self._rates.experts.gemm.precision in QUANTISED else ACTIVATION_BYTES
+        n_machines = -(-layout.ranks // self._domain)
+        nic = self._nic / efficiency.nic
+        rows = []
+        for direction, width_bytes in (("dispatch", narrow), ("combine", ACTIVATION_BYTES)):
+            token_bytes = (llm.experts.latent_size or llm.hidden_size) * width_bytes
+            link_bytes, nic_bytes = collectives.exchange_bytes_per_token(
                 layout.ranks,
                 self._domain,
                 llm.experts.n_experts_per_token,
-                width_bytes,
+                token_bytes,
                 once_per_domain=once_per_domain,
             )
-            token_s += max(link / (efficiency.link * self._rank_link), nic / self._nic)
-        n_machines = -(-layout.ranks // self._domain)
-        crossing = efficiency.nic_alpha_s if n_machines > 1 else 0.0
-        # High-throughput kernels first tell all ranks how much is coming: measured, about twice the fixed cost.
-        fixed_s = 2 * (efficiency.exchange_alpha_s + crossing) * (2 if once_per_domain else 1)
+            costs = self._exchange_costs(direction, once_per_domain)
+            rows.append(
+                collectives.exchange_time_s(
+                    np.array([0.0, 1.0]), link_bytes, nic_bytes, n_machines, costs, self._rank_link, nic
+                )
+            )
+        fixed_s, with_token_s = (float(sum(row[i] for row in rows)) for i in (0, 1))
         n = llm.n_expert_layers * efficiency.exchange_exposed
-        return {STEP: n * fixed_s, TOKENS: n * token_s / layout.tensor_parallel}
+        return {STEP: n * fixed_s, TOKENS: n * (with_token_s - fixed_s) / layout.tensor_parallel}
 
-    def _other_rows(self) -> dict[str, dict[str, float]]:
-        """Another algorithm of a collective, where the runtime has one and takes the faster."""
+    def _exchange_costs(self, direction: str, once_per_domain: bool) -> ExchangeCosts:
+        """What the runtime was measured to take, or its general figures for collectives and NICs."""
+        efficiency = self._efficiency
+        form = efficiency.high_throughput_exchange if once_per_domain else efficiency.low_latency_exchange
+        if form is not None:
+            costs: ExchangeCosts = getattr(form, direction)
+            if costs.network is not None:
+                return costs
+            return costs.model_copy(update={"network": efficiency.nic, "node_alpha_s": efficiency.nic_alpha_s})
+        # High-throughput kernels first tell all ranks how much is coming: measured, about twice the fixed cost.
+        times = 2.0 if once_per_domain else 1.0
+        return ExchangeCosts(
+            alpha_s=times * efficiency.exchange_alpha_s,
+            node_alpha_s=times * efficiency.nic_alpha_s,
+            link=efficiency.link,
+            network=efficiency.nic,
+            bytes_per_element=ACTIVATION_BYTES,
+        )
+
+    def _envelopes(self) -> dict[str, list[dict[str, float]]]:
+        """Collectives of a step by each algorithm that is fastest for some size, smallest messages first."""
         found = {}
-        if (direct := self._direct_all_reduce()) is not None:
-            found["all-reduce"] = direct
+        if lines := self._all_reduce_lines():
+            found["all-reduce"] = lines
         if self._exchanges():
-            found["expert-exchange"] = self._exchange(once_per_domain=False)
-        return self._by_group(found)
+            both = [self._exchange(once_per_domain=once) for once in (False, True)]
+            fixed_and_slope = collectives.lower_envelope([(row[STEP], row[TOKENS]) for row in both])
+            rows = [{STEP: fixed_s, TOKENS: token_s} for fixed_s, token_s in fixed_and_slope]
+            found["expert-exchange"] = [self._of_group(row) for row in rows]
+        return found
 
-    def _direct_all_reduce(self) -> dict[str, float] | None:
-        """All-reduces of a step by the runtime's algorithm for small messages, or None if it has none.
+    def _all_reduce_lines(self) -> list[dict[str, float]]:
+        """All-reduces of a step: direct ones for small messages and the ring.
 
-        Every rank reads its part of the message from all others and then their sums (two-shot), which moves as
-        many bytes as a ring does without its steps, at a fraction of the bandwidth. It needs direct access to
-        the memory of every peer, which more than two ranks have only behind a switch or mesh.
+        Direct ones need access to the memory of every peer, which more than two ranks have only behind a switch or
+        mesh. Across machines the ranks of each reduce, then those of like place.
         """
-        efficiency, tp = self._efficiency, self.layout.tensor_parallel
-        if tp == 1 or efficiency.direct_all_reduce_alpha_s is None or efficiency.direct_link is None:
-            return None
-        if tp > self._domain:
-            return None
-        if tp > 2 and self._topology not in ("switched", "mesh", "torus"):
-            return None
-        bandwidth = efficiency.direct_link * self._link
-        token_s = float(collectives.all_reduce_time_s(self._message_bytes_per_token(), tp, bandwidth, 0.0))
-        n = self._n_all_reduce()
-        return {STEP: n * efficiency.direct_all_reduce_alpha_s, TOKENS: n * token_s}
+        tp, efficiency = self.layout.tensor_parallel, self._efficiency
+        if tp == 1:
+            return []
+        inside = min(tp, self._domain)
+        reachable = inside == 2 or self._topology in ("switched", "mesh", "torus")
+        message, n = self._message_bytes_per_token(), self._n_all_reduce()
+        across_s = across_token_s = 0.0
+        if tp > inside:
+            k, alpha, hop = tp // inside, efficiency.nic_alpha_s, efficiency.all_reduce_hop_s
+            across_s = float(collectives.all_reduce_time_s(0.0, k, self._nic, alpha, hop))
+            across_token_s = float(collectives.all_reduce_time_s(message / inside, k, self._nic, 0.0))
+        lines = collectives.all_reduce_lines(efficiency, inside, self._link, direct=reachable)
+        return [
+            self._of_group({STEP: n * (fixed_s + across_s), TOKENS: n * (message * byte_s + across_token_s)})
+            for fixed_s, byte_s in lines
+        ]
 
     def _slow_part(self) -> float:
         """Seconds a token that a step's all-reduces take longer once they run slowly."""

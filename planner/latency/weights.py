@@ -16,6 +16,7 @@ from planner.catalog.schema import STORED_BYTES, Llm
 from planner.latency.layout import Layout
 
 LEAST_HEAD_BYTES = 2.0  # embeddings and LM head are kept in 16 bits when the rest is quantised
+ACTIVATION_BYTES = 2.0  # residual stream and attention run in 16 bits whatever the weights are stored in
 MXFP4_TILE = 256  # elements of the width that experts take in
 QUANTISED = ("fp8", "int8", "fp4")  # precisions whose activations are quantised before each product
 
@@ -160,16 +161,21 @@ def _feed_forward(name: str, n_layers: int, hidden: int, inner: float, gated: bo
     return Matrix(name, n_layers, n * hidden * inner, width, hidden + inner, (n - 1) * inner + hidden, n * inner, 3, 2)
 
 
+def expert_stored_precision(llm: Llm, layout: Layout) -> str:
+    """Precision that experts are stored in: the released one where the model is served as released."""
+    as_released = llm.expert_precision is not None and layout.precision == llm.weight_precision
+    return str(llm.expert_precision) if as_released else layout.precision
+
+
 def expert_bytes_per_element(llm: Llm, layout: Layout) -> float:
-    """Bytes of one expert weight: the released expert precision where the model is served as released.
+    """Bytes of one expert weight.
 
     Notes
     -----
     Kernels for MXFP4 experts want the hidden width in tiles of 256 and store it padded: 2,880 of gpt-oss become 3,072.
     With it weights are as vLLM logs them (gpt-oss-120b 64.38 GiB, gpt-oss-20b 13.47 GiB) to 0.3 %.
     """
-    as_released = llm.expert_precision is not None and layout.precision == llm.weight_precision
-    precision = str(llm.expert_precision) if as_released else layout.precision
+    precision = expert_stored_precision(llm, layout)
     padding = 1.0
     if precision == "mxfp4" and llm.experts:
         width = llm.experts.latent_size or llm.hidden_size

@@ -222,6 +222,7 @@ class Plan(Result):
     prices: list[PriceUsed]
     alternative_prices: list[PriceUsed] = Field(description="Of machines that only the alternatives use.")
     step_time_error: float = Field(description="Largest stated error of the step times used, as a fraction.")
+    step_time_basis: str = Field(default="", description="What that error rests on, or what was not measured.")
     notes: list[str]
     scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
 

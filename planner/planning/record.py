@@ -106,6 +106,7 @@ def build_plan(
     model = ClusterModel(members, routes, need)
     predicted = [_prediction(model, limit) for limit in need.limits]
     pools = [_pool(problem, members, routes, model, i, capacities[i], spares[i]) for i in range(len(members))]
+    worst = max((m.configuration for m in members), key=lambda c: c.step_time_error)
     rate = math.fsum(r.rate_per_s for r in routes)
     if math.isclose(rate, need.rate_per_s, rel_tol=1e-9):  # the flows add up to it but for rounding
         rate = need.rate_per_s
@@ -160,7 +161,8 @@ def build_plan(
         rejected=[RejectedMachine(machine=r.machine, reason=_one_line(r)) for r in rejected],
         prices=_prices([m.configuration for m in members]),
         alternative_prices=list(alternative_prices),
-        step_time_error=max(m.configuration.step_time_error for m in members),
+        step_time_error=worst.step_time_error,
+        step_time_basis=worst.step_time_basis,
         notes=_too_large_note(model) + _notes(problem, members, predicted, certificate),
         too_large_fraction=model.too_large(),
         scenario=scenario.dump(),

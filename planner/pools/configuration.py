@@ -27,6 +27,7 @@ from planner.latency.roofline import RooflineLatency
 from planner.latency.scaled import scaled
 from planner.latency.sequences import Residency, kv_share, sent_bytes_per_token
 from planner.latency.shortcuts import Shortcuts, shortened
+from planner.latency.stated import largest_error
 from planner.latency.support import require_supported
 from planner.pools.network import NetworkOverride
 from planner.serving.requests import Lane
@@ -51,7 +52,9 @@ class Configuration:
     network_bytes_per_s : float
         What the machine's NICs achieve together, each way, with every machine sending at once [bytes/s].
     step_time_error : float
-        Stated relative error of the step times.
+        Stated relative error of the step times, the larger of both phases.
+    step_time_basis : str
+        What it rests on, for people.
     rated_carbon_kg_per_hour : float
         What the electricity of one machine at its rated power emits [kg/h]; NaN where no region is known.
     """
@@ -65,6 +68,7 @@ class Configuration:
     kv_bytes_per_token: float
     network_bytes_per_s: float
     step_time_error: float
+    step_time_basis: str = ""
     rated_carbon_kg_per_hour: float = float("nan")
 
     @property
@@ -189,6 +193,7 @@ def configure(
     lane = serving.lanes.get(key := (_silicon(machine, serving), layout))
     if lane is None:
         lane = serving.lanes[key] = _lane(machine, accelerator, serving, layout)
+    stated = largest_error(llm, accelerator, runtime, layout)
     line_rate = machine.network.n_nics * machine.network.nic_bandwidth_bytes_per_s
     return Configuration(
         machine=machine,
@@ -199,7 +204,8 @@ def configure(
         price=_price(catalog, machine, serving, books),
         kv_bytes_per_token=sent_bytes_per_token(llm, layout, serving.residency),
         network_bytes_per_s=line_rate * fabric.efficiency / fabric.oversubscription,
-        step_time_error=runtime.efficiency(accelerator, machine).step_time_error,
+        step_time_error=stated.fraction,
+        step_time_basis=stated.basis,
         rated_carbon_kg_per_hour=float("nan")
         if serving.electricity is None
         else rated_carbon_kg_per_hour(machine, serving.electricity.at(machine.site)),

@@ -14,6 +14,7 @@ from planner.latency.memory import memory_fit
 from planner.latency.roofline import OperatorCost, RooflineLatency
 from planner.latency.sequences import kv_share, residency_of
 from planner.latency.shortcuts import Shortcuts, draft_share, without_cached
+from planner.latency.stated import stated_error
 from planner.pools.configuration import Serving, check_degrees, configure, make_layout
 from planner.scenario.opened import CatalogLike, catalog_of
 
@@ -74,7 +75,8 @@ class Estimate(BaseModel):
     time_per_token_s: float | None = Field(description="Of a decode step, for each token that a sequence gets.")
     roofs: list[RoofLimit] = Field(description="Of one accelerator: memory, and each precision used.")
     resident_tokens: float = Field(description="KV-cache tokens that one replica holds, of such sequences.")
-    step_time_error: float = Field(description="Stated relative error.")
+    step_time_error: float = Field(description="Stated relative error of this phase.")
+    step_time_basis: str = Field(description="What was measured of such steps, or that nothing was.")
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict an operator."""
@@ -172,6 +174,7 @@ def estimate(
     )
     check_degrees(serving.llm, layout)
     configuration = configure(catalog, machine_entry, serving, layout)
+    stated = stated_error(serving.llm, configuration.accelerator, serving.runtime, layout, phase)
     roofline = RooflineLatency(
         serving.llm, machine_entry, configuration.accelerator, serving.runtime, layout, shortcuts.draft_tokens
     )
@@ -216,7 +219,8 @@ def estimate(
         time_per_token_s=latency_s / shortcuts.tokens_per_step if phase == "decode" else None,
         roofs=[RoofLimit(name=r.name, peak=r.peak, achieved=r.achieved) for r in roofline.roofs()],
         resident_tokens=fit.resident_tokens / kv_share(serving.llm, layout, residency_of(serving.llm, tokens)),
-        step_time_error=configuration.step_time_error,
+        step_time_error=stated.fraction,
+        step_time_basis=stated.basis,
     )
 
 

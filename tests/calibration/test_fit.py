@@ -28,6 +28,7 @@ def changed(efficiency: Efficiency) -> Efficiency:
             "decode_attention": 0.7 * efficiency.decode_attention,
             "sequence_overhead_s": 30e-6,
             "link": 0.7 * efficiency.link,
+            "direct_link": 0.4 * (efficiency.direct_link or 1.0),  # else no message is large enough for the ring
         }
     )
 
@@ -260,3 +261,26 @@ def test_serving_runs(catalog: Catalog, data_file: Data) -> None:
     tpot = found.error_of("tpot")
     assert tpot.after.median <= 0.05 and tpot.after.mean <= 0.10
     assert tpot.held_out.mean <= 0.20
+
+
+def test_small_batches_state_no_error_of_a_plan(catalog: Catalog, made_steps: Made) -> None:
+    """Decode rows of batches up to 4 leave the error of decode as it was; prompts of the same files state theirs."""
+    steps = made_steps(changed(base_efficiency(catalog)), degrees=(1,), noise=0.05)
+    few = dataclasses.replace(steps, steps=tuple(s for s in steps.steps if s.phase == "prefill" or s.batch <= 4))
+    found = calibrate(catalog, few, catalog.runtime("vllm-2026"), catalog.machine("dgx-h100"))
+    assert {e.phase for e in found.stated_errors.values()} <= {"prefill"}
+    assert any("say nothing of a plan's" in note for note in found.notes)
+    every = calibrate(catalog, steps, catalog.runtime("vllm-2026"), catalog.machine("dgx-h100"))
+    assert {e.phase for e in every.stated_errors.values()} == {"prefill", "decode"}
+    assert {(e.family, e.layout, e.accelerator) for e in every.stated_errors.values()} == {("dense", "one", "h100-sxm")}
+
+
+def test_rows_that_are_all_slower_by_one_factor_are_noticed(catalog: Catalog, made_steps: Made) -> None:
+    steps = made_steps(base_efficiency(catalog))
+    slower = dataclasses.replace(
+        steps, steps=tuple(dataclasses.replace(s, latency_s=1.4 * s.latency_s) for s in steps.steps)
+    )
+    machine = catalog.machine("dgx-h100")
+    found = calibrate(catalog, slower, catalog.runtime("vllm-2026"), machine)
+    assert any("all rows are 1.40 times slower" in note for note in found.notes)
+    assert not any("all rows are" in n for n in calibrate(catalog, steps, catalog.runtime("vllm-2026"), machine).notes)

@@ -22,7 +22,7 @@ def made_table(catalog: Catalog, factor: float = 1.0, unit: str = "latency_us") 
     truth = efficiency.model_copy(
         update={
             "gemm": {p: 0.65 for p in efficiency.gemm}, "weight_streaming": 0.8, "prefill_attention": 0.4,
-            "decode_attention": 0.7, "kernel_launch_s": 3e-6, "link": 0.7, "all_reduce_alpha_s": 20e-6,
+            "decode_attention": 0.7, "kernel_launch_s": 3e-6, "link": 0.95, "all_reduce_alpha_s": 20e-6,
         }
     )  # fmt: skip
     timings = []
@@ -33,14 +33,18 @@ def made_table(catalog: Catalog, factor: float = 1.0, unit: str = "latency_us") 
     text = table_text(timings, "NVIDIA H100 80GB HBM3", ["planner measure: made", "torch 2"])
     expected = {
         "gemm.bf16": 0.65, "gemm.fp8": 0.65, "weight_streaming": 0.8, "prefill_attention": 0.4,
-        "decode_attention": 0.7, "kernel_launch": 3e-6, "link": 0.7, "all_reduce_alpha": 20e-6,
+        "decode_attention": 0.7, "kernel_launch": 3e-6, "link": 0.95, "all_reduce_alpha": 20e-6,
     }  # fmt: skip
     return text.replace("latency_us", unit), expected
 
 
+# Read from published tables (benchmarks/kernel_tables.py), and not timed by `planner measure`.
+NOT_TIMED = {"experts", "latent-prefill", "latent-decode", "dispatch", "combine"}
+
+
 def test_every_kind_of_the_plan_is_one_that_calibrate_reads(catalog: Catalog) -> None:
     kernels = kernels_for(catalog.llm("llama-3.1-8b"), 2, ("bf16",), n_gpus=2)
-    assert {k.kind for k in kernels} == set(SHAPES)
+    assert {k.kind for k in kernels} == set(SHAPES) - NOT_TIMED
     for kernel in kernels:
         assert tuple(name for name, _ in kernel.shape) == SHAPES[kernel.kind]
 
@@ -52,7 +56,8 @@ def test_kernels_give_efficiencies_directly(catalog: Catalog, tmp_path: Path) ->
     found = calibrate(catalog, read_measurements(path), catalog.runtime("vllm-2026"))
     values = {p.path: p for p in found.parameters}
     for name, value in expected.items():
-        assert values[name].value == pytest.approx(value, rel=0.06), name
+        # Beside direct all-reduces the ring shows in the largest messages only.
+        assert values[name].value == pytest.approx(value, rel=0.15 if name == "all_reduce_alpha" else 0.06), name
     assert values["layer_overhead"].status == "not identified" if "layer_overhead" in values else True
     assert values["step_overhead"].status == "not identified", "kernels say nothing of the host"
     assert found.accelerator == "h100-sxm", "the driver's name says what it is"

@@ -1,6 +1,9 @@
-"""The fit's minimiser against scipy's."""
+"""The fit's minimiser: bounds, priors, outliers, and scipy's own soft-L1 loss where there is no prior."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -55,3 +58,9 @@ def test_prior_alone_is_kept() -> None:
     found = minimise(lambda x: np.zeros(3), np.zeros(2), np.full(2, -9.0), np.full(2, 9.0), prior, sd)
     assert found.values == pytest.approx(prior, abs=1e-6)
     assert np.sqrt(np.diag(found.covariance)) == pytest.approx(sd)
+
+
+def test_the_search_is_loaded_when_a_fit_begins_and_not_before() -> None:
+    code = "import sys, planner, planner.calibration, planner.cli.main; print('scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -51,12 +51,18 @@ def test_splitwise_profile(modules: tuple[ModuleType, ModuleType], machine: str,
     assert accuracy.mape(accuracy.step_errors(CATALOG, CATALOG.runtime("splitwise-2023"), steps)) < ceiling
 
 
-@pytest.mark.parametrize(("phase", "ceiling"), [("prefill", 0.06), ("decode", 0.072)])
-def test_kernel_sums_of_five_gpus(modules: tuple[ModuleType, ModuleType], phase: str, ceiling: float) -> None:
+@pytest.mark.parametrize(
+    ("engine", "phase", "ceiling"),
+    [("vllm", "prefill", 0.07), ("vllm", "decode", 0.065), ("trtllm", "prefill", 0.052), ("trtllm", "decode", 0.052)],
+)
+def test_kernel_sums_of_each_engine(
+    modules: tuple[ModuleType, ModuleType], engine: str, phase: str, ceiling: float
+) -> None:
+    """Steps summed from an engine's kernels, by its own runtime: no step was fitted but for one launch."""
     accuracy, measurements = modules
     need(measurements.STEP_TIMES)
-    steps = [s for s in measurements.kernel_steps() if s.phase == phase]
-    runtime = accuracy.without_host(CATALOG.runtime("vllm-2026"))
+    steps = [s for s in measurements.kernel_steps(backend=engine) if s.phase == phase]
+    runtime = accuracy.as_kernels(CATALOG.runtime(f"{engine}-2026"))
     errors = accuracy.step_errors(CATALOG, runtime, steps)
     assert accuracy.mape(errors) < ceiling
     for machine in {s.machine for s in steps}:
@@ -64,10 +70,12 @@ def test_kernel_sums_of_five_gpus(modules: tuple[ModuleType, ModuleType], phase:
         assert accuracy.mape(own) < 0.12
 
 
-def test_served_time_between_tokens(modules: tuple[ModuleType, ModuleType]) -> None:
+@pytest.mark.parametrize("engine", ["vllm", "trtllm"])
+def test_served_time_between_tokens(modules: tuple[ModuleType, ModuleType], engine: str) -> None:
     accuracy, measurements = modules
     need(measurements.SERVING)
-    runs = [r for r in measurements.serving_runs() if r.backend in ("vllm", "trtllm")]
-    tpot, _ = accuracy.serving_errors(CATALOG, CATALOG.runtime("vllm-2026"), runs)
-    assert accuracy.mape(tpot) < 0.12
-    assert abs(float(np.median(tpot))) < 0.06
+    runs = [r for r in measurements.serving_runs() if r.backend == engine]
+    usual = [r for r in runs if (r.input_tokens, r.output_tokens) != (4000, 1000)]
+    tpot, _ = accuracy.serving_errors(CATALOG, CATALOG.runtime(f"{engine}-2026"), usual)
+    assert accuracy.mape(tpot) < 0.09
+    assert abs(float(np.median(tpot))) < 0.08

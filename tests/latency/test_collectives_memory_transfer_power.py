@@ -11,8 +11,8 @@ from planner.catalog.schema import PRECISION_BYTES, STORED_BYTES, Llm, Precision
 from planner.errors import CatalogError, DoesNotFitError
 from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.collectives import (
+    all_reduce_lines,
     all_reduce_time_s,
-    all_to_all_time_s,
     link_bytes_per_s,
     point_to_point_time_s,
 )
@@ -40,7 +40,6 @@ def test_ring_all_reduce() -> None:
     """Eight ranks, 8 MB, 100 GB/s: 14 hops of 1 us, 14/8 x 80 us, 10 us fixed."""
     assert all_reduce_time_s(8e6, 8, 100e9, 10e-6, 1e-6) == pytest.approx(10e-6 + 14e-6 + 140e-6)
     assert all_reduce_time_s(8e6, 1, 100e9, 10e-6) == 0
-    assert all_to_all_time_s(8e6, 8, 100e9, 10e-6, 1e-6) == pytest.approx(10e-6 + 7e-6 + 70e-6)
     assert point_to_point_time_s(8e6, 100e9, 10e-6) == pytest.approx(90e-6)
 
 
@@ -61,11 +60,34 @@ def test_small_all_reduces_take_the_direct_algorithm() -> None:
     accelerator, llm = CATALOG.accelerator_of(machine), CATALOG.llm("llama-3.1-70b")
     e = runtime.efficiency(accelerator)
     assert e.direct_all_reduce_alpha_s is not None and e.direct_link is not None
+    assert e.one_shot_alpha_s is not None and e.one_shot_link is not None
     step = RooflineLatency(llm, machine, accelerator, runtime, layout())
-    direct, ring = (e.direct_all_reduce_alpha_s, e.direct_link), (e.all_reduce_alpha_s, e.link)
-    for batch, (alpha_s, share) in ((1, direct), (4000, ring)):
+    ranks_s = 8 * e.direct_rank_s
+    one = (e.one_shot_alpha_s + ranks_s, 7 / e.one_shot_link)
+    two, ring = (e.direct_all_reduce_alpha_s + ranks_s, 14 / 8 / e.direct_link), (e.all_reduce_alpha_s, 14 / 8 / e.link)
+    for batch, (alpha_s, bytes_per_link_byte) in ((1, one), (200, two), (40000, ring)):
         [cost] = [c for c in step.operators(decode_batch(batch, 1)) if c.name == "all-reduce"]
-        assert cost.time_s == pytest.approx(160 * (alpha_s + 14 / 8 * batch * 16384 / (share * 450e9)))
+        assert cost.time_s == pytest.approx(160 * (alpha_s + batch * 16384 * bytes_per_link_byte / 450e9))
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm"])
+@pytest.mark.parametrize("accelerator", ["a100-sxm-80gb", "h100-sxm", "b200-sxm"])
+def test_the_envelope_of_all_reduces_is_their_minimum(engine: str, accelerator: str) -> None:
+    e = CATALOG.runtime(f"{engine}-2026").efficiency(CATALOG.accelerator(accelerator))
+    assert e.direct_all_reduce_alpha_s is not None and e.direct_link is not None
+    assert e.one_shot_alpha_s is not None and e.one_shot_link is not None
+    sizes = np.geomspace(64, 1e10, 200)
+    for n in (2, 4, 8):
+        envelope = all_reduce_lines(e, n, 400e9, direct=True)
+        ranks_s = n * e.direct_rank_s
+        every = [
+            e.one_shot_alpha_s + ranks_s + (n - 1) * sizes / (e.one_shot_link * 400e9),
+            all_reduce_time_s(sizes, n, e.direct_link * 400e9, e.direct_all_reduce_alpha_s + ranks_s),
+            all_reduce_time_s(sizes, n, e.link * 400e9, e.all_reduce_alpha_s),
+        ]
+        lowest = np.minimum.reduce([fixed_s + byte_s * sizes for fixed_s, byte_s in envelope])
+        np.testing.assert_allclose(lowest, np.minimum.reduce(every), rtol=1e-12)
+        assert [f for f, _ in envelope] == sorted(f for f, _ in envelope)
 
 
 def test_a_pipeline_has_the_latency_of_all_layers() -> None:

@@ -38,8 +38,7 @@ def calibration_table(calibration: Calibration, *, width: int = 100) -> str:
     ]
     lines += ["", *aligned(titles, rows, right=titles[1:])]
     lines += wrapped(
-        f"  Held out: {calibration.held_out_by} at a time. Stated error of step times: "
-        f"{percent(calibration.step_time_error)}",
+        f"  Held out: {calibration.held_out_by} at a time. Stated error of step times: {_errors(calibration)}",
         width,
     )
     titles = ["fits worst", "measured", "fitted", "error"]
@@ -49,6 +48,14 @@ def calibration_table(calibration: Calibration, *, width: int = 100) -> str:
     ]
     lines += ["", *aligned(titles, rows, right=titles[1:])]
     return "\n".join(lines) + "\n"
+
+
+def _errors(calibration: Calibration) -> str:
+    kinds = [
+        f"{percent(e.error)} of {e.family}, {e.layout}, {e.precision}, {e.phase} ({e.n_rows} rows)"
+        for e in calibration.stated_errors.values()
+    ]
+    return "; ".join(kinds) + "; the base's for all else" if kinds else "the base's for all"
 
 
 def calibration_record(calibration: Calibration) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def estimate_table(estimate: Estimate, *, width: int = WIDTH, table_width: int |
     head = [
         f"{estimate.model} ({estimate.precision}, {estimate.runtime}) on {estimate.machine}, {estimate.layout}: {what}",
         f"{format_time(estimate.latency_s)}, +/- {percent(estimate.step_time_error)}; mostly {estimate.bound}-bound",
+        f"Error: {estimate.step_time_basis}",
         *drafts,
         f"{number(estimate.tokens_per_s)} {done} a replica; compute {percent(estimate.compute_utilisation)} and memory "
         f"{percent(estimate.memory_utilisation)} of peak; room for {estimate.resident_tokens:,.0f} KV-cache tokens",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterator, Sequence
 
 from planner.export.tables.text import age, aligned, counted, labelled, number, percent, wrapped
@@ -423,7 +424,10 @@ def _energy(energy: EnergyUse) -> str:
 
 def _trust(plan: Plan, today: datetime.date) -> str:
     source = "measured" if plan.scenario.get("profile") else "modelled"
-    texts = [f"{source} step times +/- {percent(plan.step_time_error)}"]
+    basis = f" ({plan.step_time_basis})" if plan.step_time_basis and source == "modelled" else ""
+    texts = [f"{source} step times +/- {percent(plan.step_time_error)}{basis}"]
+    if source == "modelled" and plan.step_time_error > 0:
+        texts.append(_if_slower(plan))
     if plan.verified == NOT_SIMULATED:
         texts.append(_margins(plan.predicted))
     if plan.prices:
@@ -431,6 +435,21 @@ def _trust(plan: Plan, today: datetime.date) -> str:
     elif plan.cost_usd_per_hour is None:
         texts.append("no price book lists these machines")
     return "; ".join(texts)
+
+
+def _if_slower(plan: Plan) -> str:
+    """What steps that are slower by their stated error would do to the plan: a load that much higher, as it were.
+
+    Pools carry at least in proportion to their machines, so that many more are enough.
+    """
+    simulated = [] if plan.certificate is None else [o.breaks_at_load for o in plan.certificate.objectives]
+    loads = [load for load in simulated if load is not None] or [plan.headroom]
+    slower = 1.0 + plan.step_time_error
+    if slower <= min(loads):
+        return "steps that much slower still meet everything"
+    bought = sum(pool.count for pool in plan.pools)
+    needed = sum(math.ceil(pool.count * slower / min(loads) - 1e-9) for pool in plan.pools)
+    return f"steps that much slower need about {needed} machines instead of {bought}"
 
 
 def _margins(predicted: Sequence[Prediction]) -> str:
