@@ -30,6 +30,7 @@ TOLERANCE = 1e-7  # relative fall of the cost at which a fit is done
 N_DIGITS = 4  # of what is written into the catalog
 LEAST_STATED_ERROR = 0.02
 LEAST_ROWS = 5  # of a kind, for an error to be stated of it
+OUTLYING = 2.0  # standard deviations beyond which a row is an outlier
 ONE_FACTOR = 0.15  # of the logarithm: below it, rows differ from the base as any chip does
 LEAST_BATCH = 32.0  # decoding sequences: a plan's batches are larger than the 1 to 8 that are quick to measure
 
@@ -244,8 +245,9 @@ def _minimum(
 def _with_observed_scatter(found: Minimum, residuals: object, free: Sequence[Parameter]) -> Minimum:
     """Widen the covariance by the scatter that is left, where that is more than was assumed."""
     r: Floats = residuals(found.values)  # type: ignore[operator]
-    # Of the middle of the rows, so that a few outliers do not widen everything (Rousseeuw and Croux 1993, section 1).
-    scatter = (1.4826 * float(np.median(np.abs(r)))) ** 2 * r.size / max(r.size - len(free), 1)
+    # Outliers count as far as two deviations: a few slow rows do not widen everything.
+    weights, capped = 1.0 / np.sqrt(1.0 + r * r), np.minimum(np.abs(r), OUTLYING)
+    scatter = float(np.sum(weights * capped * capped)) / max(r.size - len(free), 1)
     if scatter <= 1.0:
         return found
     prior = np.diag([1.0 / p.prior_sd**2 for p in free])
