@@ -15,6 +15,7 @@ from typing import Any
 import planner
 
 SUMS = ("cost", "power", "machines")  # objectives that are sums over machines at given prices
+PAIR = {"machines": ("dgx-a100", "dgx-h100")}  # where a case names none: verbs are compared, not machines
 FEW = {"verify_runs": 1, "verify_requests": 2000}
 
 CASES: Mapping[str, Mapping[str, Any]] = {
@@ -288,7 +289,7 @@ VERBS: Mapping[str, Verb] = {
 def disagreements(verb: str, case: str, *, verify: bool, few: bool) -> list[str]:
     """What a verb says otherwise than optimize; empty where they agree or the verb does not take the question."""
     how = VERBS[verb]
-    fields = dict(CASES[case])
+    fields: dict[str, Any] = PAIR | dict(CASES[case])
     objective = str(fields.get("objective", "cost"))
     if objective not in how.objectives or (verify and not how.certifies):
         return []

@@ -41,7 +41,10 @@ def test_every_verb_says_what_optimize_says(case: str) -> None:
 
 def test_the_questions_have_answers_of_every_kind() -> None:
     assert AGREEMENT is not None
-    answers = {case: AGREEMENT.optimize(dict(fields) | {"verify": False}) for case, fields in AGREEMENT.CASES.items()}
+    answers = {
+        case: AGREEMENT.optimize(AGREEMENT.PAIR | dict(fields) | {"verify": False})
+        for case, fields in AGREEMENT.CASES.items()
+    }
     assert len(answers) >= 12
     assert {answer.exit_code for answer in answers.values()} == {0, 2, 3}
     assert len({machine for _, machine, _ in answers["two machine types"].pools}) == 2
