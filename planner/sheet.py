@@ -28,8 +28,9 @@ R = TypeVar("R")
 Record = dict[str, Any]
 
 __all__ = [
-    "cost_per_hour", "cost_per_million_tokens", "largest_rate_per_s", "machines_needed", "plan_records", "power_kw",
-    "price_per_hour", "refresh", "tbt_p99_s", "ttft_p99_s",
+    "break_even_use", "carbon_kg_per_hour", "cost_per_hour", "cost_per_million_tokens", "largest_rate_per_s",
+    "machines_needed", "owned_per_hour", "plan_records", "power_kw", "present_value", "price_per_hour", "refresh",
+    "tbt_p99_s", "ttft_p99_s",
 ]  # fmt: skip
 
 _KEPT = 512  # plans; a plan is some 10 kB
@@ -187,6 +188,111 @@ def price_per_hour(machine: str, book: Cell = None, plan: str = "on_demand", cat
     if plan not in options:
         raise InputError(f"no price book lists {machine} under {plan}", where="machine")
     return options[plan].usd_per_hour_at(1.0)
+
+
+@_readable
+def present_value(payment_a_month: Cell, months: Cell, rate: Cell = 0.08, advance: Cell = 0) -> float:
+    """Value today of a payment every month.
+
+    Parameters
+    ----------
+    payment_a_month, months : number or text
+    rate : number or text
+        Discount rate a year: 0.08, or "8 %".
+    advance : number
+        1 where each month is paid at its begin, 0 at its end.
+
+    Returns
+    -------
+    float or str
+        Or what is wrong.
+    """
+    from planner.economics.finance import monthly_present_value_factor
+
+    when = "advance" if _number(advance, "advance") else "arrears"
+    factor = monthly_present_value_factor(_number(rate, "rate"), _number(months, "months"), when)  # type: ignore[arg-type]
+    return _number(payment_a_month, "payment_a_month") * factor
+
+
+@_readable
+def owned_per_hour(
+    purchase: Cell, life_years: Cell, rate: Cell = 0.08, residual: Cell = 0.0, yearly: Cell = 0.0
+) -> float:
+    """Cost of an hour of what is bought, in use or not: its annuity, and what it costs a year beside [USD/h].
+
+    Parameters
+    ----------
+    purchase, life_years : number or text
+        [USD], [years]
+    rate : number or text
+        Cost of capital a year.
+    residual : number or text
+        What it sells for in the end [USD].
+    yearly : number or text
+        Maintenance and hosting [USD/year].
+
+    Returns
+    -------
+    float or str
+        Or what is wrong.
+    """
+    from planner.economics.finance import HOURS_PER_YEAR, annuity
+
+    price = _number(purchase, "purchase")
+    repaid = annuity(price, _number(residual, "residual"), _number(rate, "rate"), _number(life_years, "life_years"))
+    return (repaid + _number(yearly, "yearly")) / HOURS_PER_YEAR
+
+
+@_readable
+def break_even_use(owned: Cell, owned_usage: Cell, rent: Cell) -> float | str:
+    """Share of all hours from which owning costs less than renting; `never` where it never does.
+
+    Parameters
+    ----------
+    owned, owned_usage, rent : number or text
+        Of owning every hour, and more for each hour switched on; of renting [USD/h].
+
+    Returns
+    -------
+    float or str
+    """
+    from planner.economics.break_even import break_even_use as share
+
+    found = share(_number(owned, "owned"), _number(owned_usage, "owned_usage"), _number(rent, "rent"))
+    return "never" if found is None else found
+
+
+@_readable
+def carbon_kg_per_hour(kw: Cell, carbon_g_per_kwh: Cell, pue: Cell = 1.0) -> float:
+    """What drawing a power for an hour emits [kg CO2/h].
+
+    Parameters
+    ----------
+    kw, carbon_g_per_kwh, pue : number or text
+
+    Returns
+    -------
+    float or str
+        Or what is wrong.
+    """
+    from planner.economics.energy import carbon_kg_per_hour as emitted
+    from planner.economics.energy import check_pue
+
+    factor = _number(pue, "pue")
+    check_pue(factor)
+    return emitted(1e3 * _number(kw, "kw") * factor, _number(carbon_g_per_kwh, "carbon_g_per_kwh"))
+
+
+def _number(cell: Cell, name: str) -> float:
+    """A number, also one that a cell holds as text, such as "270,000" or "8 %"."""
+    from planner import units
+
+    if isinstance(cell, str):
+        share = cell.strip().endswith("%")
+        return units.parse_argument(cell, units.FRACTION if share else units.COUNT, where=name)
+    if cell is None:
+        raise InputError("an empty cell", where=name, fix="put a number into it")
+    return float(cell)
 
 
 def refresh() -> None:

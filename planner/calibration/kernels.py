@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -146,7 +147,7 @@ def _experts_s(size: Mapping[str, Floats], precision: str, accelerator: Accelera
     rate = replace(rate, moves_per_token=moves)  # type: ignore[arg-type]
     shape = ExpertShape(1, size["hidden"], size["columns"], 1.0, 1.0, STORED_BYTES[precision], 3, size["spread"], 1.0)  # type: ignore[arg-type]
     operator = expert_operator(shape, rate, accelerator.memory_bandwidth_bytes_per_s)
-    values = {TOKENS: size["calls"], DISTINCT: size["distinct"], STEP: np.float64(1.0)}
+    values: dict[str, Any] = {TOKENS: size["calls"], DISTINCT: size["distinct"], STEP: np.float64(1.0)}
     compute_s, memory_s, fixed_s = (
         sum((coefficient * values[name] for name, coefficient in row.items()), np.float64(0.0))
         for row in (operator.compute_s, operator.memory_s, operator.fixed_s)

@@ -9,7 +9,7 @@ from planner.export.plan_page import STYLE
 from planner.export.result_tables import ResultTable
 
 _MANY_ROWS = 500
-_PAIRS = ".pairs { grid-template-columns: minmax(9rem, 16rem) 1fr }\n"
+_PAIRS = ".pairs { grid-template-columns: 1fr 1fr }\n"
 
 
 def result_page(title: str, tables: Sequence[ResultTable]) -> str:

@@ -121,3 +121,25 @@ def test_every_function_is_documented_and_flat() -> None:
         assert inspect.getdoc(function), name
         for parameter in inspect.signature(function).parameters.values():
             assert parameter.default in (None, inspect.Parameter.empty) or isinstance(parameter.default, str), name
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_money_against_numpy_financial(as_text: bool) -> None:
+    financial = pytest.importorskip("numpy_financial", reason="the extra `test` brings numpy-financial")
+    cell: Any = str if as_text else float
+    monthly = 1.08 ** (1 / 12) - 1
+    for advance, when in ((0, "end"), (1, "begin")):
+        worth = -financial.pv(monthly, 36, 1000.0, when=when)
+        assert sheet.present_value(cell(1000.0), cell(36.0), cell(0.08), advance) == pytest.approx(worth)
+    owned = (-financial.pmt(0.08, 4, 270e3, -27e3) + 5000) / 8760
+    assert sheet.owned_per_hour(cell(270e3), cell(4.0), cell(0.08), cell(27e3), cell(5e3)) == pytest.approx(owned)
+    assert sheet.break_even_use(cell(10.0), cell(1.0), cell(21.0)) == pytest.approx(0.5)
+    assert sheet.break_even_use(cell(30.0), cell(1.0), cell(21.0)) == "never"
+    assert sheet.carbon_kg_per_hour(cell(100.0), cell(400.0), cell(1.5)) == pytest.approx(60.0)
+
+
+def test_money_in_cells_that_cannot_be() -> None:
+    assert sheet.present_value("8 %", 1) == pytest.approx(0.08 / 1.08 ** (1 / 12))
+    assert str(sheet.present_value("much", 12)).startswith("error: payment_a_month")
+    assert str(sheet.owned_per_hour(None, 4)).startswith("error: purchase")
+    assert str(sheet.carbon_kg_per_hour(1, 400, 0.5)).startswith("error: pue")

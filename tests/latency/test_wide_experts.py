@@ -57,7 +57,8 @@ def test_decode_of_deepseek_over_nine_machines_is_near_the_published_throughput(
 def test_decode_in_a_rack_is_near_the_published_throughput(sequences: int) -> None:
     """SGLang, GB200 NVL72, 48 of its GPUs decoding at 2,000 tokens: 7,583 tokens/s a GPU (LMSYS, 16 June 2025).
 
-    The batch is not told (768 sequences would give 9.7k); the exchange stays inside the scale-up domain. Experts as fast as dense
+    The batch is not told (768 sequences would give 9.7k); the exchange stays inside the scale-up domain.
+    Experts as fast as dense
     products (trtllm-2026 has no FP8 experts on Blackwell): their run used DeepGEMM, while the tables of vLLM and SGLang
     time Triton kernels on B200, with which the same step gives 4.9k to 5.7k.
     """

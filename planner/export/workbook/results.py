@@ -89,7 +89,8 @@ def _months(book: Book, result: Mapping[str, Any]) -> None:
     told = "Months of 730 h. Coloured cells are inputs. What is bought costs its annuity; Payments has what is paid."
     grid.text(1, 0, told, "subtitle")
     head = 3
-    grid.table_head(head, [*_FIXED, *(f"month {m + 1}" for m in range(n))], right=_FIXED[2:])
+    titles = [*_FIXED, *(f"month {m + 1}" for m in range(n))]
+    grid.table_head(head, titles, right=titles[2:])
     rule = {"validate": "decimal", "criteria": ">=", "value": 0}
     cost_rows: list[list[Formula]] = []
     at_hours = head + 4 + len(lines)
