@@ -106,6 +106,11 @@ def main() -> int:
             if not low <= truth.value <= high:
                 outside += 1
                 print(f"outside: {limit.objective} {truth.value:.4g}, printed {low:.4g} - {high:.4g}; {name}")
+        print(
+            f"{n}: {false} false, {outside} of {values} outside, {off} of {loads} loads off",
+            file=sys.stderr,
+            flush=True,
+        )
         for i, own in enumerate(certificate.objectives):
             if own.breaks_at_load is None or own.breaks_at_load >= 15.9:
                 continue
