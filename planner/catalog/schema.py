@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from planner.catalog.batching import Batching as Batching
+from planner.catalog.batching import FrontEnd as FrontEnd
 from planner.catalog.entry import CatalogModel as CatalogModel
 from planner.catalog.entry import Entry as Entry
 from planner.catalog.entry import Provenance as Provenance
@@ -448,6 +450,7 @@ class Runtime(Entry):
         description="Copies of busy experts beside, in replicas with more than 8 expert-parallel ranks.",
     )
     unsupported: list[Unsupported] = Field(default=[], description="What it does not run, so that it is not planned.")
+    batching: Batching = Field(default=Batching(), description="How its servers batch where nobody says otherwise.")
     memory_use: MemoryUse = Field(default=MemoryUse(), description="What the engine takes beside weights and KV cache.")
     tokens_per_step: float = Field(
         default=1.0, ge=1, description="Tokens that a sequence gets from a decode step, drafts accepted included."

@@ -162,6 +162,26 @@ PrecisionOption = Annotated[
 KvPrecisionOption = Annotated[
     str | None, scenario_option("--kv-precision", "NAME", "Of the KV cache. [default: the model's]")
 ]
+MaxBatchOption = Annotated[
+    int | None,
+    scenario_option("--max-batch", "N", "Sequences that a server decodes together. [default: the runtime's]"),
+]
+BatchedTokensOption = Annotated[
+    int | None, scenario_option("--batched-tokens", "N", "Tokens in a step of a server. [default: the runtime's]")
+]
+ChunkedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--chunked/--whole-prompts",
+        help="Whether servers compute prompts in chunks, or whole. [default: as the runtime does]",
+        envvar=_environment_variable("--chunked"),
+        show_envvar=False,
+    ),
+]
+DerateOption = Annotated[
+    str | None,
+    scenario_option("--derate", "X", "Speed of the servers over the model's, such as 0.8. [default: 1]"),
+]
 ReferenceOption = Annotated[
     str | None,
     scenario_option(
@@ -357,6 +377,10 @@ _SCENARIO_OPTIONS: dict[str, Any] = {
     "runtime": RuntimeOption,
     "precision": PrecisionOption,
     "kv_precision": KvPrecisionOption,
+    "max_batch": MaxBatchOption,
+    "batched_tokens": BatchedTokensOption,
+    "chunked": ChunkedOption,
+    "derate": DerateOption,
     "network": NetworkOption,
     "oversubscription": OversubscriptionOption,
     "reference_machine": ReferenceOption,
@@ -542,6 +566,10 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "runtime": ("runtime", _as_is),
     "precision": ("precision", _as_is),
     "kv_precision": ("kv_precision", _as_is),
+    "max_batch": ("max_batch", _as_is),
+    "batched_tokens": ("batched_tokens", _as_is),
+    "chunked": ("chunked", _as_is),
+    "derate": ("derate", read_number),
     "network": ("network", _as_is),
     "oversubscription": ("oversubscription", read_number),
     "reference_machine": ("reference_machine", _as_is),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from planner.catalog.parameters import output_width
 from planner.catalog.schema import Accelerator, Llm, Runtime
+from planner.engine.settings import sequence_limit, token_budget
 from planner.errors import DoesNotFitError
 from planner.latency.layout import Layout
 from planner.latency.sequences import rank_kv_bytes_per_token
@@ -88,11 +89,10 @@ def activation_bytes(llm: Llm, accelerator: Accelerator, runtime: Runtime, layou
     together).
     """
     use, tp = runtime.memory_use, layout.tensor_parallel
-    small = accelerator.memory_bytes < use.few_below_bytes or accelerator.architecture in use.few_on
-    sequences = min(runtime.max_batch, use.few_sequences if small and use.few_sequences else runtime.max_batch)
-    sampler = use.bytes_per_logit * sequences * llm.vocabulary_size
+    budget = token_budget(runtime, accelerator)
+    sampler = use.bytes_per_logit * sequence_limit(runtime, accelerator) * llm.vocabulary_size
     if use.bytes_per_budget_token is not None:
-        return max(use.bytes_per_budget_token * runtime.prefill_token_budget, sampler)
+        return max(use.bytes_per_budget_token * budget, sampler)
     widest = [3 * output_width(m, llm.hidden_size) / tp for m in llm.mixers]
     if llm.mlp:
         widest.append(2 * llm.mlp.intermediate_size / tp)
@@ -100,7 +100,7 @@ def activation_bytes(llm: Llm, accelerator: Accelerator, runtime: Runtime, layou
         inner = llm.experts.intermediate_size / tp
         hidden = llm.experts.latent_size or llm.hidden_size
         widest.append(llm.experts.n_experts_per_token * (max(2 * inner, hidden) + inner))
-    return max(2.0 * runtime.prefill_token_budget * (2 * llm.hidden_size + max(widest)), sampler)
+    return max(2.0 * budget * (2 * llm.hidden_size + max(widest)), sampler)
 
 
 def require_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:

@@ -191,8 +191,9 @@ def upstreams_of(
     network_utilisation: float,
 ) -> Upstreams:
     """What requests go through before decode, where the busier NICs of a transfer are so utilised."""
+    first_s = prefill_time_s + sender.lane.beside_steps_s(need.traffic.prompt_tokens)
     return [
-        (share, Upstream(wait, prefill_time_s, transfer_s(sender, receiver, need, prefill_time_s, slowdown)))
+        (share, Upstream(wait, first_s, transfer_s(sender, receiver, need, prefill_time_s, slowdown)))
         for share, slowdown in slowdowns(network_utilisation)
     ]
 

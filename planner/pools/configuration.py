@@ -18,6 +18,7 @@ from planner.catalog.schema import (
     Runtime,
 )
 from planner.economics.energy import ElectricitySupply, rated_carbon_kg_per_hour
+from planner.engine.settings import front_end_s, kv_precision, sequence_limit, token_budget
 from planner.errors import CatalogError, DoesNotFitError, PlannerError, ScenarioError
 from planner.latency import StepTimes
 from planner.latency.layout import Layout
@@ -25,6 +26,7 @@ from planner.latency.memory import memory_fit, require_fit
 from planner.latency.profile import ProfileKey, ProfileLatency
 from planner.latency.roofline import RooflineLatency
 from planner.latency.scaled import scaled
+from planner.latency.scheduled import scheduled
 from planner.latency.sequences import Residency, kv_share, sent_bytes_per_token
 from planner.latency.shortcuts import Shortcuts, shortened
 from planner.latency.stated import largest_error
@@ -147,6 +149,8 @@ class Serving:
         Accelerator -> what its step times are multiplied by, to see what an error of theirs does.
     price_factors : mapping of str to float
         Machine -> what its price is multiplied by, to see what another price does.
+    derate : float
+        Speed of the servers over the model's.
     lanes : dict
         Lanes made so far: machines of like silicon, whoever sells them, share one, and with it all that queues work
         out about it.
@@ -163,6 +167,7 @@ class Serving:
     electricity: ElectricitySupply | None = None
     step_time_factors: Mapping[str, float] = field(default_factory=dict)
     price_factors: Mapping[str, float] = field(default_factory=dict)
+    derate: float = 1.0
     lanes: dict[object, Lane] = field(default_factory=dict, init=False, repr=False)
 
 
@@ -230,11 +235,13 @@ def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: 
     fit = require_fit(serving.llm, accelerator, serving.runtime, layout)
     step = _step_times(machine, accelerator, serving, layout)
     return Lane(
-        step=scaled(step, serving.step_time_factors.get(accelerator.name, 1.0)),
+        step=scaled(step, serving.step_time_factors.get(accelerator.name, 1.0) / serving.derate),
         kv_tokens=fit.resident_tokens / layout.pipeline_parallel / kv_share(serving.llm, layout, serving.residency),
-        max_batch=serving.runtime.max_batch * layout.attention_data_parallel,
-        token_budget=serving.shortcuts.prompt_token_budget(serving.runtime.prefill_token_budget)
+        max_batch=sequence_limit(serving.runtime, accelerator) * layout.attention_data_parallel,
+        token_budget=serving.shortcuts.prompt_token_budget(token_budget(serving.runtime, accelerator))
         * layout.attention_data_parallel,
+        chunked=serving.runtime.batching.prompts == "chunked",
+        front_end_s=front_end_s(serving.runtime),
     )
 
 
@@ -294,6 +301,7 @@ def _stages(machine: Machine, tensor_parallel: int) -> list[int]:
 
 def make_layout(machine: Machine, serving: Serving, tp: int, pp: int = 1, ep: int = 1, dp: int = 1) -> Layout:
     """Layout of given degrees that fills the machine with replicas."""
+    weights = serving.precision or serving.llm.weight_precision
     return Layout(
         tensor_parallel=tp,
         pipeline_parallel=pp,
@@ -301,8 +309,8 @@ def make_layout(machine: Machine, serving: Serving, tp: int, pp: int = 1, ep: in
         attention_data_parallel=dp,
         replicas=max(1, machine.n_accelerators // (tp * pp * dp)),
         machines=machine.group,
-        precision=serving.precision or serving.llm.weight_precision,
-        kv_precision=serving.kv_precision or serving.llm.kv_precision,
+        precision=weights,
+        kv_precision=serving.kv_precision or kv_precision(serving.runtime, serving.precision, serving.llm.kv_precision),
     )
 
 
@@ -381,7 +389,7 @@ def _step_times(machine: Machine, accelerator: Accelerator, serving: Serving, la
     if serving.profile is None:
         drafts = serving.shortcuts.draft_tokens
         roofline = RooflineLatency(serving.llm, machine, accelerator, serving.runtime, layout, drafts)
-        return shortened(roofline, serving.shortcuts, serving.llm)
+        return shortened(scheduled(roofline, serving.runtime.batching), serving.shortcuts, serving.llm)
     models = _model_aliases(serving.llm.name)
     hardware = _hardware_aliases(machine, accelerator)
     for key, latency in serving.profile.items():

@@ -10,6 +10,7 @@ import numpy as np
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import KvTransferCosts, Llm, Machine, Runtime
 from planner.economics.energy import ElectricitySupply, electricity_supply
+from planner.engine.settings import settings_text, with_settings
 from planner.errors import (
     DoesNotFitError,
     InfeasibleError,
@@ -113,7 +114,10 @@ def resolve(
     """
     catalog = priced_catalog(catalog or Catalog.default(scenario.catalog), scenario)
     llm = catalog.llm(scenario.model, where="model")
-    runtime = catalog.runtime(scenario.runtime, where="runtime")
+    runtime = with_settings(
+        catalog.runtime(scenario.runtime, where="runtime"),
+        max_batch=scenario.max_batch, batched_tokens=scenario.batched_tokens, chunked=scenario.chunked,
+    )  # fmt: skip
     given, supposed = sizes, scenario.suppose
     load = load_of(scenario, catalog, trace, sizes)
     for name, share in supposed.mix.items():
@@ -137,8 +141,12 @@ def resolve(
     electricity = electricity.scaled(pue=supposed.pue, usd_per_kwh=supposed.electricity, carbon=supposed.carbon)
     serving = Serving(
         llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, residency, network, electricity,
-        supposed.step_times, supposed.prices,
+        supposed.step_times, supposed.prices, scenario.derate,
     )  # fmt: skip
+    if scenario.derate != 1.0:
+        notes.append(f"servers are taken to run at {100.0 * scenario.derate:g} % of the modelled speed (--derate)")
+    if any(x is not None for x in (scenario.max_batch, scenario.batched_tokens, scenario.chunked)):
+        notes.append(settings_text(runtime))
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
     _refuse_contradictions(scenario, catalog, design)

@@ -125,7 +125,10 @@ class Scenario(BaseModel):
     osl: str | float | None = Field(default=None, description="Output tokens in place of the workload's, as `isl`.")
     drop_failed: bool = Field(default=False, description="Whether failed requests of a trace are left out.")
     arrival_cv2: float | None = Field(
-        default=None, gt=0, le=1000, description="Squared CV of gaps between arrivals; default the workload's, or 1."
+        default=None,
+        ge=0,
+        le=1000,
+        description="Squared CV of gaps between arrivals: 0 is even; default the workload's, or 1.",
     )
     slo: tuple[Objective, ...] = Field(default=parse_objectives(DEFAULT_OBJECTIVES), min_length=1)
     machines: Names = Field(
@@ -150,6 +153,21 @@ class Scenario(BaseModel):
     )
     precision: Precision | None = Field(default=None, description="Of the weights; default as released.")
     kv_precision: Precision | None = None
+    max_batch: int | None = Field(
+        default=None, ge=1, le=100_000, description="Sequences that a server decodes together; default the runtime's."
+    )
+    batched_tokens: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Tokens in a step of a server; default the runtime's."
+    )
+    chunked: bool | None = Field(
+        default=None, description="Whether servers compute prompts in chunks, not whole; default as the runtime does."
+    )
+    derate: float = Field(
+        default=1.0,
+        ge=0.01,
+        le=1.0,
+        description="Speed of the servers over the model's: 0.8 where they are known slower.",
+    )
     network: str | None = Field(
         default=None,
         description="Put every machine on this network: a fabric (`ethernet-25g`), a NIC's line rate (`25Gbit/s`), or "

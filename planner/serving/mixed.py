@@ -123,6 +123,7 @@ class MixedQueue:
         self._lane, self._traffic = lane, traffic
         prompt, weight = traffic.prompt_tokens, traffic.weight
         self.alone_s = lane.prefill_time_s(prompt)
+        self._beside_s = lane.beside_steps_s(prompt)
         self._mean_alone_s = float(weight @ self.alone_s)
         self._var_alone = float(weight @ (self.alone_s - self._mean_alone_s) ** 2)
         self._tokens, self._tokens_sd = traffic.resident_tokens()
@@ -297,7 +298,7 @@ class MixedQueue:
         """Share of requests whose TTFT exceeds the limit of their point; state and lanes of shape (k,)."""
         wait = self.wait(state, n_lanes)
         wait = WaitTail(*(x[:, None] for x in (wait.probability, wait.decay_per_s, np.asarray(wait.least_s))))
-        limit, share = self._prompt_cells.limits(limit_s)
+        limit, share = self._prompt_cells.limits(limit_s - self._beside_s)
         slack = limit - self._own_step_s(state, self._alone_of_cell)
         decoding = self._decoding(state, n_lanes)
         late = (1.0 - decoding) * (wait.exceeds(slack) @ share)
@@ -370,7 +371,7 @@ class MixedQueue:
         prompts = (p - d) * met + 1e-12
         variance = (p - d) ** 2 * scatter + met * cv2 * p**2 + (spread * (g * d + prompts)) ** 2
         running = 0.5 * d * self._decoding(state, n_lanes)[:, None]
-        slack = limit_s - self._own_step_s(state, self.alone_s) - running - g * d
+        slack = limit_s - self._beside_s - self._own_step_s(state, self.alone_s) - running - g * d
         most = self._most_a_step * g * (p - d)
         ninth = variance / (9.0 * prompts**2)
         root, late = np.sqrt(ninth), np.zeros(state.batch.shape)

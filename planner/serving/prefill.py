@@ -192,6 +192,7 @@ class PrefillQueue:
     def slacks(self, limit_s: Floats) -> Slack:
         """The part of `exceeds` that no rate changes."""
         weight = self._traffic.weight
+        limit_s = limit_s - self._lane.beside_steps_s(self._traffic.prompt_tokens)
         idle = float(weight[self.alone_s > limit_s].sum())
         limit, share = self._cells.limits(limit_s)
         queue = np.stack([self._late(limit, delays) @ share for delays in self._delays])

@@ -86,12 +86,23 @@ class Lane:
         Most sequences that decode together.
     token_budget : int
         Most prompt tokens batched in one step.
+    chunked : bool
+        Whether prompts that do not fit a step are computed in chunks, where the lane decodes too.
+    front_end_s : tuple of float
+        Time beside the steps before the first token: latency, work a request, and work a prompt token [s].
     """
 
     step: StepTimes
     kv_tokens: float
     max_batch: int
     token_budget: int
+    chunked: bool = False
+    front_end_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def beside_steps_s(self, prompt_tokens: Floats) -> Floats:
+        """Time of the front end before the first token is out [s], elementwise."""
+        latency, request, token = self.front_end_s
+        return latency + request + token * prompt_tokens
 
     def prefill_time_s(self, prompt_tokens: Floats) -> Floats:
         """Time to prefill a prompt alone [s], elementwise."""
@@ -174,6 +185,6 @@ def reference_latencies(lane: Lane, traffic: Traffic) -> dict[str, Floats]:
 
 def latencies_alone(lane: Lane, prompt: Floats, g: Floats) -> dict[str, Floats]:
     """TTFT, mean TBT and E2E [s] of requests of `prompt` tokens and `g` decode steps, each alone on `lane`."""
-    ttft = lane.prefill_time_s(prompt)
+    ttft = lane.prefill_time_s(prompt) + lane.beside_steps_s(prompt)
     tbt = lane.decode_time_s(np.ones_like(prompt), prompt + 1.0 + g / 2.0)
     return {"ttft": ttft, "tbt": tbt, "e2e": ttft + g * tbt}

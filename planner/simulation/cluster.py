@@ -12,6 +12,7 @@ from planner.pools.candidate import Requirement
 from planner.pools.prediction import Member, Route
 from planner.serving.requests import Lane
 from planner.simulation.arrivals import Requests, draw_requests
+from planner.simulation.closed_loop import Clients
 from planner.simulation.energy import PoolPower
 from planner.simulation.engine import simulate_requests
 from planner.simulation.outcome import Outcome
@@ -97,7 +98,7 @@ class ClusterSimulation:
                             member.role,  # type: ignore[arg-type]
                             pool, machine, self._tables[table], lane.kv_tokens, lane.max_batch, lane.token_budget,
                             nic + replica * member.configuration.nic_groups // layout.replicas,
-                            member.configuration.replica_network_bytes_per_s,
+                            member.configuration.replica_network_bytes_per_s, member.role == "mixed" and lane.chunked,
                         )
                     ] * layout.pipeline_parallel  # fmt: skip
                 nic += member.configuration.nic_groups
@@ -128,8 +129,9 @@ class ClusterSimulation:
         seed: int = 0,
         n_samples: int = 0,
         progress: Callable[[int, float], None] | None = None,
+        clients: Clients | None = None,
     ) -> Outcome:
-        """Simulate given requests, such as those of a trace.
+        """Simulate given requests, such as those of a trace; with `clients`, each when one of them sends it.
 
         Raises
         ------
@@ -139,6 +141,7 @@ class ClusterSimulation:
         return simulate_requests(
             self._lanes(int(requests.prompt_tokens.max())), self._ways, self._wires, requests,
             policy=policy or Policy(), failures=failures, seed=seed, n_samples=n_samples, progress=progress,
+            clients=clients, front_end_s=self.members[self.routes[0].first].configuration.lane.front_end_s,
         )  # fmt: skip
 
     def simulate(
@@ -194,6 +197,7 @@ class ClusterSimulation:
         stationary: bool = True,
         n_samples: int = 0,
         metrics: Sequence[str] = METRICS,
+        clients: Clients | None = None,
         progress: Callable[[str], None] = lambda _: None,
     ) -> Simulated:
         """Simulate the requests that `draw` gives for each seed.
@@ -207,6 +211,8 @@ class ClusterSimulation:
             Whether they come at one rate throughout; see `summarise`.
         n_samples : int
             Points of the timeline of the first run.
+        clients : Clients, optional
+            Users who send the requests, each when its last one is answered.
         """
         outcomes: list[Outcome] = []
         clock = _Clock(len(seeds), progress)
@@ -222,7 +228,7 @@ class ClusterSimulation:
             tell = clock.of_run(seed, len(outcomes), len(requests))
             outcomes.append(
                 self.run(
-                    requests, policy=policy, failures=failures, seed=seed, progress=tell,
+                    requests, policy=policy, failures=failures, seed=seed, progress=tell, clients=clients,
                     n_samples=0 if outcomes else n_samples,
                 )
             )  # fmt: skip

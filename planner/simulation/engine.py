@@ -7,6 +7,7 @@ arrivals are merged in from their array, so that the heap stays as small as the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from math import inf
 
@@ -15,10 +16,12 @@ import numpy as np
 from planner.errors import PlannerError
 from planner.simulation import core
 from planner.simulation.arrivals import Requests
-from planner.simulation.lane import COMPUTING, DECODE, DECODING, IDLE, MOVING, QUEUED, WAITING, Lane
-from planner.simulation.links import Links
+from planner.simulation.closed_loop import Clients, Users, behind_front_end
+from planner.simulation.lane import COMPUTING, DECODE, DECODING, IDLE, MOVING, QUEUED, WAITING, Lane, chunk_of
 from planner.simulation.outcome import Outcome, Records
+from planner.simulation.preparation import choose_ways, nics_of, tokens_per_sent, too_large
 from planner.simulation.router import Router
+from planner.simulation.sending import EARLY, JOIN, SENT, Sending
 from planner.simulation.specification import (
     Failure,
     LaneSpec,
@@ -31,7 +34,7 @@ from planner.simulation.specification import (
 
 __all__ = ["Failure", "LaneSpec", "Outcome", "Policy", "Wire", "simulate_requests"]
 
-_BOUNDARY, _JOIN, _SENT, _EARLY, _FAIL, _REPAIR, _SAMPLE = range(7)  # kinds of events
+_BOUNDARY, _FAIL, _REPAIR, _SAMPLE = 0, 4, 5, 6  # kinds of events, besides those of transfers
 _ARRIVALS_AT_ONCE = 20_000
 
 
@@ -46,6 +49,8 @@ def simulate_requests(
     seed: int = 0,
     n_samples: int = 0,
     progress: Callable[[int, float], None] | None = None,
+    clients: Clients | None = None,
+    front_end_s: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Outcome:
     """Simulate requests on a cluster.
 
@@ -67,6 +72,11 @@ def simulate_requests(
     progress : callable, optional
         Called every 20,000 arrivals with the number so far and the simulated time [s].
 
+    clients : Clients, optional
+        Users who send the requests in this order, in the place of their times of arrival.
+    front_end_s : tuple of float
+        Latency of the servers' front end, its work a request and its work a prompt token [s].
+
     Returns
     -------
     Outcome
@@ -79,13 +89,41 @@ def simulate_requests(
     """
     check_cluster(lanes, ways)
     check_failures(lanes, ways, failures)
-    if core.is_used():
-        nic, nic_bytes_per_s = _nics(lanes)
-        way_of = _choose_ways(ways, len(requests), seed)
+    if clients is not None:
+        simulation = _Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples)
+        simulation.serve(Users(clients, requests, front_end_s, seed))
+        return replace(simulation.run(progress), latency_s=front_end_s[0])
+    reach = requests
+    if any(front_end_s[1:]):
+        firsts = {first for first, *_ in ways}
+        n_replicas = sum(spec.pool in firsts for spec in lanes)
+        due_s = behind_front_end(requests, front_end_s, n_replicas)
+        reach = Requests(due_s, requests.prompt_tokens, requests.output_tokens)
+    outcome = _run(lanes, ways, wires, reach, policy, failures, seed, n_samples, progress)
+    return replace(outcome, requests=requests, latency_s=front_end_s[0])
+
+
+def _run(
+    lanes: Sequence[LaneSpec],
+    ways: Sequence[Way],
+    wires: Mapping[tuple[int, int], Wire],
+    requests: Requests,
+    policy: Policy,
+    failures: Sequence[Failure],
+    seed: int,
+    n_samples: int,
+    progress: Callable[[int, float], None] | None,
+) -> Outcome:
+    """Requests that reach the schedulers at given times, in the compiled core where it is there."""
+    chunks = {chunk_of(spec, policy) for spec in lanes if spec.role != "decode"}
+    if core.is_used() and len(chunks) <= 1:  # the core knows one size of chunks for all lanes
+        policy = replace(policy, chunk_tokens=next(iter(chunks), policy.chunk_tokens))
+        nic, nic_bytes_per_s = nics_of(lanes)
+        way_of = choose_ways(ways, len(requests), seed)
         return core.simulate(
             lanes, ways, wires, requests, policy, failures, nic=nic, nic_bytes_per_s=nic_bytes_per_s,
-            per_sent=_tokens_per_sent(lanes, wires) if policy.contention and policy.routing == "pending_tokens" else (),
-            way_of=way_of, too_large=_too_large(lanes, ways, way_of, requests, policy.overflow), n_samples=n_samples,
+            per_sent=tokens_per_sent(lanes, wires) if policy.contention and policy.routing == "pending_tokens" else (),
+            way_of=way_of, too_large=too_large(lanes, ways, way_of, requests, policy.overflow), n_samples=n_samples,
             progress=progress,
         )  # fmt: skip
     return _Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples).run(progress)
@@ -105,30 +143,28 @@ class _Simulation:
         seed: int,
         n_samples: int = 0,
     ) -> None:
+        self._number = len(failures) * 2 + n_samples
+        self._heap: list[tuple[float, int, int, int, int]] = []
+        self._users: Users | None = None
         self._specs, self._ways, self._wires, self._requests, self._policy = lanes, ways, wires, requests, policy
         self._records = records = Records(requests)
         self._prompt, self._output, self._stage = records.prompt, records.output, records.stage
         self._prompt_lane: dict[int, int] = {}  # lane that computes a prompt, or holds its KV cache until it is sent
         self._decode_lane: dict[int, int] = {}  # lane where a request decodes, or will decode if that is another
-        self._moving: dict[int, int] = {}  # number of the event that ends a transfer
         self._joined: dict[int, int] = {}
         self._lanes: list[Lane] = []
         for i in range(len(lanes)):
             self._lanes.append(self._new_lane(i))
-        self._nic, nic_bytes_per_s = _nics(lanes)
-        self._links = Links(nic_bytes_per_s, self._ends_at)
-        self._early: dict[int, int] = {}  # number of the event with which a transfer starts behind its prompt
-        self._sending: dict[int, tuple[float, float]] = {}  # since when, and arrival if nothing is in the way
-        self._sends_early = policy.contention and any(wire.overlapped for wire in wires.values())
-        per_sent = _tokens_per_sent(lanes, wires) if policy.contention else []
-        self._router = Router(lanes, self._lanes, policy, self._nic, per_sent)
+        self._sending = Sending(
+            lanes, wires, policy.contention, records, self._lanes, self._prompt_lane, self._decode_lane, self._push
+        )
+        per_sent = tokens_per_sent(lanes, wires) if policy.contention else []
+        self._router = Router(lanes, self._lanes, policy, self._sending.nic, per_sent)
         self._n_pools = 1 + max(spec.pool for spec in lanes)
-        self._way_of = _choose_ways(ways, len(requests), seed)
-        self._too_large = _too_large(lanes, ways, self._way_of, requests, policy.overflow)
+        self._way_of = choose_ways(ways, len(requests), seed)
+        self._too_large = too_large(lanes, ways, self._way_of, requests, policy.overflow)
         self._n_restarted = self._n_overflowed = self._n_waited = 0
         self._lost = np.zeros((self._n_pools, 6))  # integrals of lanes that failed
-        self._number = len(failures) * 2 + n_samples
-        self._heap: list[tuple[float, int, int, int, int]] = []
         for n, failure in enumerate(failures):
             self._heap.append((failure.at_s, 2 * n, _FAIL, failure.machine, 0))
             if failure.repaired_s < inf:
@@ -139,6 +175,15 @@ class _Simulation:
         self._samples = [np.zeros((self._n_pools, 6))] if n_samples else []
         heapify(self._heap)
 
+    def serve(self, users: Users) -> None:
+        """Let requests come when users send them."""
+        self._users = users
+
+    def _push(self, at_s: float, kind: int, a: int, b: int) -> int:
+        self._number += 1
+        heappush(self._heap, (at_s, self._number, kind, a, b))
+        return self._number
+
     def _new_lane(self, i: int) -> Lane:
         return Lane(i, self._specs[i], self._policy, self._records, self._lanes, self._decode_lane, self._joined)
 
@@ -146,7 +191,8 @@ class _Simulation:
 
     def run(self, progress: Callable[[int, float], None] | None) -> Outcome:
         """Run until every request is done, or Ctrl-C."""
-        heap, lanes, moving, requests = self._heap, self._lanes, self._moving, self._requests
+        users = self._users
+        heap, lanes, sending, requests = self._heap, self._lanes, self._sending, self._requests
         skip = set(self._too_large.tolist())
         n, r, offset, now = len(requests), 0, 0, 0.0
         times: list[float] = []
@@ -154,7 +200,9 @@ class _Simulation:
         at_last_arrival: np.ndarray | None = None
         try:
             while True:
-                if next_arrival == inf and r < n:
+                if users is not None:
+                    next_arrival = users.next_s
+                elif next_arrival == inf and r < n:
                     if r - offset >= len(times):
                         offset = r
                         times = requests.arrival_s[r : r + _ARRIVALS_AT_ONCE].tolist()
@@ -166,16 +214,16 @@ class _Simulation:
                     if kind == _BOUNDARY:
                         if lanes[a].version == b:
                             self._boundary(a, now)
-                    elif kind == _JOIN:
-                        if moving.get(b) == serial:
-                            del moving[b]
+                    elif kind == JOIN:
+                        if sending.moving.get(b) == serial:
+                            del sending.moving[b]
                             self._join(b, a, now)
-                    elif kind == _SENT:
-                        if self._links.is_due(a, b):
-                            self._sent(a, now)
-                    elif kind == _EARLY:
-                        if self._early.get(b) == serial:
-                            self._send_early(b, a, now)
+                    elif kind == SENT:
+                        if sending.links.is_due(a, b):
+                            sending.sent(a, now)
+                    elif kind == EARLY:
+                        if sending.early.get(b) == serial:
+                            sending.start_early(b, a, now)
                     elif r == n and not self._prompt_lane and not self._decode_lane:
                         break
                     elif kind == _SAMPLE:
@@ -186,9 +234,11 @@ class _Simulation:
                     else:
                         self._repair(a, now)
                 elif r < n:
-                    now = next_arrival
+                    now = next_arrival if users is None else users.send()
                     if r not in skip:
                         self._enqueue(r, now)
+                    elif users is not None:
+                        users.answered(r, now)
                     r += 1
                     next_arrival = inf
                     if r == n:
@@ -204,6 +254,8 @@ class _Simulation:
                 f"the simulation stalled at {now:g} s with {len(self._prompt_lane) + len(self._decode_lane)} requests",
                 rule="report this scenario as a bug",
             )
+        if users is not None:
+            self._requests = requests = users.requests()
         if interrupted or at_last_arrival is None:
             horizon, totals = now, self._integrals(now)
         else:
@@ -284,8 +336,8 @@ class _Simulation:
         if until >= 0:
             self._number += 1
             heappush(self._heap, (until, self._number, _BOUNDARY, i, lane.version))
-            if self._sends_early and lane.prompts:
-                self._plan_sending(lane, t, until)
+            if self._sending.starts_early and lane.prompts:
+                self._sending.plan(lane, t, until)
         elif self._router.mixed and not lane.queue:
             self._router.drained(i)
 
@@ -324,6 +376,8 @@ class _Simulation:
         del self._prompt_lane[r]
         if self._output[r] == 1:
             records.finish[r] = t
+            if self._users is not None:
+                self._users.answered(r, t)
             lane.members -= 1
             whole = self._prompt[r] + 1
             lane.reserve(-whole, t)
@@ -338,12 +392,12 @@ class _Simulation:
         """Send a computed prompt to its decode lane, or let it wait for memory there."""
         target = self._lanes[j]
         if self._policy.overflow:
-            self._send(r, i, j, t)
+            self._sending.send(r, i, j, t)
         elif not target.waiting and target.has_room(self._prompt[r] + self._output[r]):
             self._book(r, target, t)
-            self._send(r, i, j, t)
+            self._sending.send(r, i, j, t)
         else:
-            self._give_up(r, t)
+            self._sending.give_up(r, t)
             self._n_waited += 1
             self._stage[r] = WAITING
             target.waiting.append(r)
@@ -351,72 +405,6 @@ class _Simulation:
     def _book(self, r: int, target: Lane, t: float) -> None:
         target.members += 1
         target.reserve(self._prompt[r] + self._output[r], t)
-
-    # -- transfers -----------------------------------------------------------------------------------------------
-
-    def _plan_sending(self, lane: Lane, t: float, until: float) -> None:
-        """Layers of the prompts that end with the step from `t` to `until` may leave when the first is computed."""
-        i = lane.index
-        for r in lane.prompts:
-            j = self._decode_lane.get(r)
-            if j is not None:
-                wire = self._wires[self._specs[i].pool, self._specs[j].pool]
-                if wire.n_layers > 1 and wire.times(self._prompt[r], until - t)[2]:
-                    self._number += 1
-                    self._early[r] = self._number
-                    heappush(self._heap, (t + (until - t) / wire.n_layers, self._number, _EARLY, j, r))
-
-    def _send_early(self, r: int, j: int, t: float) -> None:
-        """The first layer is computed: send from now on what is computed, as far as the NICs let it."""
-        i = self._prompt_lane[r]
-        wire = self._wires[self._specs[i].pool, self._specs[j].pool]
-        size = self._prompt[r] * wire.bytes_per_token
-        yields = size / (t - self._lanes[i].since) / wire.n_layers
-        self._links.start(r, self._nic[i], self._nic[j], size, min(yields, wire.bandwidth_bytes_per_s), t, True)
-
-    def _give_up(self, r: int, t: float) -> None:
-        """What was sent of a request, or was to be, is lost."""
-        self._early.pop(r, None)
-        self._moving.pop(r, None)
-        self._sending.pop(r, None)
-        if r in self._links.transfers:
-            self._links.end(r, t)
-
-    def _send(self, r: int, i: int, j: int, t: float) -> None:
-        """Move a KV cache from lane `i` to `j`, where its memory is reserved."""
-        wire = self._wires[self._specs[i].pool, self._specs[j].pool]
-        computing = t - self._lanes[i].since if self._stage[r] == COMPUTING else 0.0
-        _, exposed, _ = wire.times(self._prompt[r], computing)
-        self._stage[r] = MOVING
-        self._sending[r] = t, t + exposed
-        if not self._policy.contention:
-            self._arrives(r, j, t)
-            return
-        if self._early.pop(r, None) is not None:
-            self._links.release(r, wire.bandwidth_bytes_per_s, t)
-        else:
-            size = self._prompt[r] * wire.bytes_per_token
-            self._links.start(r, self._nic[i], self._nic[j], size, wire.bandwidth_bytes_per_s, t)
-
-    def _ends_at(self, at_s: float, r: int, version: int) -> None:
-        self._number += 1
-        heappush(self._heap, (at_s, self._number, _SENT, r, version))
-
-    def _sent(self, r: int, t: float) -> None:
-        """The last byte has left."""
-        self._links.end(r, t)
-        i, j = self._prompt_lane[r], self._decode_lane[r]
-        latency = self._wires[self._specs[i].pool, self._specs[j].pool].latency_s
-        self._arrives(r, j, t + latency)
-
-    def _arrives(self, r: int, j: int, at_s: float) -> None:
-        """All of a KV cache is there at a time, or somewhat later."""
-        since, no_sooner = self._sending.pop(r)
-        at_s = max(at_s, no_sooner)
-        self._records.transfer[r] = at_s - since
-        self._number += 1
-        self._moving[r] = self._number
-        heappush(self._heap, (at_s, self._number, _JOIN, j, r))
 
     def _join(self, r: int, j: int, t: float) -> None:
         """A KV cache has arrived."""
@@ -436,6 +424,8 @@ class _Simulation:
         lane = self._lanes[i]
         lane.leave(r, t)
         self._records.finish[r] = t
+        if self._users is not None:
+            self._users.answered(r, t)
         del self._decode_lane[r]
         self._router.decode_off(i, self._prompt[r] + self._output[r])
         if lane.waiting or lane.blocked:
@@ -446,7 +436,7 @@ class _Simulation:
         while lane.waiting and lane.has_room(self._prompt[lane.waiting[0]] + self._output[lane.waiting[0]]):
             w = lane.waiting.popleft()
             self._book(w, lane, t)
-            self._send(w, self._prompt_lane[w], lane.index, t)
+            self._sending.send(w, self._prompt_lane[w], lane.index, t)
         if lane.blocked:
             blocked, lane.blocked = lane.blocked, []
             for k in blocked:
@@ -492,7 +482,7 @@ class _Simulation:
         other = self._router.for_decode(second)
         self._router.decode_on(other, self._prompt[r] + self._output[r])
         self._decode_lane[r] = other
-        self._give_up(r, t)
+        self._sending.give_up(r, t)
         if self._stage[r] in (WAITING, MOVING):
             self._stage[r] = WAITING
             self._place(r, i, other, t)
@@ -504,7 +494,7 @@ class _Simulation:
         i, j = self._prompt_lane.pop(r, None), self._decode_lane.pop(r, None)
         prompt, whole = self._prompt[r], self._prompt[r] + self._output[r]
         self._joined.pop(r, None)
-        self._give_up(r, t)
+        self._sending.give_up(r, t)
         if i is not None and i not in gone:
             lane = self._lanes[i]
             freed.add(i)
@@ -535,56 +525,3 @@ class _Simulation:
         for i, spec in enumerate(self._specs):
             if spec.machine == machine:
                 self._router.bring_up(i)
-
-
-def _tokens_per_sent(lanes: Sequence[LaneSpec], wires: Mapping[tuple[int, int], Wire]) -> list[float]:
-    """Prompt tokens that each lane computes while its NICs send the KV cache of one; none where nothing is sent."""
-    sent_s: dict[int, float] = {}
-    for (source, _), wire in wires.items():
-        sent_s[source] = max(sent_s.get(source, 0.0), wire.bytes_per_token / wire.bandwidth_bytes_per_s)
-    found = []
-    for spec in lanes:
-        tokens = spec.token_budget
-        computed_s = spec.table.prefill_s(tokens, tokens * (tokens + 1.0) / 2.0, 1) / tokens
-        found.append(sent_s.get(spec.pool, 0.0) / computed_s)
-    return found if sent_s else []
-
-
-def _nics(lanes: Sequence[LaneSpec]) -> tuple[list[int], list[float]]:
-    """Index of the NICs of each lane, and what those of each index carry [bytes/s]."""
-    nics = {key: n for n, key in enumerate(sorted({_nic_of(spec) for spec in lanes}))}
-    nic = [nics[_nic_of(spec)] for spec in lanes]
-    carries = {n: spec.nic_bytes_per_s for n, spec in zip(nic, lanes, strict=True)}
-    return nic, [carries[n] for n in range(len(nics))]
-
-
-def _nic_of(spec: LaneSpec) -> tuple[int, int]:
-    return (0, spec.machine) if spec.nic is None else (1, spec.nic)
-
-
-def _choose_ways(ways: Sequence[Way], n: int, seed: int) -> np.ndarray | None:
-    """Index of the way of each request; None if there is but one."""
-    if len(ways) == 1:
-        return None
-    weights = np.array([weight for *_, weight in ways], dtype=float)
-    rng = np.random.default_rng(seed)
-    return np.searchsorted(np.cumsum(weights / weights.sum())[:-1], rng.random(n), side="right").astype(np.int16)
-
-
-def _too_large(
-    lanes: Sequence[LaneSpec], ways: Sequence[Way], way_of: np.ndarray | None, requests: Requests, overflow: bool
-) -> np.ndarray:
-    """Requests that the smallest lane on their way could never hold."""
-    whole = requests.prompt_tokens + requests.output_tokens
-    bad = np.zeros(len(requests), dtype=bool)
-    for index, (first, second, _) in enumerate(ways):
-        room = min(spec.kv_tokens for spec in lanes if spec.pool == first)
-        if second is None:
-            over = whole > room
-        else:
-            other = min(spec.kv_tokens for spec in lanes if spec.pool == second)
-            # One token is not decoded elsewhere.
-            alone = requests.output_tokens == 1
-            over = np.where(alone, whole > room, (requests.prompt_tokens > room) | (whole > other))
-        bad |= over if way_of is None else over & (way_of == index)
-    return np.flatnonzero(bad)

@@ -22,6 +22,13 @@ QUEUED, COMPUTING, WAITING, MOVING, DECODING = range(5)  # stages of a request
 _IMMEDIATE = -1.0
 
 
+def chunk_of(spec: LaneSpec, policy: Policy) -> int | None:
+    """Tokens of a step of chunked prefill on a lane; None where it computes whole prompts."""
+    if policy.chunk_tokens is None and spec.chunked and not policy.shared_budget:
+        return spec.token_budget
+    return policy.chunk_tokens
+
+
 class Lane:
     """State of a lane.
 
@@ -61,7 +68,7 @@ class Lane:
         self.decode_lane, self.joined = decode_lane, joined
         self.table, self.decode_s, self.context_s = spec.table, spec.table.decode_s, spec.table.context_s
         self.kv_tokens, self.max_batch, self.budget = spec.kv_tokens, spec.max_batch, spec.token_budget
-        self.chunk, self.shared = policy.chunk_tokens, policy.shared_budget
+        self.chunk, self.shared = chunk_of(spec, policy), policy.shared_budget
         self.max_pauses, self.ahead = policy.max_pauses, policy.overflow
         self.version = 0
         self.mode = IDLE

@@ -66,6 +66,8 @@ class Outcome:
         When the simulation ended.
     interrupted : bool
         Whether it was stopped before all requests were done.
+    latency_s : float
+        What requests spend beside lanes and front end before their tokens are out; in none of the times above [s].
     """
 
     requests: Requests
@@ -91,6 +93,7 @@ class Outcome:
     horizon_s: float
     end_s: float
     interrupted: bool
+    latency_s: float = 0.0
 
     @property
     def n_finished(self) -> int:

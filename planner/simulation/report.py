@@ -17,7 +17,7 @@ from planner.simulation.outcome import Outcome
 from planner.simulation.statistics import Interval
 
 SIMULATION_SCHEMA_VERSION = "1.0"
-ArrivalKind = Literal["poisson", "gamma", "rates", "replay"]
+ArrivalKind = Literal["poisson", "gamma", "even", "rates", "replay", "closed"]
 
 
 class _Model(BaseModel):

@@ -211,14 +211,14 @@ def values_of(outcome: Outcome, metric: str, part: slice | None = None) -> Float
     part = part or slice(0, outcome.n_arrived)
     arrival, finish = outcome.requests.arrival_s[part], outcome.finish_s[part]
     if metric == "e2e":
-        return finish - arrival
+        return finish - arrival + outcome.latency_s
     if metric == "tbt":
         gaps = outcome.requests.output_tokens[part] - 1
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(gaps > 0, (finish - outcome.first_token_s[part]) / gaps, np.nan)
     if metric in ("ttft", "queueing"):
         until = outcome.first_token_s[part] if metric == "ttft" else outcome.prefill_start_s[part]
-        return np.where(np.isfinite(finish), until - arrival, np.nan)
+        return np.where(np.isfinite(finish), until - arrival + (outcome.latency_s if metric == "ttft" else 0.0), np.nan)
     values = outcome.largest_gap_s[part] if metric == "largest_gap" else outcome.transfer_s[part]
     return np.where(np.isfinite(finish) & (values > 0), values.astype(float), np.nan)
 

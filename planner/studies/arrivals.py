@@ -15,6 +15,7 @@ from planner.scenario.load import is_catalog_workload, trace_of
 from planner.scenario.resolve import Problem, resolve
 from planner.scenario.scenario import Scenario, load_scenario
 from planner.simulation.arrivals import Requests, check_rates, draw_requests, draw_requests_at_rates, replay
+from planner.simulation.closed_loop import Clients
 from planner.simulation.failures import NamedFailure, parse_failure
 from planner.simulation.policies import policy_of
 from planner.simulation.report import ArrivalKind
@@ -170,6 +171,8 @@ class Arrivals:
     kind : str
     rate_per_s : float
         Mean rate, `load` included [requests/s].
+    clients : Clients or None
+        Users of a closed loop who send the requests; None: they come at the rate.
 
     Raises
     ------
@@ -180,10 +183,14 @@ class Arrivals:
     kind: ArrivalKind
     problem: Problem
     rate_per_s: float
+    clients: Clients | None = None
 
     def __init__(self, scenario: Scenario, trial: Trial, catalog: Catalog) -> None:
         self._trial = trial
         self._replayed: Requests | None = None
+        count = scenario.users or scenario.concurrency
+        if count is not None:
+            self.clients = _clients(count, scenario.think_time_s or 0.0, trial)
         if trial.replay:
             self.kind = "replay"
             trace = _trace_to_replay(scenario, catalog)
@@ -204,7 +211,15 @@ class Arrivals:
         self.problem = resolve(scenario, catalog)
         self.rate_per_s = self.problem.need.rate_per_s * trial.load
         cv2 = self.problem.need.traffic.arrival_cv2
-        self.kind = "rates" if trial.rates_per_s else "poisson" if cv2 == 1.0 else "gamma"
+        steady: ArrivalKind = "poisson" if cv2 == 1.0 else "gamma" if cv2 > 0 else "even"
+        self.kind = "closed" if self.clients else "rates" if trial.rates_per_s else steady
+
+    def at_rate(self, rate_per_s: float) -> Arrivals:
+        """The same users, known to send so many requests a second."""
+        scenario = load_scenario(self.problem.scenario, rate_per_s=rate_per_s)
+        known = Arrivals(scenario, self._trial, self.problem.catalog)
+        known.clients, known.kind = self.clients, self.kind
+        return known
 
     def draw(self, seed: int) -> Requests:
         """The requests of one run."""
@@ -223,6 +238,16 @@ class Arrivals:
         rate = trace.rate_per_s if rate_per_s is None else rate_per_s
         stretched = rate * trial.load if rate is not None and (trial.rescaled or trial.load != 1.0) else None
         return replay(trace, rate_per_s=stretched, repeat=trial.repeat, n_requests=trial.n_requests)
+
+
+def _clients(count: int, think_s: float, trial: Trial) -> Clients:
+    for name, given in (("replay", trial.replay), ("rates", bool(trial.rates_per_s)), ("load", trial.load != 1.0)):
+        if given:
+            raise ScenarioError(
+                "users send their next request when the last one is answered", where=name,
+                rule="their number decides how many requests come", fix="leave it out, or give a rate",
+            )  # fmt: skip
+    return Clients(count, think_s)
 
 
 def _trace_to_replay(scenario: Scenario, catalog: Catalog) -> Trace:

@@ -121,7 +121,8 @@ def simulate(
     Parameters
     ----------
     cluster, scenario, catalog, **fields
-        As in `evaluate`. `arrival_cv2` makes arrivals burstier than Poisson.
+        As in `evaluate`. `arrival_cv2` makes arrivals burstier than Poisson. With `concurrency` or `users` in the
+        place of a rate, each user's next request comes when the last one is answered.
     seeds : int or sequence of int, optional
         How many runs, or the seed of each; three, or one of a replay. The same seed gives the same requests.
     n_requests : int, optional

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import isfinite
 
+import numpy as np
+
 from planner._version import __version__
 from planner.errors import ScenarioError
 from planner.planning.evaluate import members_and_routes
@@ -33,6 +35,7 @@ from planner.simulation.timeline import distributions_of, timeline_of
 from planner.studies.arrivals import Arrivals, Trial
 
 TIMELINE_INTERVALS = 120
+_PILOT_REQUESTS = 40  # a user, from which the rate of a closed loop is known
 _TOO_LARGE_NAMED = 5
 
 
@@ -49,12 +52,22 @@ def simulate_cluster(
     """
     problem = arrivals.problem
     members, routes = members_and_routes(problem, cluster)
+    if arrivals.clients is not None:
+        # How many requests a second they send is an answer; formulas and power are then given at that rate.
+        pilot = ClusterSimulation(members, routes, problem.need, problem.sizes).run(
+            arrivals.draw(trial.seeds[0]).first(_PILOT_REQUESTS * arrivals.clients.count), policy=trial.policy,
+            clients=arrivals.clients, seed=trial.seeds[0],
+        )  # fmt: skip
+        span_s = float(np.nanmax(pilot.finish_s))
+        arrivals = arrivals.at_rate(pilot.n_finished / span_s)
+        problem = arrivals.problem
+        members, routes = members_and_routes(problem, cluster)
     simulation = ClusterSimulation(
         members, routes, problem.need, problem.sizes, problem.reference, pool_power(problem.llm, problem.runtime)
     )
     simulated = simulation.simulate_drawn(
         arrivals.draw, seeds=trial.seeds, policy=trial.policy, failures=failures_of(trial.failures, members),
-        stationary=trial.is_stationary, n_samples=TIMELINE_INTERVALS, progress=progress,
+        stationary=trial.is_stationary, n_samples=TIMELINE_INTERVALS, progress=progress, clients=arrivals.clients,
     )  # fmt: skip
     if not simulated.enough and not simulated.interrupted and simulated.outlasted < simulated.needed:
         raise _too_short(simulated, trial)

@@ -141,7 +141,7 @@ def test_unknown_fields_and_choices_offer_those_that_come_near(
         {"max_power": 0.0}, {"max_power": "-1 kW"}, {"max_power": "40"},
         {"max_total_machines": 0}, {"max_total_machines": 1.5}, {"max_pools": 0}, {"max_machines": {"dgx-h100": -1}},
         {"max_machines": {"dgx-h100": 1.5}}, {"max_machines": 5}, {"spares": -1}, {"spares": 1.5}, {"spares": 1001},
-        {"max_utilisation": 0.0}, {"max_utilisation": 1.5}, {"arrival_cv2": 0.0}, {"arrival_cv2": -1.0},
+        {"max_utilisation": 0.0}, {"max_utilisation": 1.5}, {"arrival_cv2": -1.0},
         {"arrival_cv2": math.nan}, {"arrival_cv2": 1e6}, {"time_limit_s": 0.0}, {"time_limit_s": math.inf},
         {"time_limit_s": "60s"}, {"seed": -1}, {"machines": []}, {"machines": None}, {"workload": ""}, {"workload": 5},
         {"model": None}, {"slo": 5},

@@ -46,7 +46,8 @@ def run_and_inspect(
     assert not any(router.promised)
     assert not router.mixed
     assert not simulation._joined
-    assert not simulation._moving
+    assert not simulation._sending.moving
+    assert not simulation._sending.links.transfers
     for lane in simulation._lanes:
         left = (lane.batch, lane.members, lane.context, lane.reserved, lane.computed, len(lane.ends), len(lane.fresh))
         assert left == (0,) * len(left)

@@ -200,7 +200,10 @@ def _arrivals(arrivals: ArrivalReport, report: SimulationReport) -> str:
         return text + (f"; {report.n_together:,} came together with the one before" if report.n_together else "")
     seeds = ", ".join(map(str, report.seeds))
     several = "seeds" if len(report.seeds) > 1 else "seed"
+    if arrivals.kind == "closed":
+        return f"of users who send the next request when the last one is answered, {several} {seeds}"
     shape = "Poisson" if arrivals.cv2 == 1.0 else f"gamma gaps of CV2 {number(arrivals.cv2, 3)}"
+    shape = shape if arrivals.cv2 > 0 else "at even gaps"
     if arrivals.kind == "rates":
         rates = " / ".join(number(rate, 3) for rate in arrivals.rates_per_s[:12])
         more = " / ..." if len(arrivals.rates_per_s) > 12 else ""
