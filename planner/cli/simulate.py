@@ -147,7 +147,8 @@ def simulate(
             source, scenario, seeds=_seeds(seeds), n_requests=requests, load=read_number(load, "--load"),
             replay=replay, repeat=repeat, period=period,
             rates=[rate.strip() for rate in rates.split(",")] if rates is not None else (),
-            policy=policy, routing=routing, chunk_tokens=chunk_tokens, overflow=overflow, failures=fail or (), progress=progress, **wanted.fields,
+            policy=policy, routing=routing, chunk_tokens=chunk_tokens, overflow=overflow, failures=fail or (),
+            progress=progress, **wanted.fields,
         )  # fmt: skip
         if requests_file is not None:
             from planner.export.request_file import write_requests

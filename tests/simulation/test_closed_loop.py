@@ -86,9 +86,7 @@ def test_simulate_with_users_agrees_with_the_formulas_at_the_rate_that_they_send
     assert abs(e2e.p50.prediction_error) < 0.1
 
 
-@pytest.mark.parametrize(
-    "more", [{"rate": "5/s"}, {"arrival_cv2": 4.0}, {"load": 2.0}, {"rates": ["1/s"], "period": 9}]
-)
+@pytest.mark.parametrize("more", [{"rate": "5/s"}, {"load": 2.0}, {"rates": ["1/s"], "period": 9}])
 def test_users_and_a_rate_exclude_each_other(more: dict[str, object]) -> None:
     cluster = [{"role": "mixed", "machine": "dgx-h100", "count": 1}]
     with pytest.raises(ScenarioError):
