@@ -41,7 +41,7 @@ def test_a_cluster_that_is_too_small_exits_with_3_and_is_shown_all_the_same(plan
 
 def test_a_plan_is_simulated_with_its_scenario(planner: Planner, tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
-    planner("optimize", "--slo", "ttft=1s", "--output", file, "--quiet", "--no-verify")
+    planner("optimize", "--slo", "ttft=1s", "--machine", "dgx-h100", "--output", file, "--quiet", "--no-verify")
     plan = json.loads(file.read_text())
     shown = planner("simulate", file, "--format", "json", "--requests", "6000", "--seeds", "1")
     report = json.loads(shown.out)
