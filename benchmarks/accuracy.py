@@ -24,6 +24,7 @@ from planner.latency.layout import Layout
 from planner.latency.memory import memory_fit
 from planner.latency.power import accelerator_power_w
 from planner.latency.roofline import RooflineLatency
+from planner.latency.scheduled import scheduled
 
 Floats = NDArray[np.float64]
 Row = tuple[str, ...]
@@ -79,7 +80,7 @@ def serving_errors(catalog: Catalog, runtime: Runtime, runs: Sequence[Run]) -> t
         step = roofline_of(catalog, runtime, run)
         fit = memory_fit(step.llm, catalog.accelerator_of(machine), runtime, step.layout)
         first_s, between_s = closed_loop_times_s(
-            step, run.concurrency, run.input_tokens, run.output_tokens, fit.resident_tokens
+            scheduled(step, runtime.batching), run.concurrency, run.input_tokens, run.output_tokens, fit.resident_tokens
         )
         tpot.append(between_s / run.tpot_s - 1.0)
         ttft.append(first_s / run.ttft_s - 1.0)

@@ -19,14 +19,14 @@ outside: N is what fits.
 
 from __future__ import annotations
 
+from planner.latency import StepTimes
 from planner.latency.batch import decode_batch, mixed_batch, prefill_batch
-from planner.latency.roofline import RooflineLatency
 
 N_HALVINGS = 45
 
 
 def closed_loop_times_s(
-    step: RooflineLatency, n_clients: int, prompt_tokens: int, output_tokens: int, resident_tokens: float
+    step: StepTimes, n_clients: int, prompt_tokens: int, output_tokens: int, resident_tokens: float
 ) -> tuple[float, float]:
     """Mean time to the first token, and mean time between tokens [s]."""
     s, m = float(prompt_tokens), float(output_tokens)
