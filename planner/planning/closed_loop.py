@@ -103,7 +103,7 @@ def at_the_rate_of_clients(problem: Problem, progress: Progress = quiet) -> Prob
         return problem
     # Capacity curves do not depend on the demand: those of the ceiling are those of every lower rate.
     progress("clients: candidate pools")
-    search = prepare_search(problem, compares=False)
+    search = prepare_search(problem, compares=False, leaves_out=False)
     n_plans = 0
     refused: InfeasibleError | None = None
 

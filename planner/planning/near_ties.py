@@ -52,7 +52,8 @@ def simpler(
         posed = replace(problem, limits=limits)
         try:
             solution = solve_search(
-                replace(search, posed=[(posed, [c for c in candidates if c.key in keys])], homogeneous={}), corrections
+                replace(search, posed=[(posed, [c for c in candidates if c.key in keys])], homogeneous={}, whole=None),
+                corrections,
             )
         except (InfeasibleError, NoPlanFoundError):
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from planner.planning.designs import best_of, enumerate_designs
 from planner.planning.infeasible import explain_infeasible, unreachable
 from planner.planning.links import check_links
 from planner.planning.reuse import candidates_of, without
+from planner.planning.worth import NEAR, is_worth_asking, worthwhile_pairs
 from planner.pools.candidate import Candidate, needs_end_to_end, stable_rate_of_one
 from planner.pools.configuration import Configuration, Rejection
 from planner.pools.design import Design
@@ -112,11 +114,17 @@ class Search:
     rejected : list of Rejection
     homogeneous : dict
         Best plans of one mixed pool, for comparison, where the design asked for does not include them.
+    most : float
+        Of the objective: pairs of machines that only plans beyond it can have were left out.
+    whole : callable
+        Makes the search with all pairs, for the case that the best plan turns out to lie beyond that.
     """
 
     posed: list[tuple[Problem, list[Candidate]]]
     rejected: list[Rejection]
     homogeneous: dict[str, Simple]
+    most: float = math.inf
+    whole: Callable[[], Search] | None = None
 
 
 def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
@@ -167,7 +175,12 @@ def best_or_none(
 
 
 def prepare_search(
-    problem: Problem, progress: Progress = quiet, *, top_rate_per_s: float | None = None, compares: bool = True
+    problem: Problem,
+    progress: Progress = quiet,
+    *,
+    top_rate_per_s: float | None = None,
+    compares: bool = True,
+    leaves_out: bool = True,
 ) -> Search:
     """Refuse what cannot be served, and make the candidate pools of a problem.
 
@@ -177,6 +190,8 @@ def prepare_search(
     progress : callable
     top_rate_per_s : float, optional
         Largest rate a pool could be asked for; left out, `largest_rate`.
+    leaves_out : bool
+        Whether pairs of machines that no plan near the best can have may be left out (`planning/worth.py`).
     compares : bool
         Whether the best plans of one mixed pool are worked out for comparison, where the design does not include them.
 
@@ -191,8 +206,24 @@ def prepare_search(
     found, rejected = configurations(problem)
     check_links(problem, found)
     top = largest_rate(problem, found) if top_rate_per_s is None else top_rate_per_s
+    homogeneous = _homogeneous(problem, found, top) if compares else {}
+    if leaves_out and is_worth_asking(problem):
+        mixed = candidates_of(problem, found, top, progress, design=BASELINE)
+        best = best_of(enumerate_designs(mixed, problem, problem.limits).values(), problem)
+        if best is not None:
+            most = best.objective * NEAR
+            pairs = worthwhile_pairs(problem, found, most)
+            candidates = candidates_of(problem, found, top, progress, pairs=pairs)
+
+            @cache
+            def whole() -> Search:
+                return prepare_search(
+                    problem, progress, top_rate_per_s=top_rate_per_s, compares=compares, leaves_out=False
+                )
+
+            return Search([(problem, candidates)], rejected, homogeneous, most, whole)
     posed = list(_posed(problem, found, top, progress))
-    return Search(posed, rejected, _homogeneous(problem, found, top) if compares else {})
+    return Search(posed, rejected, homogeneous)
 
 
 def solve_search(
@@ -204,6 +235,18 @@ def solve_search(
     explains: bool = True,
 ) -> Solution:
     """Choose among prepared candidates, capacities corrected by what simulation taught; raises as `solve_problem`."""
+    if search.whole is not None:
+        try:
+            narrow = solve_search(
+                replace(search, whole=None), corrections, progress, forbidden=forbidden, explains=False
+            )
+            if narrow.selection.objective <= search.most:
+                return narrow
+        except PlannerError as error:
+            # What was left out may do, or says why nothing does; other errors are not of what there is to choose.
+            if not isinstance(error, InfeasibleError) and type(error) is not PlannerError:
+                raise
+        return solve_search(search.whole(), corrections, progress, forbidden=forbidden, explains=explains)
     best: Solution | None = None
     refused: InfeasibleError | None = None
     for posed, candidates in search.posed:

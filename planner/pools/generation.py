@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, TypeVar
@@ -88,6 +88,7 @@ def generate(
     top_rate_per_s: float,
     progress: Callable[[str], None] = lambda _: None,
     known: Known | None = None,
+    pairs: Collection[tuple[str, str]] | None = None,
 ) -> list[Candidate]:
     """Every pool that the design allows, less those that another layout of the same machine dominates.
 
@@ -103,6 +104,8 @@ def generate(
         Told what is being done.
     known : Known, optional
         What was made before; added to.
+    pairs : collection of (str, str), optional
+        Prefill and decode machines that may be paired; left out: all that can reach each other.
     """
     known = Known() if known is None else known
     by_machine: dict[str, list[Configuration]] = {}
@@ -117,7 +120,7 @@ def generate(
                     known.mixed[name] = _mixed(layouts, need, top_rate_per_s, known)
                 candidates += known.mixed[name]
     if design.split:
-        candidates += _split(by_machine, need, design, top_rate_per_s, progress, known)
+        candidates += _split(by_machine, need, design, top_rate_per_s, progress, known, pairs)
     own = {c.label: c for c in configurations}  # at their prices
     return [replace(c, configuration=own[c.configuration.label]) for c in candidates]
 
@@ -138,10 +141,12 @@ def _split(
     top_rate_per_s: float,
     progress: Callable[[str], None],
     known: Known,
+    pairs: Collection[tuple[str, str]] | None,
 ) -> list[Candidate]:
     prefill: list[Candidate] = []
+    senders = None if pairs is None else {first for first, _ in pairs}
     for name, layouts in by_machine.items():
-        if design.prefill_machine in (None, name):
+        if design.prefill_machine in (None, name) and (senders is None or name in senders):
             if name not in known.prefill:
                 progress(f"prefill pools of {name}")
                 known.prefill[name] = _prefill(layouts, need, top_rate_per_s, known)
@@ -151,6 +156,8 @@ def _split(
         if design.decode_machine not in (None, name):
             continue
         reached = [s for s in prefill if s.configuration.can_send_to(layouts[0])]
+        if pairs is not None:
+            reached = [s for s in reached if (s.configuration.machine.name, name) in pairs]
         new = [s for s in reached if (name, s.key) not in known.decode]
         if new:
             progress(f"decode pools of {name}")

@@ -259,7 +259,7 @@ def _around(count: int) -> Counts:
 
 def _best_pair(problem: Problem, progress: Progress) -> Simple:
     """Best plan of two pools, whose machines and layouts are mapped; without limits if there is none within them."""
-    search = prepare_search(problem, progress, compares=False)
+    search = prepare_search(problem, progress, compares=False, leaves_out=False)
     ((posed, candidates),) = search.posed
     for limits in (replace(posed.limits, max_pools=None), Limits(spares=posed.limits.spares)):
         plans = [s for s in enumerate_designs(candidates, posed, limits).values() if len(s.pools) == 2]
