@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from planner.catalog.catalog import Catalog
@@ -85,12 +85,13 @@ def consider(scenario: Scenario, catalog: Catalog, design: Design, limits: Limit
             f"the stock of {' and '.join(gone)} is zero", where="max_machines", rule="it is of the design"
         )
     machines = [m for m in machines if limits.most_of(m.single_name) >= m.group]
+    needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
     if not design.machines:  # which says what each pool is made of
-        machines = _in_groups_where_needed(machines, catalog, limits, serving, named=not is_open(wanted))
+        sold = {m.name for m in machines if not needs_price or catalog.price_of(m.name, scenario.prices) is not None}
+        machines = _in_groups_where_needed(machines, catalog, limits, serving, named=not is_open(wanted), sold=sold)
     if not machines:
         raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
     machines = _with_rack_units(machines, limits, is_open(wanted))
-    needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
     unpriced = [m for m in machines if needs_price and catalog.price_of(m.name, scenario.prices) is None]
     if unpriced and (not is_open(wanted) or len(unpriced) == len(machines)):
         # A machine asked for by name must not disappear silently. If it cannot hold the model, that is what matters.
@@ -259,11 +260,12 @@ def _without_price(unpriced: Sequence[Machine], scenario: Scenario, catalog: Cat
 
 
 def _in_groups_where_needed(
-    machines: list[Machine], catalog: Catalog, limits: Limits, serving: Serving, *, named: bool
+    machines: list[Machine], catalog: Catalog, limits: Limits, serving: Serving, *, named: bool, sold: Collection[str]
 ) -> list[Machine]:
     """Take machines that cannot hold the model alone in groups of the fewest that can, one replica on each group.
 
-    Only machines that were named, or all of them if none holds it.
+    Only machines that were named, or all of them if none holds it; of those `sold`, for others have no price in groups
+    either, and that they are too small is what matters.
     """
     alone = {m.name for m in machines if layouts(m, catalog.accelerator_of(m), serving)}
     if alone == {m.name for m in machines} or (alone and not named):
@@ -271,7 +273,8 @@ def _in_groups_where_needed(
     found = []
     for machine in machines:
         grouped = None
-        if machine.name not in alone and machine.group == 1 and machine.n_accelerators >= FEWEST_IN_MACHINE:
+        is_whole = machine.group == 1 and machine.n_accelerators >= FEWEST_IN_MACHINE
+        if machine.name in sold and machine.name not in alone and is_whole:
             most = min(MOST_FOR_ONE, limits.most_of(machine.name))
             sizes = (machine.in_groups_of(n) for n in range(2, int(most) + 1))
             grouped = next((g for g in sizes if layouts(g, catalog.accelerator_of(g), serving)), None)

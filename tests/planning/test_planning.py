@@ -226,7 +226,7 @@ CHIP = "a100-sxm-80gb"
         ("peak: {bf16: 624 TFLOP/s, fp16: 624 TFLOP/s}", -1),
         ("peak: {bf16: 156 TFLOP/s, fp16: 156 TFLOP/s}", 1),
         ("memory_bandwidth: 1000 GB/s", 1),
-        ("memory: 40 GB", 1),
+        ("memory: 24 GB", 1),
     ],
 )
 def test_three_lines_of_an_accelerator_change_the_plan_as_expected(tmp_path: Path, line: str, direction: int) -> None:
