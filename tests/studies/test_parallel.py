@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from planner.errors import PlannerError, ScenarioError
-from planner.studies.parallel import Countdown, format_left, n_workers, run_all, run_in_order
+from planner.studies.parallel import Countdown, format_left, n_workers, run_all
+from planner.studies.runner import run_in_order
 
 Run = Any
 
