@@ -62,6 +62,9 @@ def calibration_record(calibration: Calibration) -> dict[str, Any]:
     """Return a calibration as JSON-ready data; what does not exist is null."""
     record = dataclasses.asdict(dataclasses.replace(calibration, efficiency=None))  # type: ignore[arg-type]
     record["efficiency"] = calibration.efficiency.model_dump(mode="json", by_alias=False)
+    record["stated_errors"] = {
+        name: stated.model_dump(mode="json", by_alias=False) for name, stated in calibration.stated_errors.items()
+    }
     return _finite(record)  # type: ignore[no-any-return]
 
 
