@@ -38,7 +38,7 @@ from planner.studies.head import Study
 from planner.studies.job import ALONE, Job
 from planner.studies.runner import run_resumed
 
-Status = Literal["optimal", "limit", "infeasible", "none", "error"]
+Status = Literal["optimal", "near_tie", "limit", "infeasible", "none", "error"]
 
 
 class SweepRow(Result):
