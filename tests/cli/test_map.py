@@ -20,6 +20,13 @@ REGIME = ("map", "regime", "--slo", "ttft=1s", "--x", "price-ratio=1..3:3", "--y
 NETWORK = ("map", "network", "--slo", "ttft=1s", "--x", "network=10Gbit/s..100Gbit/s:2")
 
 
+@pytest.fixture
+def planner(planner: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command over the pair whose price ratio the maps vary."""
+    monkeypatch.setenv("PLANNER_MACHINE", "dgx-a100 dgx-h100")
+    return planner
+
+
 @pytest.mark.parametrize("command", [PROVISIONING, REGIME], ids=["provisioning", "regime"])
 def test_formats_agree(planner: Any, command: tuple[str, ...], tmp_path: Path) -> None:
     data = json.loads(planner(*command, "--format", "json").out)

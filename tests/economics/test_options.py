@@ -123,10 +123,10 @@ def test_another_currency_needs_a_rate(overlay: Overlay) -> None:
     [
         ("40 USD/h", "40 EUR/h", 5, "a price in EUR in a book of USD"),
         ("$262.8k", "'262,800 EUR'", 10, "a price in EUR in a book of USD"),
-        ("40 USD/h", "-40 USD/h", 5, "greater than 0"),
-        ("40 USD/h", "0 USD/h", 5, "greater than 0"),
+        ("40 USD/h", "-40 USD/h", 5, "above 0"),
+        ("40 USD/h", "0 USD/h", 5, "above 0"),
         ("40 USD/h", "40", 5, "needs its unit"),
-        ("$262.8k", "-1 USD", 10, "greater than 0"),
+        ("$262.8k", "-1 USD", 10, "above 0"),
         ("purchase: $262.8k, ", "", 10, "purchase: missing field"),
         ("life: 4 years, ", "", 10, "life: missing field"),
         ("life: 4 years", "life: 0 years", 10, "greater than 0"),

