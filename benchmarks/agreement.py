@@ -92,7 +92,7 @@ def of_plan(plan: planner.Plan) -> Answer:
     """The answer that a plan is."""
     objective = str(plan.scenario["objective"])
     confirmed = plan.certificate is None or plan.certificate.status == "confirmed"
-    code = 0 if plan.solver.status == "optimal" and confirmed else 4
+    code = 0 if plan.solver.status in ("optimal", "near_tie") and confirmed else 4
     return Answer(code, None, value_of(plan, objective), pools_of(plan), plan.verified, plan.design)
 
 
@@ -148,7 +148,7 @@ def sweep(fields: Mapping[str, Any]) -> Answer:
         own = dict(fields)
         rate = own.pop("rate", 70.0)
         row = planner.sweep(vary={"rate": [rate]}, workers=1, **own).rows[0]
-        code = {"optimal": 0, "limit": 4, "infeasible": 3, "none": 5, "error": 2}[row.status]
+        code = {"optimal": 0, "near_tie": 0, "limit": 4, "infeasible": 3, "none": 5, "error": 2}[row.status]
         if row.pools is None:
             return Answer(code, row.message)
         return Answer(code if row.confirmed is not False else 4, None, row.objective_value, _read(row.pools),

@@ -25,15 +25,18 @@ def _loaded() -> ModuleType | None:
 
 
 AGREEMENT = _loaded()
+# What takes longest is asked by `benchmarks/agreement.py` alone, as are most certificates.
+LONG = ("slowdowns", "throughput within end-to-end limits", "end to end", "two pools", "carbon", "machines", "spares")
+CERTIFIED = ("one machine", "thin network", "infeasible")
 
 
-@pytest.mark.parametrize("case", [] if AGREEMENT is None else [*AGREEMENT.CASES])
+@pytest.mark.parametrize("case", [] if AGREEMENT is None else [c for c in AGREEMENT.CASES if c not in LONG])
 def test_every_verb_says_what_optimize_says(case: str) -> None:
     assert AGREEMENT is not None
     found = {
         (verb, "simulated" if verify else "predicted"): said
         for verb in AGREEMENT.VERBS
-        for verify in (False, True)
+        for verify in (False, True)[: 1 + (case in CERTIFIED)]
         if (said := AGREEMENT.disagreements(verb, case, verify=verify, few=True))
     }
     assert not found
@@ -44,6 +47,7 @@ def test_the_questions_have_answers_of_every_kind() -> None:
     answers = {
         case: AGREEMENT.optimize(AGREEMENT.PAIR | dict(fields) | {"verify": False})
         for case, fields in AGREEMENT.CASES.items()
+        if case not in LONG
     }
     assert len(answers) >= 12
     assert {answer.exit_code for answer in answers.values()} == {0, 2, 3}
