@@ -1,2 +1,2 @@
 # The same as default_run, with a price that three lines in overlay/ have changed.
-planner optimize --slo ttft=1s --preset splitwise --catalog "$(dirname "$0")/overlay" "$@"
+planner optimize --slo ttft=1s --catalog "$(dirname "$0")/overlay" "$@"

@@ -19,6 +19,7 @@ import numpy as np
 
 from planner.errors import PlannerError
 from planner.simulation.arrivals import Requests
+from planner.simulation.lane import chunk_of
 from planner.simulation.outcome import Outcome
 from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire
 from planner.simulation.steps import StepTable
@@ -165,8 +166,8 @@ def simulate(
     tables, table_of = _tables(lanes, given)
     specs = (_LaneSpec * len(lanes))(*(
         _LaneSpec(
-            s.kv_tokens, s.max_batch, s.token_budget, _chunk(s, policy), s.pool, s.machine, table_of[id(s.table)],
-            nic[i],
+            s.kv_tokens, s.max_batch, s.token_budget, -1 if (chunk := chunk_of(s, policy)) is None else chunk,
+            s.pool, s.machine, table_of[id(s.table)], nic[i],
         )
         for i, s in enumerate(lanes)
     ))  # fmt: skip
@@ -268,13 +269,6 @@ def _policy(policy: Policy) -> _Policy:
         by_memory=policy.decode_routing == "memory", overflow=policy.overflow, shared_budget=policy.shared_budget,
         long_prompts_wait=policy.long_prompts_wait, contention=policy.contention, in_turns=policy.ties == "turns",
     )  # fmt: skip
-
-
-def _chunk(spec: LaneSpec, policy: Policy) -> int:
-    """Tokens of a step of chunked prefill, as `Lane` has them; -1: whole prompts."""
-    if policy.chunk_tokens is None and getattr(spec, "chunked", False) and not policy.shared_budget:
-        return spec.token_budget
-    return -1 if policy.chunk_tokens is None else policy.chunk_tokens
 
 
 def _whole(value: float) -> int:

@@ -17,7 +17,7 @@ from planner.errors import PlannerError
 from planner.simulation import core
 from planner.simulation.arrivals import Requests
 from planner.simulation.closed_loop import Clients, Users, behind_front_end
-from planner.simulation.lane import COMPUTING, DECODE, DECODING, IDLE, MOVING, QUEUED, WAITING, Lane, chunk_of
+from planner.simulation.lane import COMPUTING, DECODE, DECODING, IDLE, MOVING, QUEUED, WAITING, Lane
 from planner.simulation.outcome import Outcome, Records
 from planner.simulation.preparation import choose_ways, nics_of, tokens_per_sent, too_large
 from planner.simulation.router import Router
@@ -115,9 +115,7 @@ def _run(
     progress: Callable[[int, float], None] | None,
 ) -> Outcome:
     """Requests that reach the schedulers at given times, in the compiled core where it is there."""
-    chunks = {chunk_of(spec, policy) for spec in lanes if spec.role != "decode"}
-    if core.is_used() and len(chunks) <= 1:  # the core knows one size of chunks for all lanes
-        policy = replace(policy, chunk_tokens=next(iter(chunks), policy.chunk_tokens))
+    if core.is_used():
         nic, nic_bytes_per_s = nics_of(lanes)
         way_of = choose_ways(ways, len(requests), seed)
         return core.simulate(

@@ -14,6 +14,7 @@ import pytest
 from planner.simulation import core
 from planner.simulation.arrivals import requests_of
 from planner.simulation.engine import simulate_requests
+from planner.simulation.lane import chunk_of
 from planner.simulation.outcome import Outcome
 from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire
 from planner.simulation.steps import Spread
@@ -77,6 +78,8 @@ def random_case(seed: int) -> dict[str, object]:
     if rng.random() < 0.3:
         like = {id(spec.table): spread(spec).table for spec in lanes}
         lanes = [replace(spec, table=like[id(spec.table)]) for spec in lanes]
+    chunked = {spec.pool: bool(rng.random() < 0.4) for spec in lanes}
+    lanes = [replace(spec, chunked=chunked[spec.pool]) for spec in lanes]
     n = int(rng.integers(20, 200))
     rate = float(rng.uniform(2.0, 60.0)) * len({spec.machine for spec in lanes}) / 4.0
     gaps = rng.exponential(1.0 / rate, n) * (rng.random(n) > 0.1)  # some come together
@@ -134,8 +137,16 @@ def test_the_compiled_core_gives_the_same_bytes(part: int, monkeypatch: pytest.M
         assert same(compiled, stepped) == [], f"seed {seed}"
         policy = case["policy"]
         seen |= {name for name in ("n_restarted", "n_overflowed", "n_waited_for_memory") if getattr(stepped, name)}
+        seen |= {"unlike chunks"} if len({chunk_of(spec, policy) for spec in case["lanes"]}) > 1 else set()  # type: ignore[arg-type,attr-defined]
         seen |= {f"{name}={getattr(policy, name)}" for name in ("routing", "ties", "contention", "shared_budget")}
-    assert {"n_restarted", "n_overflowed", "n_waited_for_memory", "routing=round_robin", "ties=first"} <= seen
+    assert {
+        "n_restarted",
+        "n_overflowed",
+        "n_waited_for_memory",
+        "routing=round_robin",
+        "ties=first",
+        "unlike chunks",
+    } <= seen
 
 
 @needs_core
