@@ -39,7 +39,7 @@ def test_every_folder_is_an_example_and_is_listed() -> None:
 
 def test_three_lines_changed_the_plan() -> None:
     """The edited price is that of a machine that the default run could buy, and it moves the answer."""
-    overlay = EXAMPLES / "edited_price" / "overlay" / "prices" / "splitwise-2023.yaml"
+    overlay = EXAMPLES / "edited_price" / "overlay" / "prices" / "hyperstack-2026.yaml"
     assert len(overlay.read_text(encoding="utf-8").splitlines()) == 3
     before, after = (regenerate.expected_of(name) for name in ("default_run", "edited_price"))
     assert after["cost_usd_per_hour"] < before["cost_usd_per_hour"]
@@ -49,7 +49,7 @@ def test_plans_on_record_are_proven_and_meet_their_objectives() -> None:
     plans: list[dict[str, Any]] = [e for n in regenerate.names() if "pools" in (e := regenerate.expected_of(n))]
     assert len(plans) >= 4
     for plan in plans:
-        assert plan["status"] == "optimal"
+        assert plan["status"] in ("optimal", "near_tie")  # of a near tie the optimum is proven, a simpler plan chosen
         assert plan["meets_objectives"]
         assert plan["pools"] and all(pool["count"] >= 1 for pool in plan["pools"])
 
