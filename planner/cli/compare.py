@@ -25,7 +25,7 @@ _OPTION_OF = {
 }  # fmt: skip
 
 
-_OWN = ("design", "workload", "objective", "verify")
+_OWN = ("design", "workload", "objective", "preset", "verify")
 
 
 @search_options
@@ -82,7 +82,8 @@ def compare(
             "--preset",
             metavar="NAME",
             help="A comparison of the Splitwise paper: splitwise-iso-cost, splitwise-iso-cost-2.35 (its other price "
-            "ratio), splitwise-iso-power, splitwise-iso-throughput. Options given beside it win.",
+            "ratio), splitwise-iso-power, splitwise-iso-throughput; or `splitwise`, its machines alone. Options given "
+            "beside it win.",
         ),
     ] = None,
     verify: Annotated[

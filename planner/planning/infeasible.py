@@ -12,18 +12,38 @@ from planner.errors import DoesNotFitError, InfeasibleError, NoPlanFoundError, O
 from planner.optimization.selection import Selection, choose
 from planner.planning.designs import best_of, enumerate_designs
 from planner.pools.candidate import Candidate
-from planner.pools.configuration import Configuration
+from planner.pools.configuration import Configuration, configurations_of
 from planner.pools.limits import BUDGETS, Budget, Limits, Objective, price_usd_per_hour
 from planner.scenario.changes import setting
 from planner.scenario.resolve import Problem, changed
-from planner.serving.requests import Limit
+from planner.serving.requests import Limit, reference_latencies
 from planner.units import format_data, format_money, format_power, format_time
 
 BEYOND_LIMITS = "no plan meets the objectives within the limits"
 
 
 def unreachable(problem: Problem, found: Sequence[Configuration]) -> InfeasibleError:
-    """Name the objectives that no machine reaches even unloaded, with the value each can reach."""
+    """Name the objectives that no machine reaches even unloaded, with the value each can reach.
+
+    Of machines that were taken in groups it says why: what the model needs and what one of them has.
+    """
+    error = _unreachable(problem, found)
+    alone = _too_small_alone(problem, found)
+    if alone:
+        error.value = "\n         ".join([str(error.value), *alone])
+    return error
+
+
+def _too_small_alone(problem: Problem, found: Sequence[Configuration]) -> list[str]:
+    """Why machines that replicas span several of do not hold the model one by one, a line each."""
+    lines = []
+    for name, size in dict.fromkeys((c.machine.single_name, c.machine.group) for c in found if c.machine.group > 1):
+        _, rejected = configurations_of(problem.catalog, problem.catalog.machine(name), problem.serving)
+        lines += [f"{name} is taken {size} at a time: {r.error.what}: {r.error.value}" for r in rejected[:1]]
+    return lines
+
+
+def _unreachable(problem: Problem, found: Sequence[Configuration]) -> InfeasibleError:
     if not any(problem.need.is_held_by(c, "mixed") for c in found):
         most = max(found, key=lambda c: c.lane.kv_tokens)
         longest = problem.need.longest_request_tokens
@@ -85,11 +105,9 @@ def _best_unloaded(problem: Problem, found: Sequence[Configuration], limit: Limi
     """Least value of an objective over all configurations, each request alone."""
     traffic, best, where = problem.need.traffic, math.inf, ""
     for c in found:
-        prompt, g = traffic.prompt_tokens, traffic.decode_steps
-        ttft = c.lane.prefill_time_s(prompt)
-        tbt = c.lane.decode_time_s(np.ones_like(prompt), prompt + 1.0 + g / 2.0)
-        latency = {"ttft": ttft, "tbt": tbt, "e2e": ttft + g * tbt}[limit.objective.metric]
-        weight = traffic.weight * (g > 0) if limit.objective.metric == "tbt" else traffic.weight
+        latency = reference_latencies(c.lane, traffic)[limit.objective.metric]
+        several = traffic.decode_steps > 0
+        weight = traffic.weight * several if limit.objective.metric == "tbt" else traffic.weight
         value = _quantile(latency / limit.unit_s, weight, limit.objective.percentile / 100.0)
         if value < best:
             best, where = value, c.label

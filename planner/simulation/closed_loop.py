@@ -46,10 +46,17 @@ class Users:
         Latency of the server's front end, its work a request and its work a prompt token [s].
     seed : int
         Of the times to think.
+    refused : ndarray of int
+        Requests that no lane can ever hold, which take no work of the front end.
     """
 
     def __init__(
-        self, clients: Clients, requests: Requests, front_end_s: tuple[float, float, float], seed: int
+        self,
+        clients: Clients,
+        requests: Requests,
+        front_end_s: tuple[float, float, float],
+        seed: int,
+        refused: np.ndarray,
     ) -> None:
         n = len(requests)
         self._requests = requests
@@ -58,7 +65,9 @@ class Users:
         think_s = np.random.default_rng(seed).exponential(clients.think_s, n) if clients.think_s else np.zeros(n)
         latency_s, request_s, token_s = front_end_s
         self._pause_s = (think_s + latency_s).tolist()
-        self._work_s = (request_s + token_s * requests.prompt_tokens).tolist()
+        work_s = request_s + token_s * requests.prompt_tokens
+        work_s[refused] = 0.0
+        self._work_s = work_s.tolist()
         self._free_s = 0.0  # when the front end is done with the requests so far
         self._sent_s: list[float] = []
 
@@ -87,7 +96,9 @@ class Users:
         return Requests(sent, self._requests.prompt_tokens, self._requests.output_tokens)
 
 
-def behind_front_end(requests: Requests, front_end_s: tuple[float, float, float], n_replicas: int) -> np.ndarray:
+def behind_front_end(
+    requests: Requests, front_end_s: tuple[float, float, float], n_replicas: int, refused: np.ndarray
+) -> np.ndarray:
     """When requests that come at given times reach the scheduler: a queue with one server, first come first served [s].
 
     Parameters
@@ -97,6 +108,8 @@ def behind_front_end(requests: Requests, front_end_s: tuple[float, float, float]
         Latency (of no account here), work a request and work a prompt token [s].
     n_replicas : int
         Replicas with a front end each; together they are taken as one that is as many times as fast.
+    refused : ndarray of int
+        Requests that no lane can ever hold, which take no work.
 
     Notes
     -----
@@ -104,5 +117,6 @@ def behind_front_end(requests: Requests, front_end_s: tuple[float, float, float]
     """
     _, request_s, token_s = front_end_s
     work_s = (request_s + token_s * requests.prompt_tokens) / n_replicas
+    work_s[refused] = 0.0
     done_s = np.cumsum(work_s)
     return done_s + np.maximum.accumulate(requests.arrival_s - (done_s - work_s))

@@ -19,7 +19,7 @@
 enum { IDLE, PROMPTS, DECODE, PAUSED };
 enum { QUEUED, COMPUTING, WAITING, MOVING, DECODING };
 enum { BOUNDARY, JOIN, SENT, EARLY, FAIL, REPAIR, SAMPLE };
-enum { DONE, PAUSED_AT_ARRIVAL, OUT_OF_MEMORY };
+enum { DONE, PAUSED_AT_ARRIVAL, OUT_OF_MEMORY, PAUSED_AT_EVENT };
 #define NONE (-1)
 #define HAIR (1.0 + 1e-12)
 #define INTEGRALS 6
@@ -1320,8 +1320,9 @@ EXPORT void *planner_core_new(Job *job) {
     return s;
 }
 
-/* Runs until request `until` would arrive; with all of them arrived, until everything is done. */
-EXPORT int planner_core_run(void *state, int64_t until) {
+/* Runs until request `until` would arrive; with all of them arrived, until everything is done. Comes back before that
+   after `most_events` events, to go on where it was: only between two calls can Ctrl-C be heard. */
+EXPORT int planner_core_run(void *state, int64_t until, int64_t most_events) {
     Sim *s = state;
     Job *job = s->job;
     int64_t n = job->n_requests;
@@ -1331,6 +1332,7 @@ EXPORT int planner_core_run(void *state, int64_t until) {
             s->next_arrival = job->arrival_s[job->r];
         }
         if (s->n_heap && s->heap[0].t <= s->next_arrival) {
+            if (most_events-- <= 0) { job->n_held = s->n_prompt_held + s->n_decode_held; return PAUSED_AT_EVENT; }
             Event e = next_event(s);
             job->now = e.t;
             if (e.kind == BOUNDARY) {

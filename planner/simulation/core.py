@@ -24,10 +24,11 @@ from planner.simulation.outcome import Outcome
 from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire
 from planner.simulation.steps import StepTable
 
-ARRIVALS_AT_ONCE = 20_000  # between two calls of `progress`, and two chances for Ctrl-C
+ARRIVALS_AT_ONCE = 20_000  # between two calls of `progress`
+EVENTS_AT_ONCE = 10_000  # between two chances for Ctrl-C: some hundredths of a second
 OFF = "PLANNER_PYTHON_ENGINE"  # set to anything: run in Python though a compiled core is there
 _NAME = "_core.dll" if sys.platform == "win32" else "_core.so"
-_DONE, _PAUSED, _OUT_OF_MEMORY = range(3)
+_DONE, _PAUSED_AT_ARRIVAL, _OUT_OF_MEMORY, _PAUSED_AT_EVENT = range(4)
 _N_INTEGRALS = 6
 _f64, _i64, _i32 = ctypes.c_double, ctypes.c_int64, ctypes.c_int32
 _pointer = ctypes.c_void_p
@@ -108,7 +109,7 @@ def library() -> ctypes.CDLL | None:
         return None
     found.planner_core_new.restype = _pointer
     found.planner_core_new.argtypes = [ctypes.POINTER(_Job)]
-    found.planner_core_run.argtypes = [_pointer, _i64]
+    found.planner_core_run.argtypes = [_pointer, _i64, _i64]
     found.planner_core_totals.argtypes = [_pointer]
     found.planner_core_totals.restype = found.planner_core_free.restype = None
     found.planner_core_free.argtypes = [_pointer]
@@ -203,7 +204,10 @@ def simulate(
             for at in range(0, n, ARRIVALS_AT_ONCE):
                 if progress is not None:
                     progress(at, job.now)
-                if core.planner_core_run(state, min(at + ARRIVALS_AT_ONCE, n)) == _OUT_OF_MEMORY:
+                until = min(at + ARRIVALS_AT_ONCE, n)
+                while (told := core.planner_core_run(state, until, EVENTS_AT_ONCE)) == _PAUSED_AT_EVENT:
+                    pass  # a Ctrl-C is raised here
+                if told == _OUT_OF_MEMORY:
                     raise MemoryError
             if progress is not None:
                 progress(n, job.now)

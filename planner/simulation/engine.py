@@ -35,7 +35,6 @@ from planner.simulation.specification import (
 __all__ = ["Failure", "LaneSpec", "Outcome", "Policy", "Wire", "simulate_requests"]
 
 _BOUNDARY, _FAIL, _REPAIR, _SAMPLE = 0, 4, 5, 6  # kinds of events, besides those of transfers
-_ARRIVALS_AT_ONCE = 20_000
 
 
 def simulate_requests(
@@ -67,8 +66,8 @@ def simulate_requests(
     seed : int
         Of the choice among ways.
     n_samples : int
-        At how many times, evenly up to the last arrival, the integrals of the pools are read for a timeline; this
-        changes nothing else.
+        At how many times, evenly up to when the last request reaches the lanes, the integrals of the pools are read
+        for a timeline; this changes nothing else.
     progress : callable, optional
         Called every 20,000 arrivals with the number so far and the simulated time [s].
 
@@ -89,15 +88,17 @@ def simulate_requests(
     """
     check_cluster(lanes, ways)
     check_failures(lanes, ways, failures)
+    way_of = choose_ways(ways, len(requests), seed)
+    never = too_large(lanes, ways, way_of, requests, policy.overflow)
     if clients is not None:
         simulation = _Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples)
-        simulation.serve(Users(clients, requests, front_end_s, seed))
+        simulation.serve(Users(clients, requests, front_end_s, seed, never))
         return replace(simulation.run(progress), latency_s=front_end_s[0])
     reach = requests
     if any(front_end_s[1:]):
         firsts = {first for first, *_ in ways}
         n_replicas = sum(spec.pool in firsts for spec in lanes)
-        due_s = behind_front_end(requests, front_end_s, n_replicas)
+        due_s = behind_front_end(requests, front_end_s, n_replicas, never)
         reach = Requests(due_s, requests.prompt_tokens, requests.output_tokens)
     outcome = _run(lanes, ways, wires, reach, policy, failures, seed, n_samples, progress)
     return replace(outcome, requests=requests, latency_s=front_end_s[0])
@@ -203,7 +204,7 @@ class _Simulation:
                 elif next_arrival == inf and r < n:
                     if r - offset >= len(times):
                         offset = r
-                        times = requests.arrival_s[r : r + _ARRIVALS_AT_ONCE].tolist()
+                        times = requests.arrival_s[r : r + core.ARRIVALS_AT_ONCE].tolist()
                         if progress is not None:
                             progress(r, now)
                     next_arrival = times[r - offset]

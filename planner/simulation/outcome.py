@@ -61,7 +61,8 @@ class Outcome:
     n_arrived : int
         Requests that arrived before the end; all, unless interrupted.
     horizon_s : float
-        Last arrival, up to which the pools are integrated: what comes later is running empty.
+        When the last request reached the lanes, behind the front end if there is one: up to then the pools are
+        integrated, and what comes later is running empty.
     end_s : float
         When the simulation ended.
     interrupted : bool

@@ -86,7 +86,7 @@ def compare(
         The design that relative figures are against; left out: the first baseline.
     preset : str, optional
         `splitwise-iso-power`, `splitwise-iso-cost`, `splitwise-iso-cost-2.35` or `splitwise-iso-throughput`: the
-        comparisons of the paper. What is given beside it wins.
+        comparisons of the paper; or `splitwise`, its machines alone. What is given beside it wins.
     verify : bool
         Whether to simulate every plan, and to correct those that fail.
     progress : callable

@@ -39,6 +39,7 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
+    "splitwise": Preset({"preset": "splitwise"}, {}),  # what it means to every command
     "splitwise-iso-throughput": Preset(
         {**_FIELDS, "rate": 70.0}, {**_ARGUMENTS, "objectives": ("cost", "power", "machines")}
     ),

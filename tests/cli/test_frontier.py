@@ -14,7 +14,8 @@ from planner.studies import frontier as module
 from planner.studies.frontier_result import Frontier
 
 Planner = Callable[..., Any]
-SMALL = ("frontier", "--rate", "20/s", "--x", "rate", "--y", "machines", "--from", "10/s", "--to", "30/s")
+SMALL = ("frontier", "--rate", "20/s", "--x", "rate", "--y", "machines", "--from", "10/s", "--to", "30/s",
+         "--preset", "splitwise")  # fmt: skip
 
 
 def test_table_json_csv_and_picture(planner: Planner, tmp_path: Path) -> None:

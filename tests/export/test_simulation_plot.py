@@ -85,7 +85,7 @@ def test_the_command_draws(tmp_path: Path) -> None:
     from planner.cli.main import run
 
     file = tmp_path / "p.png"
-    pools = ["--pool", "mixed=dgx-h100:2:tp8", "--rate", "10/s", "--requests", "1000", "--seeds", "1"]
+    pools = ["--pool", "mixed=dgx-h100:2:tp8", "--rate", "10/s", "--requests", "4000", "--seeds", "1"]
     assert run(["simulate", *pools, "--plot", str(file), "--quiet"]) == 0
     assert file.read_bytes().startswith(b"\x89PNG")
     assert run(["simulate", *pools, "--plot", "p.gif", "--quiet"]) == 2

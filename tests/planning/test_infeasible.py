@@ -189,7 +189,9 @@ def test_requests_too_long_for_any_machine(catalog: Catalog, tmp_path: Any) -> N
 
 def test_a_model_that_fits_none_of_several_machines_gives_the_bytes_of_each(catalog: Catalog) -> None:
     with pytest.raises(DoesNotFitError) as caught:
-        optimize(slo="ttft=10s", model="llama-3.1-405b", catalog=catalog)
+        # One of each, for two or more would be taken as a group that holds it.
+        stock = {"dgx-a100": 1, "dgx-h100": 1}
+        optimize(slo="ttft=10s", model="llama-3.1-405b", preset="splitwise", max_machines=stock, catalog=catalog)
     value = str(caught.value.value)
     assert value.count(" bytes") == 4
     assert "dgx-a100" in value and "dgx-h100" in value

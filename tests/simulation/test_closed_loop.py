@@ -16,6 +16,7 @@ from planner.simulation.summary import values_of
 from .affine import AffineSteps, lanes_of
 
 STEP = AffineSteps()
+NOBODY = np.array([], dtype=np.int64)
 
 
 def served(clients: Clients, n: int, front_end_s: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Outcome:
@@ -58,7 +59,7 @@ def test_a_front_end_is_a_queue_with_one_server() -> None:
     rng = np.random.default_rng(1)
     n, work_s, rate = 200_000, 0.004, 200.0
     requests = requests_of(np.cumsum(rng.exponential(1.0 / rate, n)), np.full(n, 100), np.full(n, 2))
-    done = behind_front_end(requests, (0.5, 0.003, 1e-5), 1)
+    done = behind_front_end(requests, (0.5, 0.003, 1e-5), 1, NOBODY)
     wait = done - requests.arrival_s - work_s
     rho = rate * work_s
     assert wait.min() >= -1e-9
@@ -91,3 +92,22 @@ def test_users_and_a_rate_exclude_each_other(more: dict[str, object]) -> None:
     cluster = [{"role": "mixed", "machine": "dgx-h100", "count": 1}]
     with pytest.raises(ScenarioError):
         planner.simulate(cluster, concurrency=4, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("clients", [None, Clients(7)])
+def test_requests_that_no_lane_can_hold_take_nothing_of_the_front_end(clients: Clients | None) -> None:
+    """The others are served as if nobody had sent those."""
+    n = 300
+    arrival = np.arange(n) * 0.5
+    prompt = np.where(np.arange(n) % 10 == 3, 3e6, 500.0)
+    lanes = lanes_of(STEP, "mixed", 0, 0, 2, kv_tokens=1e6)
+    front_end_s = (0.0, 0.001, 1e-5)  # half a minute for one of those
+
+    def served_of(part: np.ndarray) -> Outcome:
+        requests = requests_of(arrival[part], prompt[part], np.full(int(part.sum()), 20))
+        return simulate_requests(lanes, [(0, None, 1.0)], {}, requests, clients=clients, front_end_s=front_end_s)
+
+    held = prompt < 1e6
+    mixed, alone = served_of(np.ones(n, dtype=bool)), served_of(held)
+    assert mixed.too_large.tolist() == np.flatnonzero(~held).tolist()
+    assert mixed.finish_s[held] == pytest.approx(alone.finish_s, rel=1e-9)

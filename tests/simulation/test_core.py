@@ -6,6 +6,9 @@ that runs full, failures and repairs, several ways through a cluster.
 
 from __future__ import annotations
 
+import _thread
+import threading
+import time
 from dataclasses import fields, replace
 
 import numpy as np
@@ -164,3 +167,26 @@ def test_ctrl_c_leaves_what_had_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.interrupted and outcome.n_arrived == 2 * core.ARRIVALS_AT_ONCE
     assert 0 < outcome.n_finished <= outcome.n_arrived
     assert outcome.horizon_s == outcome.end_s < float(requests.arrival_s[-1])
+
+
+@needs_core
+def test_ctrl_c_is_heard_while_the_core_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call of the core would take all the work, nearly all of it behind the last arrival."""
+    monkeypatch.delenv(core.OFF, raising=False)
+    monkeypatch.setattr(core, "ARRIVALS_AT_ONCE", 10**9)
+    n = 1_000_000
+    requests = requests_of(np.zeros(n), np.full(n, 300.0), np.full(n, 40.0))
+    pressed: list[float] = []
+
+    def press() -> None:
+        pressed.append(time.monotonic())
+        _thread.interrupt_main()
+
+    def soon(done: int, now_s: float) -> None:
+        threading.Timer(0.05, press).start()
+
+    outcome = simulate_requests(
+        lanes_of(AffineSteps(), "mixed", 0, 0, 2), [(0, None, 1.0)], {}, requests, progress=soon
+    )
+    assert time.monotonic() - pressed[0] < 1.0
+    assert outcome.interrupted and outcome.n_finished < n
