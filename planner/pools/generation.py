@@ -71,6 +71,8 @@ class Known:
         Key -> candidate, its senders left open.
     shared : SharedQueues
         Queues of machines that differ by seller alone.
+    keeps_dominated : bool
+        Whether layouts that another dominates are made too: slower, and by construction of no use to any plan.
     """
 
     mixed: dict[str, list[Candidate]] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Known:
     decode: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     decoding: dict[str, Candidate] = field(default_factory=dict)
     shared: SharedQueues = field(default_factory=SharedQueues)
+    keeps_dominated: bool = False
 
 
 def generate(
@@ -131,7 +134,8 @@ def _mixed(layouts: Sequence[Configuration], need: Requirement, top_rate_per_s: 
     def make(configuration: Configuration, queue: MixedQueue) -> Candidate:
         return mixed_candidate(configuration, queue, need, top_rate_per_s)
 
-    return list(map(remembering, _best_layouts(roomy, [known.shared.of(MixedQueue, c, need) for c in roomy], make)))
+    queues = [known.shared.of(MixedQueue, c, need) for c in roomy]
+    return list(map(remembering, _worthwhile(known, roomy, queues, make)))
 
 
 def _split(
@@ -187,7 +191,8 @@ def _prefill(
             known.queues[candidate.key] = queue
             return candidate
 
-        made += map(remembering, _best_layouts(roomy, queues, make, _no_later if needs_end_to_end(need) else None))
+        no_later = _no_later if needs_end_to_end(need) else None
+        made += map(remembering, _worthwhile(known, roomy, queues, make, no_later))
     return made
 
 
@@ -207,7 +212,21 @@ def _decode(
             source_queue = known.queues[sender.key]
             return decode_candidate(c, queue, sender, source_queue, need, top_rate_per_s, known.decoding)
 
-        known.decode[name, sender.key] = [c.key for c in _best_layouts(roomy, queues, take)]
+        known.decode[name, sender.key] = [c.key for c in _worthwhile(known, roomy, queues, take)]
+
+
+def _worthwhile(
+    known: Known,
+    layouts: Sequence[Configuration],
+    queues: Sequence[Queue],
+    make: Callable[[Configuration, Queue], Candidate],
+    no_later: Callable[[Configuration, Queue, Configuration, Queue], bool] | None = None,
+) -> list[Candidate]:
+    """Candidates of one machine and role that carry anything: the best layouts, or all where all are to be kept."""
+    if not known.keeps_dominated:
+        return _best_layouts(layouts, queues, make, no_later)
+    made = [make(configuration, queue) for configuration, queue in zip(layouts, queues, strict=True)]
+    return [candidate for candidate in made if candidate.curve.rate_per_s[-1] > 0]
 
 
 def _best_layouts(

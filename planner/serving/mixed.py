@@ -151,6 +151,7 @@ class MixedQueue:
         # TTFT and its limits depend on the prompt alone, so it is enough to look at classes of prompts.
         self._prompt_cells = cells(traffic.prompt_tokens, weight, _PROMPT_CELLS)
         self._alone_of_cell = self._prompt_cells.means(self.alone_s)
+        self._beside_of_cell = self._prompt_cells.means(self._beside_s)
         self._peakedness = (1.0 + traffic.arrival_cv2) / 2.0  # of arrivals at very many lanes (Eckberg, ITC 10, 1983)
         self._bursts = burstiness(traffic.arrival_cv2)
         self._found: dict[bytes, Floats] = {}
@@ -298,8 +299,8 @@ class MixedQueue:
         """Share of requests whose TTFT exceeds the limit of their point; state and lanes of shape (k,)."""
         wait = self.wait(state, n_lanes)
         wait = WaitTail(*(x[:, None] for x in (wait.probability, wait.decay_per_s, np.asarray(wait.least_s))))
-        limit, share = self._prompt_cells.limits(limit_s - self._beside_s)
-        slack = limit - self._own_step_s(state, self._alone_of_cell)
+        limit, share = self._prompt_cells.limits(limit_s)
+        slack = limit - self._beside_of_cell - self._own_step_s(state, self._alone_of_cell)
         decoding = self._decoding(state, n_lanes)
         late = (1.0 - decoding) * (wait.exceeds(slack) @ share)
         for part in _RESIDUAL:

@@ -192,9 +192,11 @@ class PrefillQueue:
     def slacks(self, limit_s: Floats) -> Slack:
         """The part of `exceeds` that no rate changes."""
         weight = self._traffic.weight
-        limit_s = limit_s - self._lane.beside_steps_s(self._traffic.prompt_tokens)
-        idle = float(weight[self.alone_s > limit_s].sum())
+        beside_s = self._lane.beside_steps_s(self._traffic.prompt_tokens)
+        idle = float(weight[self.alone_s > limit_s - beside_s].sum())
         limit, share = self._cells.limits(limit_s)
+        # A class has one time beside its steps, as it has one step time, whichever of its requests a limit is for.
+        limit = limit - self._cells.means(beside_s)
         queue = np.stack([self._late(limit, delays) @ share for delays in self._delays])
         return Slack(idle, np.maximum(queue, idle))
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError
-from planner.planning.search import solve_problem
-from planner.pools import generation
+from planner.planning.search import Search, largest_rate, prepare_search, solve_problem, solve_search
 from planner.pools.candidate import Candidate
-from planner.pools.configuration import Configuration
-from planner.pools.generation import generate
+from planner.pools.generation import Known, generate
 from planner.scenario.resolve import Problem, configurations, resolve
 from planner.scenario.scenario import load_scenario
 
@@ -31,12 +28,10 @@ def offered(problem: Problem) -> list[Candidate]:
     return generate(configurations(problem)[0], problem.need, problem.design, problem.need.rate_per_s)
 
 
-def every_layout(
-    layouts: Sequence[Configuration], queues: Sequence[Any], make: Callable[[Configuration, Any], Candidate]
-) -> list[Candidate]:
-    """What generation would offer if no layout could dominate another."""
-    made = [make(c, queue) for c, queue in zip(layouts, queues, strict=True)]
-    return [c for c in made if c.curve.rate_per_s[-1] > 0]
+def search_among(problem: Problem, known: Known) -> Search:
+    found, rejected = configurations(problem)
+    top = largest_rate(problem, found)
+    return Search([(problem, generate(found, problem.need, problem.design, top, known=known))], rejected, {})
 
 
 @pytest.mark.parametrize(
@@ -50,12 +45,10 @@ def every_layout(
         {"slo": ["ttft=1s"], "objective": "power", "model": "qwen3-30b-a3b"},
     ],
 )
-def test_leaving_out_dominated_layouts_changes_no_optimum(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
-) -> None:
-    pruned = solve_problem(problem_of(catalog, **fields))
-    monkeypatch.setattr(generation, "_best_layouts", every_layout)
-    full = solve_problem(problem_of(catalog, **fields))
+def test_leaving_out_dominated_layouts_changes_no_optimum(catalog: Catalog, fields: dict[str, Any]) -> None:
+    problem = problem_of(catalog, **fields)
+    pruned = solve_search(prepare_search(problem))
+    full = solve_search(search_among(problem, Known(keeps_dominated=True)))
     assert full.n_candidates > pruned.n_candidates
     assert pruned.selection.objective == pytest.approx(full.selection.objective, rel=1e-5)
 
