@@ -95,7 +95,7 @@ def test_unknown_names_are_refused() -> None:
 
 
 def test_mixed_pools_are_decided_by_the_model() -> None:
-    """L40S prompts beside A100 decode need less power than either alone; L4 on AWS cost more than they save."""
+    """L40S prompts beside A100 decode need less power than either alone; L4 on AWS carry only what is left over."""
     fields = {"model": "llama-3.1-8b", "slo": ["ttft=1s", "tbt=60ms"], "rate": "300/s", "verify": False}
     pools = ["8x-l4", "8x-l40s", "dgx-a100"]
     mixed = planner.optimize(fields, machines=pools, network="roce-100g", objective="power", max_pools=2)
@@ -104,10 +104,21 @@ def test_mixed_pools_are_decided_by_the_model() -> None:
     ]
     assert {p.machine for p in mixed.pools} == {"8x-l40s", "dgx-a100"}
     assert mixed.power_w < min(alone)
-    rented = planner.optimize(
-        fields, machines=["aws-g6.12xlarge", "aws-p4de.24xlarge"], network="ethernet-100g", max_pools=2
-    )
-    assert {p.machine for p in rented.pools} == {"aws-p4de.24xlarge"}
+    small, large = "aws-g6.12xlarge", "aws-p4de.24xlarge"
+
+    def rent(rate_per_s: float, *machines: str) -> planner.Plan:
+        asked = fields | {"rate": f"{rate_per_s}/s"}
+        return planner.optimize(asked, machines=list(machines), network="ethernet-100g", max_pools=len(machines))
+
+    # A request costs more than twice as much on L4s: they stand in for the last large machine, which had little to do.
+    (only_large,), (only_small,) = rent(300.0, large).pools, rent(300.0, small).pools
+    both = {p.machine: p for p in rent(300.0, small, large).pools}
+    price = {p.machine: p.cost_usd_per_hour / p.count for p in (only_large, only_small)}
+    assert price[small] * only_small.count > 2.0 * price[large] * only_large.count
+    assert both[large].count == only_large.count - 1
+    assert price[small] * both[small].count < price[large]
+    # The large machines are full, and what they carry is rented without L4s.
+    assert {p.machine for p in rent(both[large].rate_per_s * (1.0 - 1e-6), small, large).pools} == {large}
 
 
 def test_the_text_has_every_machine_and_reason(found: HardwareFit) -> None:
