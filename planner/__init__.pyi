@@ -54,3 +54,5 @@ from planner.studies.sensitivity import sensitivity as sensitivity
 from planner.studies.sensitivity_report import Sensitivity as Sensitivity
 from planner.studies.sweep import Sweep as Sweep
 from planner.studies.sweep import sweep as sweep
+from planner.studies.why import why as why
+from planner.studies.why_result import Why as Why

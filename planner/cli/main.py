@@ -36,6 +36,7 @@ from planner.cli import (
     sensitivity,
     simulate,
     sweep,
+    why,
     workload,
 )
 from planner.cli.output import EXIT_INTERRUPTED
@@ -76,6 +77,7 @@ app.command("optimize", short_help="Find the best cluster for a workload.")(opti
 app.command("compare", short_help="Put designs side by side, each sized as well as can be.")(compare.compare)
 app.command("frontier", short_help="Find all trade-offs between two figures.")(frontier.frontier)
 app.command("alternatives", short_help="Find plans nearly as good as the best.")(alternatives.alternatives)
+app.command("why", short_help="Say why a machine or design was not chosen.")(why.why)
 app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
 app.command("cost", short_help="Cost a plan owned, reserved, on demand and spot.")(cost.cost)

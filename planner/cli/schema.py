@@ -22,6 +22,7 @@ NAMES = (
     "frontier",
     "alternatives",
     "robustness",
+    "why",
 )
 
 
@@ -70,6 +71,7 @@ def schema_of(name: str) -> dict[str, Any]:
         from planner.studies.estimate import Estimate
         from planner.studies.frontier_result import Frontier
         from planner.studies.robustness_result import Robustness
+        from planner.studies.why_result import Why
 
         models: dict[str, type[BaseModel]] = {
             "plan": Plan,
@@ -83,6 +85,7 @@ def schema_of(name: str) -> dict[str, Any]:
             "frontier": Frontier,
             "alternatives": Alternatives,
             "robustness": Robustness,
+            "why": Why,
         }
         mode: Any = "validation" if name in ("cluster", "scenario", "fleet") else "serialization"
         return {"$schema": DIALECT, **models[name].model_json_schema(mode=mode)}

@@ -166,6 +166,25 @@ class RejectedMachine(Result):
     reason: str
 
 
+class Standing(Result):
+    """Why a machine is in a plan, or is not. As predicted: no simulation stands behind it."""
+
+    machine: str
+    status: Literal[
+        "chosen", "dearer", "near", "equal", "refused", "limits", "unreachable", "does_not_fit", "unsupported",
+        "no_price", "old_price", "no_stock", "not_named", "broken", "unknown",
+    ] = Field(description="Kind of the reason.")  # fmt: skip
+    reason: str = Field(description="Reason in one line.")
+    pools: str | None = Field(default=None, description="Best plan with it, spares included; null where there is none.")
+    machines: int | None = Field(default=None, description="Machines of it in that plan, or in the plan chosen.")
+    value: float | None = Field(default=None, description="Objective of that plan; null where it has no price.")
+    relative: float | None = Field(default=None, description="That over the plan's, less 1.")
+    wins_below_usd_per_hour: float | None = Field(
+        default=None, description="Price of a machine below which its plan costs less than the one chosen [USD/h]."
+    )
+    would_take: list[str] = Field(default=[], description="Changes that would let it be chosen, each by itself.")
+
+
 class Plan(Result):
     """A cluster with its predictions, costs and proof."""
 
@@ -219,6 +238,9 @@ class Plan(Result):
     solver: SolverReport
     alternatives: list[Alternative]
     rejected: list[RejectedMachine]
+    standings: list[Standing] = Field(
+        default=[], description="Of each machine that was named and not chosen: why, as predicted."
+    )
     prices: list[PriceUsed]
     alternative_prices: list[PriceUsed] = Field(description="Of machines that only the alternatives use.")
     step_time_error: float = Field(description="Largest stated error of the step times used, as a fraction.")

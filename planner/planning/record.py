@@ -33,13 +33,15 @@ from planner.planning.plan import (
     RejectedMachine,
     SiteElectricity,
     SolverReport,
+    Standing,
 )
-from planner.planning.search import Solution
+from planner.planning.search import Solution, largest_rate
+from planner.planning.standing import Chosen, named_machines, standings
 from planner.planning.tokens import token_figures
 from planner.pools.configuration import Configuration, Rejection
 from planner.pools.design import design_name
 from planner.pools.prediction import ClusterModel, Member, Route, binding_of, headroom
-from planner.scenario.resolve import Problem
+from planner.scenario.resolve import Problem, configurations
 from planner.serving.requests import Limit
 from planner.workload.objectives import METRIC_TITLES
 
@@ -79,7 +81,40 @@ def plan_of(problem: Problem, solution: Solution) -> Plan:
             besides={m.configuration.machine.name for m in solution.members},
         ),
         certificate=solution.certificate,
+        standings=_not_chosen(problem, solution),
     )
+
+
+def _not_chosen(problem: Problem, solution: Solution) -> list[Standing]:
+    """Why each machine that was named is not in the plan."""
+    chosen = chosen_of(problem, solution)
+    single = {m.name: m.single_name for m in problem.machines}
+    used = {single.get(name, name) for name in chosen.counts}
+    names = [name for name in named_machines(problem) if name not in used]
+    if not names:
+        return []
+    found, _ = configurations(problem)
+    return standings(problem, chosen, names, largest_rate(problem, found))
+
+
+def chosen_of(problem: Problem, solution: Solution) -> Chosen:
+    """A solution as other machines are held against it."""
+    counts: dict[str, int] = {}
+    for member in solution.members:
+        name = member.configuration.machine.name
+        counts[name] = counts.get(name, 0) + member.count + problem.limits.spares
+    throughput = problem.scenario.objective == "throughput"
+    value = solution.rate_per_s if throughput else solution.selection.objective
+    rounds = solution.certificate.rounds if solution.certificate else []
+    names = {m.single_name for m in problem.machines} | {m.name for m in problem.machines}
+    refused = {
+        word: f"{round_.pools}: {round_.finding}"
+        for round_ in rounds
+        if not round_.confirmed
+        for word in round_.pools.split()
+        if word in names and word not in counts
+    }
+    return Chosen(counts, value, refused)
 
 
 def _status(solution: Solution) -> Literal["optimal", "near_tie", "limit"]:
@@ -100,6 +135,7 @@ def build_plan(
     alternatives: list[Alternative],
     certificate: Certificate | None = None,
     alternative_prices: Sequence[PriceUsed] = (),
+    standings: Sequence[Standing] = (),
 ) -> Plan:
     """Report a cluster: predictions, costs and how it was found."""
     scenario, need = problem.scenario, problem.need
@@ -159,6 +195,7 @@ def build_plan(
         solver=report,
         alternatives=alternatives,
         rejected=[RejectedMachine(machine=r.machine, reason=_one_line(r)) for r in rejected],
+        standings=list(standings),
         prices=_prices([m.configuration for m in members]),
         alternative_prices=list(alternative_prices),
         step_time_error=worst.step_time_error,

@@ -178,7 +178,7 @@ def _current(scenario: Scenario, catalog: Catalog, asked: Sequence[str], notes: 
     """
     known = catalog.names(Machine)
     names = {name for name in asked if name not in (ALL_MACHINES, CURRENT_MACHINES)}
-    newest = _newest_rented(catalog, scenario.prices)
+    newest = newest_rented(catalog, scenario.prices)
     stale: list[str] = []
     unpriced: list[str] = []
     for name in known:
@@ -205,7 +205,8 @@ def _current(scenario: Scenario, catalog: Catalog, asked: Sequence[str], notes: 
     return sorted(names)
 
 
-def _newest_rented(catalog: Catalog, books: Sequence[str]) -> datetime.date | None:
+def newest_rented(catalog: Catalog, books: Sequence[str]) -> datetime.date | None:
+    """Date of the newest rented price of the books that count; None where there is none."""
     dates = []
     for name in catalog.names(PriceBook):
         book, _ = catalog.check(PriceBook, name)

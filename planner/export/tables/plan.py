@@ -235,6 +235,8 @@ def remarks(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
     yield "Breaks at", breaking_load(plan)
     for n, alternative in enumerate(plan.alternatives):
         yield "" if n else "Instead", _alternative(alternative, plan)
+    for n, standing in enumerate(plan.standings):
+        yield "" if n else "Not chosen", f"{standing.machine}: {standing.reason}"
     if plan.energy is not None and _is_energy_asked_for(plan):
         yield "Energy", _energy(plan.energy)
     yield "Trust", _trust(plan, today)
