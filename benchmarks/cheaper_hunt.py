@@ -32,7 +32,7 @@ from planner.pools.configuration import Configuration
 from planner.pools.limits import unit_cost
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.resolve import Problem, configurations, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.serving.capacity import CapacityCurve
 from planner.serving.decode import DecodeQueue
 from planner.serving.mixed import MixedQueue

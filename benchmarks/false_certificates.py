@@ -29,7 +29,7 @@ from planner.errors import PlannerError
 from planner.planning.certify import certified
 from planner.planning.search import Solution
 from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.summary import Simulated
 

@@ -325,7 +325,7 @@ def _evaluated(
 def _solved(fields: Fields, environment: str) -> Plan:
     from planner.planning.road import plan
     from planner.scenario.resolve import resolve
-    from planner.scenario.scenario import load_scenario
+    from planner.scenario.scenario_file import load_scenario
 
     given = dict(fields)
     found = plan(resolve(load_scenario(given), _catalog(given.get("catalog", ()), environment)))

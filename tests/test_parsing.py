@@ -14,7 +14,7 @@ from planner.catalog.loading import read_layer
 from planner.errors import InputError, PlannerError
 from planner.parsing import check_text, control_character, visible
 from planner.planning.plan_file import read_plan
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 
 DOORS: list[Callable[[Path], object]] = [
     read_layer, import_hf_config, read_measurements, read_plan, lambda path: load_scenario(str(path)),

@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
+from planner.catalog.folders import builtin_folders, overlay_folders, yaml_files
 from planner.catalog.loading import Layer, merge_layers, read_layer, split_dotted_path
+from planner.catalog.machine_price import MachinePrice
 from planner.catalog.precedence import PriceCandidate, QuoteChoice, Ruling, ruling
 from planner.catalog.prices import PLAN_NAMES, PlanName
 from planner.catalog.schema import (
@@ -33,7 +33,6 @@ from planner.catalog.schema import (
     PriceBook,
     Region,
     Runtime,
-    SourceKind,
     Workload,
 )
 from planner.catalog.validation import check, check_overlay_header, joined, where_of
@@ -56,28 +55,6 @@ LABELS: dict[str, str] = {
     "models": "model",
     "workloads": "workload",
 }
-# Folders a catalog may have beside its kinds: what editors check files with.
-_OTHER_FOLDERS = ("schema",)
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-_HARDWARE = tuple(folder for folder in BY_FOLDER if folder not in ("models", "workloads"))
-
-
-class MachinePrice(BaseModel):
-    """What a machine costs an hour, and who says so."""
-
-    model_config = ConfigDict(frozen=True)
-
-    usd_per_hour: float
-    plan: PlanName = "on_demand"
-    book: str
-    provider: str
-    date: datetime.date
-    kind: SourceKind
-    source: str
-    currency: str = "USD"
-    usd_per_unit: float = 1.0
-    exchange_date: datetime.date | None = None
 
 
 class Catalog:
@@ -123,7 +100,7 @@ class Catalog:
         self.quotes: QuoteChoice = quotes
         self.today = today or datetime.date.today()
         lowest = dict(builtin) if builtin is not None else builtin_folders()
-        found = [_overlay_folders(overlay) for overlay in self.overlays]
+        found = [overlay_folders(overlay) for overlay in self.overlays]
         self._folders: list[dict[str, Path]] = [lowest, *(folders for folders, _ in found)]
         self.strays: tuple[CatalogError, ...] = tuple(stray for _, strays in found for stray in strays)
         self._listings: dict[str, list[dict[str, Path]]] = {}
@@ -500,7 +477,7 @@ class Catalog:
     def _listing(self, folder: str) -> list[dict[str, Path]]:
         """Return name to file of one kind for every layer."""
         if folder not in self._listings:
-            self._listings[folder] = [_yaml_files(layer.get(folder)) for layer in self._folders]
+            self._listings[folder] = [yaml_files(layer.get(folder)) for layer in self._folders]
         return self._listings[folder]
 
     def _hint_at_mistyped_name(self, kind: type[Entry], name: str, problems: Sequence[InputError]) -> None:
@@ -512,88 +489,3 @@ class Catalog:
         if near:
             meant = " or ".join(f"{n}.yaml" for n in near)
             problems[0].fix = f"{problems[0].fix}; or, to change an existing entry, name the file {meant}"
-
-
-def builtin_folders() -> dict[str, Path]:
-    """Return the folder of each kind that ships with planner: in the wheel, or in the source tree."""
-    packed = _PACKAGE / "hardware_catalog"
-    hardware = packed if packed.is_dir() else _PACKAGE.parent / "hardware_catalog"
-    if not hardware.is_dir():
-        raise CatalogError("the built-in hardware catalog is missing", where=str(hardware), fix="install planner again")
-    other = _PACKAGE / "catalog" / "builtin"
-    return {folder: (hardware if folder in _HARDWARE else other) / folder for folder in BY_FOLDER}
-
-
-def _yaml_files(folder: Path | None) -> dict[str, Path]:
-    if folder is None:
-        return {}
-    try:
-        with os.scandir(folder) as items:
-            names = [item.name for item in items if item.name.endswith(".yaml") and not item.name.startswith(".")]
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise CatalogError(f"cannot read the folder: {error.strerror}", where=str(folder)) from None
-    return {name.removesuffix(".yaml"): folder / name for name in names}
-
-
-def _overlay_folders(overlay: Path) -> tuple[dict[str, Path], list[CatalogError]]:
-    """Return the folders of an overlay, and what lies in it where it would never be read."""
-    known = ", ".join(f"{folder}/" for folder in BY_FOLDER)
-    if not os.path.isdir(overlay):
-        what = "a catalog must be a folder" if os.path.exists(overlay) else "this catalog folder does not exist"
-        raise CatalogError(what, where=str(overlay), fix=f"`planner catalog init {overlay}` makes a new one")
-    found: dict[str, Path] = {}
-    strays: list[CatalogError] = []
-    for item in _visible(overlay):
-        if item.is_dir():
-            if item.name in BY_FOLDER:
-                found[item.name] = item
-            elif item.name not in _OTHER_FOLDERS:
-                strays.append(
-                    CatalogError(
-                        f"unknown folder {item.name!r} in a catalog: nothing in it is read",
-                        where=str(item),
-                        suggestions=near_misses(item.name, BY_FOLDER),
-                        fix=f"known: {known}",
-                    )
-                )
-        elif item.suffix in (".yaml", ".yml"):
-            strays.append(
-                CatalogError(
-                    "this file lies outside the folders of a catalog, so its kind is unknown and it is not read",
-                    where=str(item),
-                    fix=f"move it into one of {known}",
-                )
-            )
-    if not found:
-        if strays:
-            raise joined(strays)
-        there = ", ".join(sorted(item.name for item in _visible(overlay))) or "nothing"
-        raise CatalogError(
-            f"no catalog folder found here, only {there}" if there != "nothing" else "this catalog folder is empty",
-            where=str(overlay),
-            fix=f"a catalog has one or more of {known}; `planner catalog init` makes one",
-        )
-    for folder in found.values():
-        for item in _visible(folder):
-            what, fix = _not_read(item)
-            if what:
-                strays.append(CatalogError(what, where=str(item), fix=fix))
-    return found, strays
-
-
-def _not_read(item: Path) -> tuple[str, str]:
-    """Why a file or folder inside a folder of a kind is not read, and what to do; nothing where it is."""
-    if item.is_dir():
-        return "folders inside a kind are not read", f"move its files up into {item.parent}"
-    if item.suffix == ".yml":
-        return "catalog files end in .yaml, so it is not read", f"rename it to {item.stem}.yaml"
-    return "", ""
-
-
-def _visible(folder: Path) -> list[Path]:
-    try:
-        return sorted(item for item in folder.iterdir() if not item.name.startswith((".", "_")))
-    except OSError as error:
-        raise CatalogError(f"cannot read the folder: {error.strerror}", where=str(folder)) from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.given import locating
 from planner.cli.options import (
     CatalogOption,
     Format,
@@ -18,7 +19,6 @@ from planner.cli.options import (
     OutputOption,
     PrecisionOption,
     QuietOption,
-    locating,
 )
 from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
 from planner.errors import InputError, OutputError

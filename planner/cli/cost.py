@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
-from planner.cli.options import FormatOption, OutputOption, QuietOption, given, locating, scenario_options
+from planner.cli.given import given, locating
+from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_options
 from planner.cli.output import Progress, check_output, show
 from planner.errors import EXIT_OK
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner.cli.given import locating, read_fraction, read_number
 from planner.cli.options import (
     CatalogOption,
     DraftOption,
@@ -21,9 +22,6 @@ from planner.cli.options import (
     QuietOption,
     RuntimeOption,
     TokensPerStepOption,
-    locating,
-    read_fraction,
-    read_number,
 )
 from planner.cli.output import check_output, emit, format_of, note, show, table_width, text_width
 from planner.errors import ScenarioError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
-from planner.cli.options import FormatOption, OutputOption, QuietOption, given, scenario_options
+from planner.cli.given import given
+from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_options
 from planner.cli.output import Progress, check_output, show
 from planner.errors import EXIT_INFEASIBLE, EXIT_OK
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import FormatOption, OutputOption, QuietOption, given, naming, scenario_option, search_options
+from planner.cli.given import given, naming
+from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_option, search_options
 from planner.cli.output import (
     Progress,
     check_output,

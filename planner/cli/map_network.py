@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import (
-    Format,
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    given,
-    locating,
-    map_options,
-    scenario_option,
-)
+from planner.cli.given import given, locating
+from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, map_options, scenario_option
 from planner.cli.output import (
     Progress,
     check_output,

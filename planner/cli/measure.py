@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.options import CatalogOption, QuietOption, locating
+from planner.cli.given import locating
+from planner.cli.options import CatalogOption, QuietOption
 from planner.cli.output import Progress, check_output, emit, note
 from planner.errors import InputError, UnitError
 

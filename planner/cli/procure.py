@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner import units
-from planner.cli.options import CatalogOption, FormatOption, OutputOption, QuietOption, read_fraction
+from planner.cli.given import read_fraction
+from planner.cli.options import CatalogOption, FormatOption, OutputOption, QuietOption
 from planner.cli.output import (
     Progress,
     check_output,

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import (
-    FormatOption,
-    ObjectiveOption,
-    OutputOption,
-    QuietOption,
-    given,
-    read_fraction,
-    search_options,
-)
+from planner.cli.given import given, read_fraction
+from planner.cli.options import FormatOption, ObjectiveOption, OutputOption, QuietOption, search_options
 from planner.cli.output import Progress, check_output, note, show
 from planner.errors import PlannerError, ScenarioError
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
-from planner.cli.options import FormatOption, OutputOption, QuietOption, given, read_number, scenario_options
+from planner.cli.given import given, read_number
+from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_options
 from planner.cli.output import (
     EXIT_INTERRUPTED,
     Progress,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.options import Format, FormatOption, Given, OutputOption, QuietOption, given, plan_options
+from planner.cli.given import Given, given
+from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, plan_options
 from planner.cli.output import EXIT_INTERRUPTED, Progress, check_output, format_of, note, show
 from planner.errors import PlannerError, ScenarioError
 

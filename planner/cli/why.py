@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from planner.cli.options import FormatOption, OutputOption, QuietOption, given, plan_options
+from planner.cli.given import given
+from planner.cli.options import FormatOption, OutputOption, QuietOption, plan_options
 from planner.cli.output import Progress, check_output, show
 
 

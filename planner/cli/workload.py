@@ -87,7 +87,7 @@ def _read(
     """The trace of a file, or a workload of the catalog."""
     from planner.catalog.catalog import Catalog
     from planner.catalog.schema import Workload
-    from planner.scenario.scenario import is_trace_file
+    from planner.scenario.scenario_file import is_trace_file
     from planner.workload.trace_columns import parse_columns
     from planner.workload.traces import read_trace
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import get_args
 
-from planner.catalog.catalog import Catalog, MachinePrice
+from planner.catalog.catalog import Catalog
 from planner.catalog.entry import SourceKind
 from planner.catalog.json_schema import catalog_json_schemas, schema_line, schema_text
 from planner.catalog.lint import STARTER_SOURCE
 from planner.catalog.loading import merge_layers
+from planner.catalog.machine_price import MachinePrice
 from planner.catalog.schema import Accelerator, Machine
 from planner.errors import CatalogError
 

@@ -23,17 +23,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from planner.optimization.enumeration import Simple, best_simple, enumerate_pairs
-from planner.optimization.model import (
-    Block,
-    Column,
-    Cut,
-    PortfolioProblem,
-    PortfolioProgram,
-    demand_row,
-    spot_row,
-    supply_row,
-)
+from planner.optimization.model import PortfolioProgram, demand_row, spot_row, supply_row
 from planner.optimization.pool_rows import PoolRows
+from planner.optimization.portfolio_problem import Block, Column, Cut, PortfolioProblem
 from planner.optimization.program import Program
 from planner.optimization.reduction import OBJECTIVE_TOLERANCE, Pieces, Resource, possible
 from planner.optimization.selection import balanced

@@ -8,7 +8,8 @@ from typing import Any
 
 from planner.optimization.pool_rows import PoolRows, Way, ways_through
 from planner.optimization.reduction import Pieces
-from planner.optimization.solver import SolveOutcome, solve
+from planner.optimization.solver import solve
+from planner.optimization.solver_outcome import SolveOutcome
 from planner.pools.candidate import Candidate
 from planner.pools.limits import Limits, Objective, unit_cost
 

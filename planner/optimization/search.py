@@ -18,16 +18,9 @@ import numpy as np
 
 from planner.errors import NoPlanFoundError, PlannerError
 from planner.optimization.columns import Columns
-from planner.optimization.model import (
-    SECONDS_PER_HOUR,
-    Block,
-    Column,
-    PortfolioProblem,
-    PortfolioProgram,
-    Post,
-    stocks,
-)
+from planner.optimization.model import PortfolioProgram
 from planner.optimization.pool_rows import Way, ways_through
+from planner.optimization.portfolio_problem import SECONDS_PER_HOUR, Block, Column, PortfolioProblem, Post, stocks
 from planner.optimization.reduction import KINK, Pieces, pieces_of
 from planner.optimization.selection import balanced
 from planner.optimization.solver import solve

@@ -19,62 +19,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pulp
 
-from planner.errors import PlannerError, ScenarioError, SolverError, UnknownNameError
+from planner.errors import ScenarioError, SolverError, UnknownNameError
+from planner.optimization.highs import highs_lp, quiet_highs, run_highs
+from planner.optimization.solver_outcome import SOLVER_TOLERANCE, UNBOUNDED, RawSolution, SolveOutcome, Status
 
-Status = Literal["optimal", "limit", "infeasible", "none"]
 SOLVERS = ("highs", "cbc")
 ROW_TOLERANCE = 1e-6
-_UNBOUNDED = "the model is unbounded"
-_SOLVER_TOLERANCE = 1e-9  # primal, dual and integer; HiGHS allows 1e-10 at the least
-
-
-@dataclass(frozen=True)
-class SolveOutcome:
-    """What a solver found, after the checks. The values are in the problem's variables (`varValue`).
-
-    Parameters
-    ----------
-    status : str
-        `optimal`: proven, within the gap asked for; `limit`: stopped with a solution; `infeasible`: proven to have
-        none; `none`: stopped without a solution.
-    objective : float or None
-        Objective of the solution, recomputed from the values; None without a solution.
-    bound : float or None
-        No solution is better than this; None where the solver gave none.
-    gap : float or None
-        |objective - bound| / |objective|; None without either.
-    seconds : float
-        Wall-clock time, loading and checking included [s].
-    solver : str
-        Name and version.
-    """
-
-    status: Status
-    objective: float | None
-    bound: float | None
-    gap: float | None
-    seconds: float
-    solver: str
-
-    @property
-    def has_solution(self) -> bool:
-        """Whether the variables hold a solution that passed the checks."""
-        return self.status in ("optimal", "limit")
-
-
-@dataclass(frozen=True)
-class _Raw:
-    """A solver's own words, before any check. `unsound` says what makes them unusable."""
-
-    status: Status
-    values: dict[str, float] | None
-    bound: float | None
-    solver: str
-    unsound: str | None = None
 
 
 def solve(
@@ -122,7 +76,7 @@ def solve(
     if solver not in SOLVERS:
         raise UnknownNameError.of("solver", solver, SOLVERS, where="solver")
     started = time.perf_counter()
-    run = _run_highs if solver == "highs" else _run_cbc
+    run = run_highs if solver == "highs" else _run_cbc
     known = _known_objective(problem, warm_start)
     for attempt in (presolve, False):
         left_s = None if time_limit_s is None else max(time_limit_s - (time.perf_counter() - started), 1e-3)
@@ -130,10 +84,10 @@ def solve(
         outcome, faults = _judge(problem, raw, gap, known)
         if outcome is not None:
             return SolveOutcome(*outcome, seconds=time.perf_counter() - started, solver=raw.solver)
-        if not attempt or raw.unsound == _UNBOUNDED:
+        if not attempt or raw.unsound == UNBOUNDED:
             break
     _set_values(problem, None)
-    if raw.unsound == _UNBOUNDED:
+    if raw.unsound == UNBOUNDED:
         raise SolverError(
             f"the model {problem.name!r} is unbounded", rule="every objective has a limit", fix="report it"
         )
@@ -168,18 +122,18 @@ def solve_relaxation(problem: pulp.LpProblem, *, time_limit_s: float | None = No
     """Solve a PuLP problem as a linear program, with HiGHS; None if it has no solution, or none in time."""
     import highspy
 
-    model = _quiet_highs()
-    options: dict[str, Any] = {"output_flag": False, "threads": 1, "dual_feasibility_tolerance": _SOLVER_TOLERANCE}
+    model = quiet_highs()
+    options: dict[str, Any] = {"output_flag": False, "threads": 1, "dual_feasibility_tolerance": SOLVER_TOLERANCE}
     if time_limit_s is not None:
         options["time_limit"] = float(time_limit_s)
     for name, value in options.items():
         model.setOptionValue(name, value)
-    names, lp = _highs_lp(problem)
+    names, lp = highs_lp(problem)
     lp.integrality_ = []
     model.passModel(lp)
     model.run()
     if model.getModelStatus() == highspy.HighsModelStatus.kNotset:
-        highspy.Highs.resetGlobalScheduler(True)  # as in `_run_highs`
+        highspy.Highs.resetGlobalScheduler(True)  # as in `run_highs`
         model.run()
     if model.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
@@ -268,11 +222,11 @@ def _refuse_bad_options(time_limit_s: float | None, gap: float) -> None:
 def _known_objective(problem: pulp.LpProblem, warm_start: Mapping[str, float] | None) -> float | None:
     if not warm_start or any(v.name not in warm_start for v in problem.variables()):
         return None
-    return None if check_rows(problem, warm_start, _SOLVER_TOLERANCE) else objective_of(problem, warm_start)
+    return None if check_rows(problem, warm_start, SOLVER_TOLERANCE) else objective_of(problem, warm_start)
 
 
 def _judge(
-    problem: pulp.LpProblem, raw: _Raw, gap: float, known: float | None
+    problem: pulp.LpProblem, raw: RawSolution, gap: float, known: float | None
 ) -> tuple[tuple[Status, float | None, float | None, float | None] | None, list[str]]:
     """Return (status, objective, bound, gap) of an answer that holds, else None and what is wrong with it."""
     if raw.unsound:
@@ -324,144 +278,10 @@ def _set_values(problem: pulp.LpProblem, values: Mapping[str, float] | None) -> 
 # ------------------------------------------------------------------------------------------------------------ HiGHS
 
 
-def _run_highs(
-    problem: pulp.LpProblem,
-    time_limit_s: float | None,
-    gap: float,
-    seed: int,
-    warm_start: Mapping[str, float] | None,
-    presolve: bool,
-) -> _Raw:
-    import highspy
-
-    model = _quiet_highs()
-    options: dict[str, Any] = {
-        "output_flag": False,
-        "threads": 1,
-        "random_seed": seed,
-        "presolve": "choose" if presolve else "off",
-        "mip_rel_gap": gap,
-        "mip_abs_gap": _SOLVER_TOLERANCE,
-        "small_matrix_value": 1e-12,  # HiGHS drops smaller coefficients; its default is 1e-9
-        "mip_feasibility_tolerance": _SOLVER_TOLERANCE,
-        "primal_feasibility_tolerance": _SOLVER_TOLERANCE,
-        "dual_feasibility_tolerance": _SOLVER_TOLERANCE,
-    }
-    if time_limit_s is not None:
-        options["time_limit"] = float(time_limit_s)
-    for name, value in options.items():
-        if model.setOptionValue(name, value) != highspy.HighsStatus.kOk:
-            raise PlannerError(f"HiGHS {model.version()} does not take the option {name}", value=value)
-    names, lp = _highs_lp(problem)
-    if model.passModel(lp) == highspy.HighsStatus.kError:
-        return _Raw("none", None, None, f"HiGHS {model.version()}", "HiGHS refused the model as ill-formed")
-    if warm_start:
-        given = [(i, warm_start[name]) for i, name in enumerate(names) if name in warm_start]
-        model.setSolution(len(given), [i for i, _ in given], [value for _, value in given])
-    model.run()
-    if model.getModelStatus() == highspy.HighsModelStatus.kNotset:
-        # Somebody in this process used HiGHS with another number of threads: its scheduler has to be made anew.
-        highspy.Highs.resetGlobalScheduler(True)
-        model.run()
-    return _read_highs(model, names)
-
-
-def _quiet_highs() -> Any:
-    """A HiGHS that prints nothing: from 1.16 on its constructor prints a banner unless told before it is done."""
-    import highspy
-
-    untyped: Any = highspy.Highs
-
-    class QuietHighs(untyped):  # type: ignore[misc]
-        def enableCallbacks(self) -> None:
-            self.setOptionValue("output_flag", False)
-            super().enableCallbacks()
-
-    return QuietHighs()
-
-
-def _highs_lp(problem: pulp.LpProblem) -> tuple[list[str], Any]:
-    """Return the variable names and the whole model as one HighsLp, rows compressed."""
-    import highspy
-
-    infinity = highspy.kHighsInf
-    variables = problem.variables()
-    names = [v.name for v in variables]
-    index = {name: i for i, name in enumerate(names)}
-    if len(index) != len(names):
-        raise PlannerError(f"variables of {problem.name!r} share a name", rule="names must be unique")
-    costs = [0.0] * len(names)
-    for variable, coefficient in problem.objective.items() if problem.objective is not None else ():
-        costs[index[variable.name]] = coefficient
-    starts, columns, coefficients, lower, upper = [0], [], [], [], []
-    for row in problem.constraints():
-        for variable, coefficient in row.items():
-            if coefficient:
-                columns.append(index[variable.name])
-                coefficients.append(coefficient)
-        starts.append(len(columns))
-        lower.append(-infinity if row.sense == pulp.LpConstraintLE else -row.constant)
-        upper.append(infinity if row.sense == pulp.LpConstraintGE else -row.constant)
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = len(names), len(lower)
-    lp.sense_ = highspy.ObjSense.kMaximize if problem.sense == pulp.LpMaximize else highspy.ObjSense.kMinimize
-    lp.offset_ = 0.0 if problem.objective is None else problem.objective.constant
-    lp.col_cost_ = costs
-    lp.col_lower_ = [-infinity if v.lowBound is None else v.lowBound for v in variables]
-    lp.col_upper_ = [infinity if v.upBound is None else v.upBound for v in variables]
-    lp.row_lower_, lp.row_upper_ = lower, upper
-    kinds = highspy.HighsVarType
-    if any(v.cat == pulp.LpInteger for v in variables):
-        lp.integrality_ = [kinds.kInteger if v.cat == pulp.LpInteger else kinds.kContinuous for v in variables]
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = len(names), len(lower)
-    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = starts, columns, coefficients
-    return names, lp
-
-
-def _read_highs(model: Any, names: list[str]) -> _Raw:
-    import highspy
-
-    version = f"HiGHS {model.version()}"
-    status, info = model.getModelStatus(), model.getInfo()
-    statuses = highspy.HighsModelStatus
-    is_mip = bool(list(model.getLp().integrality_))
-    bound: float | None = info.mip_dual_bound if is_mip else None
-    if bound is not None and not math.isfinite(bound):
-        bound = None
-    has_point = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-    values = dict(zip(names, map(float, model.getSolution().col_value), strict=True)) if has_point else None
-    if status in (statuses.kOptimal, statuses.kModelEmpty):
-        if values is None and names:
-            return _Raw("none", None, None, version, "HiGHS says optimal and gives no solution")
-        return _Raw("optimal", values or {}, bound, version)
-    if status in (statuses.kInfeasible, statuses.kUnboundedOrInfeasible):
-        # A model that is unbounded or infeasible is told apart by asking for any point at all.
-        if status == statuses.kInfeasible or not _has_any_point(model):
-            return _Raw("infeasible", None, None, version)
-        return _Raw("none", None, None, version, _UNBOUNDED)
-    if status == statuses.kUnbounded:
-        return _Raw("none", None, None, version, _UNBOUNDED)
-    limits = (statuses.kTimeLimit, statuses.kIterationLimit, statuses.kSolutionLimit, statuses.kInterrupt)
-    if status in limits:
-        return _Raw("limit" if has_point else "none", values, bound, version)
-    return _Raw("none", None, None, version, f"HiGHS gave up: {model.modelStatusToString(status)}")
-
-
-def _has_any_point(model: Any) -> bool:
-    import highspy
-
-    n = model.getNumCol()
-    model.changeColsCost(n, list(range(n)), [0.0] * n)
-    model.setOptionValue("presolve", "off")
-    model.run()
-    return bool(model.getModelStatus() != highspy.HighsModelStatus.kInfeasible)
-
-
 # -------------------------------------------------------------------------------------------------------------- CBC
 
 
-def _cbc_path() -> str:
+def cbc_path() -> str:
     """Return where CBC is: PuLP's bundled one up to PuLP 3, else the one on the PATH."""
     bundled = getattr(getattr(pulp, "PULP_CBC_CMD", None), "pulp_cbc_path", None)
     for path in filter(None, (bundled, "cbc")):
@@ -479,16 +299,16 @@ def _run_cbc(
     seed: int,
     warm_start: Mapping[str, float] | None,
     presolve: bool,
-) -> _Raw:
-    path = _cbc_path()
+) -> RawSolution:
+    path = cbc_path()
     if not problem.variables():
-        return _Raw("optimal", {}, None, "CBC")
+        return RawSolution("optimal", {}, None, "CBC")
     if warm_start:
         for variable in problem.variables():
             variable.varValue = warm_start.get(variable.name)
-    tolerances = [f"primalTolerance {_SOLVER_TOLERANCE}", f"dualTolerance {_SOLVER_TOLERANCE}"]
+    tolerances = [f"primalTolerance {SOLVER_TOLERANCE}", f"dualTolerance {SOLVER_TOLERANCE}"]
     # CBC takes no integer tolerance below 1e-9 either; its default of 1e-6 lets rounded counts break a row.
-    tolerances.append(f"integerTolerance {_SOLVER_TOLERANCE}")
+    tolerances.append(f"integerTolerance {SOLVER_TOLERANCE}")
     with tempfile.TemporaryDirectory(prefix="planner-cbc-") as folder:
         log_path = Path(folder) / "cbc.log"
         command = pulp.COIN_CMD(
@@ -496,7 +316,7 @@ def _run_cbc(
             msg=False,
             timeLimit=time_limit_s,
             gapRel=gap,
-            gapAbs=_SOLVER_TOLERANCE,
+            gapAbs=SOLVER_TOLERANCE,
             threads=None,
             warmStart=bool(warm_start),
             presolve=presolve,
@@ -507,7 +327,7 @@ def _run_cbc(
         try:
             problem.solve(command)
         except pulp.PulpSolverError as error:
-            return _Raw("none", None, None, "CBC", f"CBC failed: {error}")
+            return RawSolution("none", None, None, "CBC", f"CBC failed: {error}")
         log = log_path.read_text(errors="replace") if log_path.exists() else ""
     version = re.search(r"^Version:\s*(\S+)", log, re.MULTILINE)
     name = f"CBC {version[1]}" if version else "CBC"
@@ -515,19 +335,19 @@ def _run_cbc(
     values = {v.name: float(v.varValue or 0.0) for v in problem.variables()}
     found = problem.sol_status
     if found == pulp.LpSolutionOptimal:
-        return _Raw("optimal", values, None, name)
+        return RawSolution("optimal", values, None, name)
     if found == pulp.LpSolutionIntegerFeasible:
         # Stopped before the first relaxation was solved, CBC writes a point that is no solution.
         if check_rows(problem, values):
-            return _Raw("none", None, None, name)
-        return _Raw("limit", values, _cbc_bound(log, problem.sense), name)
+            return RawSolution("none", None, None, name)
+        return RawSolution("limit", values, _cbc_bound(log, problem.sense), name)
     # Its preprocessing does not tell infeasible from unbounded, but a relaxation solved before was bounded.
     preprocessed = "Pre-processing says infeasible" in log and "Continuous objective value is" in log
     if found == pulp.LpSolutionInfeasible or preprocessed:
-        return _Raw("infeasible", None, None, name)
+        return RawSolution("infeasible", None, None, name)
     if found == pulp.LpSolutionUnbounded:
-        return _Raw("none", None, None, name, _UNBOUNDED)
-    return _Raw("none", None, _cbc_bound(log, problem.sense), name)
+        return RawSolution("none", None, None, name, UNBOUNDED)
+    return RawSolution("none", None, _cbc_bound(log, problem.sense), name)
 
 
 def _cbc_bound(log: str, sense: int) -> float | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 
-from planner.catalog.catalog import Catalog, MachinePrice
+from planner.catalog.catalog import Catalog
+from planner.catalog.machine_price import MachinePrice
 from planner.catalog.schema import (
     Accelerator,
     CompressedAttention,

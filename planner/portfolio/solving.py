@@ -11,7 +11,7 @@ import numpy as np
 from planner.catalog.catalog import Catalog
 from planner.economics.options import OptionSource, PurchaseOption
 from planner.errors import InfeasibleError, PlannerError
-from planner.optimization.model import (
+from planner.optimization.portfolio_problem import (
     Block,
     FleetLimits,
     LotWork,
@@ -20,8 +20,8 @@ from planner.optimization.model import (
     Span,
     Supply,
 )
-from planner.optimization.search import Portfolio, choose_portfolio, least_excess
-from planner.planning.infeasible import BEYOND_LIMITS, unreachable
+from planner.optimization.search import Portfolio, choose_portfolio
+from planner.planning.infeasible import unreachable
 from planner.planning.links import check_links
 from planner.planning.record import drawn_w
 from planner.planning.reuse import candidates_of
@@ -30,21 +30,19 @@ from planner.pools.candidate import Candidate
 from planner.pools.configuration import Rejection
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.portfolio.batch import Lot
-from planner.portfolio.calendar import Period, Stage, days, periods_within, stages_of
-from planner.portfolio.fleet import DemandScenario, Fleet
+from planner.portfolio.calendar import Period, Stage, periods_within
+from planner.portfolio.fleet import Fleet
 from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
-from planner.portfolio.supplies import ELECTRIC, cuts_of, offers_of, refuse_unpriced, supplies_of
+from planner.portfolio.infeasible import explained
+from planner.portfolio.periods import fleet_calendar, mean_factors, months_text
+from planner.portfolio.supplies import ELECTRIC, offers_of, refuse_unpriced, supplies_of
 from planner.scenario.progress import quiet
 from planner.scenario.resolve import Problem, configurations, resolve
 from planner.serving.capacity import CapacityCurve
-from planner.units import format_money, format_power
 from planner.workload.sizes import RequestSizes
 
 Progress = Callable[[str], None]
 _FEW = 4  # machines from which on a pool of batch work carries in proportion to so many
-# Stages of so many months are tried, until there are no more periods times workloads than this.
-_STAGES = (1.0, 2.0, 3.0, 6.0, 12.0)
-_MOST_BLOCKS, _MOST_BLOCKS_WITH_BATCH = 300, 120
 _ROUGH_GAP = 0.02  # of the plan that the draw of machines is taken from first
 _DRAWS = 3  # times that the draw is taken from the plan before
 _SAME_DRAW = 1e-6  # of the cost
@@ -151,7 +149,7 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
     for part in parts:
         if part.has_objectives:
             check_links(part.problem, configurations(part.problem)[0])
-    stages, periods = _calendar(fleet, offers, lots)
+    stages, periods = fleet_calendar(fleet, offers, lots)
     posed = _posed(fleet, parts, lots, stages, periods, progress)
     supplies, sources = supplies_of(fleet, catalog, offers, [m for m in machines if m not in unpriced], stages)
     given = PortfolioProblem(
@@ -183,8 +181,8 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
     return FleetSolution(
         fleet, catalog, problems, periods, solved, portfolio, [s for s, _ in served], posed.rejected,
         len(posed.groups), [*_notes(problems, unpriced), *offer_notes],
-        _months_text(fleet.horizon_months), stages, sources, _options_of(supplies, offers),
-        _mean_factors(fleet, periods),
+        months_text(fleet.horizon_months), stages, sources, _options_of(supplies, offers),
+        mean_factors(fleet, periods),
     )  # fmt: skip
 
 
@@ -206,7 +204,7 @@ def _chosen(
             given, solver=fleet.solver, time_limit_s=fleet.time_limit_s, gap=gap, seed=fleet.seed, progress=progress,
         )  # fmt: skip
         if portfolio is None:
-            raise _explained(fleet, given)
+            raise explained(fleet, given)
         given = replace(given, curves=portfolio.curves)
         progress("predicting percentiles")
         served = _served(posed, periods, given, portfolio)
@@ -259,35 +257,6 @@ def _electricity_error(
     return off / (portfolio.cost_usd_per_hour * given.total_hours)
 
 
-def _calendar(
-    fleet: Fleet, offers: Mapping[str, Sequence[PurchaseOption]], lots: Mapping[str, Sequence[Lot]]
-) -> tuple[list[Stage], list[Period]]:
-    """Stages of a month, or of as many more as keep the periods few enough to choose among them in time."""
-    shapes = {name: fleet.shape_of(name) for name in fleet.workloads if name not in lots}
-    all_lots = [lot for some in lots.values() for lot in some]
-
-    def of(stage_months: float) -> tuple[list[Stage], list[Period]]:
-        stages = stages_of(
-            fleet.horizon_months,
-            stage_months,
-            {name: fleet.growth_of(name) for name in fleet.workloads},
-            {name: (s.probability, _factors(fleet, s)) for name, s in fleet.scenarios.items()},
-            cuts_of(fleet, offers),
-            None if fleet.weekend == 1.0 else {name: fleet.weekend for name in fleet.workloads if name not in lots},
-            fleet.start,
-        )
-        return stages, days(stages, shapes, all_lots, fleet.periods_a_day)
-
-    if fleet.stage_months is not None:
-        return of(fleet.stage_months)
-    most = _MOST_BLOCKS_WITH_BATCH if lots else _MOST_BLOCKS
-    for stage_months in _STAGES:
-        stages, periods = of(stage_months)
-        if len(periods) * len(fleet.workloads) <= most:
-            break
-    return stages, periods
-
-
 def _resolved(fleet: Fleet, name: str, catalog: Catalog) -> Problem:
     own = fleet.workloads[name]
     sizes = None
@@ -317,24 +286,6 @@ class _Posed:
     rejected: list[Rejection]
     shares: dict[str, tuple[float, ...]]
     owners: dict[str, list[Part]]
-
-
-def _factors(fleet: Fleet, scenario: DemandScenario) -> dict[str, float]:
-    return {name: scenario.rates.get(name, scenario.rate) for name in fleet.workloads}
-
-
-def _mean_factors(fleet: Fleet, periods: Sequence[Period]) -> dict[str, float]:
-    """Mean rate of each workload over its stated one."""
-    hours = math.fsum(p.hours for p in periods)
-    return {
-        name: math.fsum(p.mean_factors.get(name, 1.0) * p.hours for p in periods) / hours for name in fleet.workloads
-    }
-
-
-def _months_text(months: float) -> str:
-    if months % 12:
-        return f"{months:g} months"
-    return "1 year" if months == 12 else f"{months / 12:g} years"
 
 
 def _posed(
@@ -517,58 +468,3 @@ def _notes(problems: Mapping[str, Problem], unpriced: set[str]) -> list[str]:
 
 
 # -- infeasible -------------------------------------------------------------------------------------------------------
-
-
-def _explained(fleet: Fleet, given: PortfolioProblem) -> InfeasibleError:
-    """Say which limits collide with the demand, and the least of each that would do."""
-    limits = given.limits
-    named: dict[str, float] = {f"max_machines {m}": float(n) for m, n in sorted(limits.max_machines.items())}
-    named |= {f"max_rented {m}": float(n) for m, n in sorted(limits.max_rented.items())}
-    for name, most in (
-        ("max_total_machines", limits.max_total_machines), ("max_power", limits.max_power_w),
-        ("max_rack_units", limits.max_rack_units), ("max_cost", limits.max_cost_usd_per_hour),
-    ):  # fmt: skip
-        if most is not None:
-            named[name] = float(most)
-    free = {name: least_excess(given, frozenset({name}), solver=fleet.solver, time_limit_s=60.0) for name in named}
-    given_as = {name: _limit_text(name, most) for name, most in named.items()}
-
-    def enough(name: str, excess: float) -> str:
-        return _limit_text(name, _enough(name, named[name], excess))
-
-    lines = [
-        f"{name}: {given_as[name]} is too little; {enough(name, by[name])} is enough"
-        for name, by in free.items()
-        if by is not None
-    ]
-    if not lines and len(named) > 1:
-        every = frozenset(named)
-        by = least_excess(given, every, solver=fleet.solver, time_limit_s=60.0)
-        if by is not None:
-            lines = [
-                "together: "
-                + ", ".join(
-                    f"{name} {enough(name, excess)} in place of {given_as[name]}"
-                    for name, excess in by.items()
-                    if excess > 1e-7
-                )
-            ]
-    return InfeasibleError(
-        f"{BEYOND_LIMITS}, and all deadlines" if any(w.batch for w in fleet.workloads.values()) else BEYOND_LIMITS,
-        where="limits",
-        value="\n         ".join(lines) or "no number of the machines considered carries this load in time",
-        rule="workloads " + ", ".join(fleet.workloads),
-        fix="relax one of the limits to the value named, or relax objectives or deadlines" if lines else
-        "relax objectives or deadlines, or consider more machines",
-    )  # fmt: skip
-
-
-def _enough(name: str, most: float, excess: float) -> float:
-    value = max(most, 1.0) * excess + most
-    return math.ceil(value - 1e-6) if name not in ("max_cost", "max_power") else value
-
-
-def _limit_text(name: str, value: float) -> str:
-    if name == "max_cost":
-        return f"{format_money(math.ceil(value * 100 - 1e-6) / 100)}/h"
-    return format_power(value) if name == "max_power" else f"{value:,.0f}"

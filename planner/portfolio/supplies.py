@@ -18,7 +18,7 @@ from planner.economics.options import (
     purchase_options,
 )
 from planner.errors import ScenarioError
-from planner.optimization.model import Supply
+from planner.optimization.portfolio_problem import Supply
 from planner.portfolio.calendar import Stage
 from planner.portfolio.fleet import Fleet
 

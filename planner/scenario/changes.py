@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from planner.pools.limits import BUDGETS
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.workload.objectives import Objective
 
 BudgetKind = Literal["cost", "power", "machines"]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from planner.catalog.loading import read_layer
 from planner.catalog.validation import check, joined, where_of
 from planner.errors import ScenarioError
-from planner.scenario.scenario import at_rate
+from planner.scenario.scenario_file import at_rate
 
 
 class PoolInput(BaseModel):

@@ -13,7 +13,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 from planner.catalog.loading import Layer, read_layer
 from planner.errors import InputError, ScenarioError, UnknownNameError, near_misses
-from planner.scenario.scenario import ALIASES, Scenario, canonical_value, load_scenario, resolve_paths, scenario_in
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import ALIASES, canonical_value, load_scenario, resolve_paths, scenario_in
 
 MOST_SCENARIOS = 10_000  # of one sweep, unless told otherwise
 # Names of options that are not those of fields.

@@ -14,7 +14,8 @@ from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Workload
 from planner.errors import ScenarioError, UnknownNameError
 from planner.parsing import is_file
-from planner.scenario.scenario import DEFAULT_RATE_PER_S, LOADS, Scenario, is_trace_file
+from planner.scenario.scenario import DEFAULT_RATE_PER_S, LOADS, Scenario
+from planner.scenario.scenario_file import is_trace_file
 from planner.units import format_time
 from planner.workload.burstiness import minute_factors, variability
 from planner.workload.day_shape import SHAPES, DayShape, shape_from_trace

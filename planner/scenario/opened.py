@@ -12,7 +12,8 @@ from planner.scenario.changes import without_limits
 from planner.scenario.cluster import Cluster, read_cluster, read_cluster_file
 from planner.scenario.pricing import priced_catalog
 from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 
 Path = str | os.PathLike[str]
 ScenarioLike = Scenario | Mapping[str, Any] | str | os.PathLike[str]

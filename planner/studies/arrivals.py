@@ -13,7 +13,8 @@ from planner.catalog.catalog import Catalog
 from planner.errors import ScenarioError, UnitError
 from planner.scenario.load import is_catalog_workload, trace_of
 from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.simulation.arrivals import Requests, check_rates, draw_requests, draw_requests_at_rates, replay
 from planner.simulation.closed_loop import Clients
 from planner.simulation.failures import NamedFailure, parse_failure

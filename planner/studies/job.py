@@ -15,7 +15,8 @@ from planner.errors import PlannerError
 from planner.scenario.load import is_catalog_workload
 from planner.scenario.opened import Asked
 from planner.scenario.resolve import Problem
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 
 # A solver runs alone in its process: the threads of a Dask worker take turns.
 ALONE = threading.Lock()

@@ -64,7 +64,7 @@ def cost(
     """
     from planner.planning.evaluate import cluster_of, evaluate_cluster
     from planner.planning.plan_file import is_plan_file, read_plan
-    from planner.scenario.scenario import at_rate
+    from planner.scenario.scenario_file import at_rate
     from planner.studies.costs import cost_report, read_assumptions, read_date
 
     assumptions = read_assumptions(horizon, use, cost_of_capital, spot_recovery, payments)
@@ -132,7 +132,7 @@ def robustness(
         A time limit passed before any plan was found.
     """
     from planner.planning.evaluate import cluster_of
-    from planner.scenario.scenario import at_rate
+    from planner.scenario.scenario_file import at_rate
     from planner.studies.robustness import examine
 
     if isinstance(cluster, Plan):

@@ -12,7 +12,7 @@ from planner.scenario.changes import Change, load_of, other_workload, setting
 from planner.scenario.cluster import Cluster
 from planner.scenario.load import is_catalog_workload
 from planner.scenario.resolve import Problem
-from planner.scenario.scenario import is_trace_file
+from planner.scenario.scenario_file import is_trace_file
 
 KINDS = ("mix", "growth", "burst", "machine", "rack")
 AZURE_TRACES = ("azure-conv-2023", "azure-code-2023")

@@ -213,7 +213,8 @@ def procure(
     NoPlanFoundError
         The time limit passed before any plan was found.
     """
-    from planner.portfolio.fleet import at_their_own_rates, load_fleet
+    from planner.portfolio.fleet import at_their_own_rates
+    from planner.portfolio.fleet_file import load_fleet
     from planner.portfolio.reporting import procurement_of
     from planner.portfolio.solving import solve_fleet
 

@@ -33,7 +33,8 @@ from planner.planning.road import plan
 from planner.scenario.grid import MOST_SCENARIOS, Axis, Grid, axis_of, make_grid, read_sweep_file
 from planner.scenario.opened import Asked, CatalogLike, ScenarioLike, opened_catalog
 from planner.scenario.progress import quiet
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies.head import Study
 from planner.studies.job import ALONE, Job
 from planner.studies.runner import run_resumed

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from planner.catalog import json_schema
-from planner.catalog.catalog import Catalog, builtin_folders
+from planner.catalog.catalog import Catalog
+from planner.catalog.folders import builtin_folders
 from planner.catalog.json_schema import catalog_json_schemas, schema_text, unit_at
 from planner.catalog.schema import BY_FOLDER, ENTRY_TYPES
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from planner.planning.plan import Plan
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies import plans
 
 Planner = Callable[..., Any]

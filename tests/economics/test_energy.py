@@ -27,7 +27,7 @@ def plan_of(**fields: object) -> Plan:
     from planner.planning.record import plan_of as report
     from planner.planning.search import solve_problem
     from planner.scenario.resolve import resolve
-    from planner.scenario.scenario import load_scenario
+    from planner.scenario.scenario_file import load_scenario
 
     problem = resolve(load_scenario(SMALL | fields))
     return report(problem, solve_problem(problem))

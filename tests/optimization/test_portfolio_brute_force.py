@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from planner.optimization.model import (
+from planner.optimization.portfolio_problem import (
     Block,
     FleetLimits,
     LotWork,

@@ -16,7 +16,7 @@ from planner.optimization import selection as selection_module
 from planner.optimization import solver as solver_module
 from planner.optimization.enumeration import Simple, best_simple, best_throughput, enumerate_pairs, within
 from planner.optimization.selection import Selection, choose
-from planner.optimization.solver import SolveOutcome
+from planner.optimization.solver_outcome import SolveOutcome
 from planner.pools.candidate import Candidate
 from planner.pools.limits import Limits
 
@@ -283,7 +283,7 @@ def test_a_wrong_optimum_is_caught_by_the_plan_that_is_known(monkeypatch: pytest
     """A solver that calls a dearer plan optimal is contradicted by the plan of enumeration."""
     candidates = fleet()
     incumbent = best_of_two(candidates, 60.0)
-    real = solver_module._run_highs
+    real = solver_module.run_highs
 
     def dearer(problem: pulp.LpProblem, *rest: Any) -> Any:
         worse = problem.deepcopy()
@@ -293,7 +293,7 @@ def test_a_wrong_optimum_is_caught_by_the_plan_that_is_known(monkeypatch: pytest
         values = {v.name: raw.values[v.name] for v in problem.variables()}
         return dataclasses.replace(raw, values=values, bound=solver_module.objective_of(problem, values))
 
-    monkeypatch.setattr(solver_module, "_run_highs", dearer)
+    monkeypatch.setattr(solver_module, "run_highs", dearer)
     with pytest.raises(PlannerError, match="breaks the model") as caught:
         run(candidates, 60.0, incumbent=incumbent)
     assert "is known" in str(caught.value)

@@ -13,7 +13,7 @@ from planner.errors import ScenarioError
 from planner.optimization.enumeration import Simple
 from planner.optimization.reduction import KINK, pieces_of, possible, resources, unknown_counts
 from planner.optimization.selection import Selection, best_simple, best_throughput, choose, enumerate_pairs
-from planner.optimization.solver import _cbc_path
+from planner.optimization.solver import cbc_path
 from planner.pools.candidate import Candidate
 from planner.pools.limits import Limits
 
@@ -242,7 +242,7 @@ def test_dropping_counts_by_their_prices_changes_no_optimum() -> None:
 
 def _has_cbc() -> bool:
     try:
-        _cbc_path()
+        cbc_path()
     except ScenarioError:
         return False
     return True

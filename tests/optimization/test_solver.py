@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from planner.errors import PlannerError, ScenarioError, UnknownNameError
 from planner.optimization import solver as solver_module
 from planner.optimization.solver import check_rows, objective_of, solve
+from planner.optimization.solver_outcome import RawSolution
 
 
 def _cbc_is_there() -> bool:
     try:
-        solver_module._cbc_path()
+        solver_module.cbc_path()
     except ScenarioError:
         return False
     return True
@@ -303,7 +304,7 @@ def test_check_rows_scales_its_tolerance_with_the_row() -> None:
     assert check_rows(problem, {"x": 1e6 - 0.5}, tolerance=1e-9) != []
 
 
-def _lying(honest: object, lies: list[solver_module._Raw], presolves: list[bool]) -> object:
+def _lying(honest: object, lies: list[RawSolution], presolves: list[bool]) -> object:
     def run(problem: object, left: object, gap: object, seed: object, start: object, presolve: bool) -> object:
         presolves.append(presolve)
         return lies.pop(0) if lies else honest(problem, left, gap, seed, start, presolve)  # type: ignore[operator]
@@ -311,7 +312,7 @@ def _lying(honest: object, lies: list[solver_module._Raw], presolves: list[bool]
     return run
 
 
-Raw = solver_module._Raw
+Raw = RawSolution
 WRONG = {
     "breaks a row": Raw("optimal", {"take_00": 1.0, "take_01": 1.0, "take_02": 1.0}, None, "liar 1"),
     "is fractional": Raw("optimal", {"take_00": 0.5, "take_01": 1.0, "take_02": 0.0}, None, "liar 1"),
@@ -329,7 +330,7 @@ WRONG = {
 @pytest.mark.parametrize("lie", WRONG)
 def test_a_wrong_answer_is_solved_again_without_presolve(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
     presolves: list[bool] = []
-    monkeypatch.setattr(solver_module, "_run_highs", _lying(solver_module._run_highs, [WRONG[lie]], presolves))
+    monkeypatch.setattr(solver_module, "run_highs", _lying(solver_module.run_highs, [WRONG[lie]], presolves))
     problem = knapsack([3, 4, 5], [2, 3, 4], 5)
     outcome = solve(problem, warm_start={"take_00": 1.0, "take_01": 1.0, "take_02": 0.0})
     assert presolves == [True, False]
@@ -339,7 +340,7 @@ def test_a_wrong_answer_is_solved_again_without_presolve(lie: str, monkeypatch: 
 
 @pytest.mark.parametrize("lie", WRONG)
 def test_an_answer_wrong_twice_is_an_error_and_leaves_no_values(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solver_module, "_run_highs", _lying(None, [WRONG[lie]] * 2, []))
+    monkeypatch.setattr(solver_module, "run_highs", _lying(None, [WRONG[lie]] * 2, []))
     problem = knapsack([3, 4, 5], [2, 3, 4], 5)
     with pytest.raises(PlannerError, match="breaks the model") as raised:
         solve(problem, warm_start={"take_00": 1.0, "take_01": 1.0, "take_02": 0.0})

@@ -20,7 +20,7 @@ from planner.planning.sharing import shared_anew
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.progress import quiet
 from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.simulation import core
 from planner.simulation.cluster import ClusterSimulation
 

@@ -13,7 +13,7 @@ from planner.planning.closed_loop import at_the_rate_of_clients, mean_answer_s, 
 from planner.planning.search import solve_problem
 from planner.pools.prediction import ClusterModel
 from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 
 CATALOG = Catalog()
 FIELDS: dict[str, Any] = {"isl": 1000, "osl": 300, "machines": ("dgx-h100",), "design": "baseline", "verify": False}

@@ -16,7 +16,7 @@ from planner.planning.evaluate import members_and_routes
 from planner.planning.plan import Plan
 from planner.scenario.cluster import Cluster, read_cluster
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 
 # What the formulas say; proof by simulation has tests of its own.
 optimize = functools.partial(planner.optimize, verify=False)

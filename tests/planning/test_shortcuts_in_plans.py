@@ -16,7 +16,7 @@ from planner.pools.configuration import configure, make_layout
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.cluster import read_cluster
 from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.simulation.cluster import ClusterSimulation
 
 # What the formulas say; proof by simulation has tests of its own.

@@ -15,7 +15,7 @@ from planner.catalog.catalog import Catalog
 from planner.pools.candidate import MOST_MACHINES, Candidate
 from planner.pools.generation import generate
 from planner.scenario.resolve import configurations, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.serving.capacity import CapacityCurve
 
 

@@ -12,7 +12,7 @@ from planner.planning.search import Search, largest_rate, prepare_search, solve_
 from planner.pools.candidate import Candidate
 from planner.pools.generation import Known, generate
 from planner.scenario.resolve import Problem, configurations, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 
 
 @pytest.fixture(scope="module")

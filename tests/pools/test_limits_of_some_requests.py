@@ -8,7 +8,7 @@ import pytest
 from planner.pools.configuration import Configuration
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.resolve import Problem, configurations, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 
 
 @pytest.fixture(scope="module")

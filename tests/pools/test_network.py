@@ -16,7 +16,7 @@ from planner.pools.candidate import network_rate_per_s, transfer_s
 from planner.pools.network import parse_network
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.resolve import configurations, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 
 CATALOG = Catalog()
 TP8 = "1 x TP8"

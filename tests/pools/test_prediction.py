@@ -13,7 +13,7 @@ from planner.planning.search import Solution, solve_problem
 from planner.pools.candidate import Requirement
 from planner.pools.prediction import ClusterModel, Member, Route, binding_of, capacity_of, headroom
 from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 
 
 @pytest.fixture(scope="module")

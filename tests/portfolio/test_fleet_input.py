@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from planner.errors import InputError, ScenarioError
-from planner.portfolio.fleet import Fleet, load_fleet
+from planner.portfolio.fleet import Fleet
+from planner.portfolio.fleet_file import load_fleet
 
 from .fleets import CHAT, DOCS, fleet
 

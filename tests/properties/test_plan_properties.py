@@ -15,7 +15,7 @@ from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError
 from planner.planning.search import solve_problem
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 
 MACHINES = ("dgx-a100", "dgx-h100", "dgx-h100-cap", "aws-g6.12xlarge", "lambda-8x-a100-40", "hyperstack-8x-h200")
 TINY = 1e-6  # relative: below the precision of capacities

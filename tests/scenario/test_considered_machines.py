@@ -12,7 +12,8 @@ from planner.catalog.catalog import Catalog
 from planner.errors import CatalogError, InfeasibleError, ScenarioError, UnknownNameError
 from planner.scenario.machines import machines_of_kind, owned_machines
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import MACHINES_VARIABLE, Scenario, load_scenario
+from planner.scenario.scenario import MACHINES_VARIABLE, Scenario
+from planner.scenario.scenario_file import load_scenario
 
 HEAD = "source: my notes\nkind: quote\n"
 BOX = HEAD.replace("quote", "estimate") + (

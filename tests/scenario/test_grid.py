@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from planner.errors import InputError, ScenarioError, UnknownNameError
 from planner.scenario.grid import Axis, axis_of, make_grid, read_axis, read_sweep_file
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 
 
 @pytest.mark.parametrize(

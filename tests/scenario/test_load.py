@@ -13,7 +13,8 @@ from planner.catalog.catalog import Catalog
 from planner.errors import InputError, ScenarioError
 from planner.scenario.load import Load, load_of
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import Scenario, at_rate, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import at_rate, load_scenario
 
 CATALOG = Catalog()
 

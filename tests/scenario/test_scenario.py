@@ -16,7 +16,8 @@ import planner
 from planner.catalog.catalog import Catalog
 from planner.errors import InfeasibleError, InputError, PlannerError, ScenarioError, UnknownNameError
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import DEFAULT_OBJECTIVES, Scenario, load_scenario
+from planner.scenario.scenario import DEFAULT_OBJECTIVES, Scenario
+from planner.scenario.scenario_file import load_scenario
 
 # What the formulas say; proof by simulation has tests of its own.
 optimize = functools.partial(planner.optimize, verify=False)

@@ -13,7 +13,7 @@ import planner
 from planner.errors import InfeasibleError, PlannerError, ScenarioError, UnitError, UnknownNameError
 from planner.planning.search import prepare_search
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies.alternatives import alternatives
 from planner.studies.alternatives_result import Alternatives
 

@@ -16,7 +16,7 @@ from planner.planning.search import solve_problem
 from planner.pools.design import PAPER, parse_design
 from planner.pools.generation import generate
 from planner.scenario.resolve import configurations, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies import comparison as module
 from planner.studies.budgets import parse_budgets
 from planner.studies.comparison import compare

@@ -13,7 +13,7 @@ import planner
 from planner.errors import InfeasibleError, InputError, ScenarioError, UnitError, UnknownNameError
 from planner.planning.search import prepare_search
 from planner.scenario.resolve import Problem, changed, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies import frontier as module
 from planner.studies.frontier import frontier
 from planner.studies.frontier_axes import Axis, read_axes

@@ -10,7 +10,7 @@ from planner.catalog.schema import Machine
 from planner.errors import UnknownNameError
 from planner.export.tables.hardware import hardware_table
 from planner.scenario.resolve import configurations, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies.hardware import HardwareFit, MachineFit, hardware_fit, smaller_models
 
 CATALOG = Catalog()

@@ -15,7 +15,8 @@ from planner.planning.reuse import candidates_of
 from planner.planning.search import Search, solve_problem, solve_search
 from planner.scenario.changes import nic_rate, setting
 from planner.scenario.resolve import changed, configurations, resolve
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies.network_map import NetworkMap, pays
 
 BASE: dict[str, Any] = {"slo": ["ttft=500ms", "tbt=60ms"], "rate": "300/s"}

@@ -14,7 +14,7 @@ from planner.export.tables.provisioning import provisioning_table
 from planner.planning.search import solve_problem
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.resolve import configurations, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies.provisioning_map import ProvisioningMap, map_provisioning
 
 SCENARIOS: list[dict[str, Any]] = [

@@ -17,7 +17,8 @@ from planner.errors import InfeasibleError, InputError, ScenarioError, UnknownNa
 from planner.export.tables.regime import regime_table
 from planner.planning.search import solve_problem
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies import regime_map as module
 from planner.studies.axes import applied, own_value, parse_axis
 from planner.studies.regime_map import RegimeMap

@@ -14,7 +14,7 @@ import planner
 from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
 from planner.scenario.cluster import Cluster
 from planner.scenario.resolve import changed, resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies.mishaps import AS_PLANNED, Mishap, cluster_under, owned_under
 from planner.studies.robustness_result import MishapRow, Robustness
 

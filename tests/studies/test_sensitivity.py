@@ -14,7 +14,8 @@ from planner.planning.search import solve_problem
 from planner.scenario.changes import load_of, supposing
 from planner.scenario.cluster import read_cluster
 from planner.scenario.resolve import changed, resolve
-from planner.scenario.scenario import Scenario, load_scenario
+from planner.scenario.scenario import Scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies.bought import misses
 from planner.studies.uncertain_input import uncertain_inputs
 

@@ -12,7 +12,7 @@ from planner.catalog.catalog import Catalog
 from planner.economics.energy import electricity_supply
 from planner.errors import ScenarioError, UnknownNameError
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies.uncertain_input import uncertain_inputs
 
 QUICK: dict[str, Any] = {"machines": "dgx-h100", "design": "baseline", "verify": False, "spares": 1}

@@ -17,7 +17,7 @@ from planner.errors import InputError, PlannerError, ScenarioError, TraceError, 
 from planner.planning.record import plan_of
 from planner.planning.search import solve_problem
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import load_scenario
+from planner.scenario.scenario_file import load_scenario
 from planner.studies import sweep as sweeping
 from planner.studies.sweep import Sweep, SweepRow, solve_job
 

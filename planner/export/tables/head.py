@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 
-from planner.export.tables.plan import priced
+from planner.export.tables.plan_basis import priced
 from planner.export.tables.text import labelled, percent, wrapped
 from planner.planning.record import NOT_SIMULATED
 from planner.studies.head import Head

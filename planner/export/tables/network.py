@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from planner.export.tables.head import PREDICTED
-from planner.export.tables.plan import priced
+from planner.export.tables.plan_basis import priced
 from planner.export.tables.text import fitted, labelled, percent, stacked, wrapped
 from planner.studies.network_map import WAYS, BreakEven, NetworkMap, SplitPlan, Way, pays
 from planner.units import format_bandwidth, format_data, format_line_rate, format_money, format_power, format_time

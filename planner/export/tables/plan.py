@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Iterator, Sequence
 
-from planner.export.tables.text import age, aligned, counted, labelled, number, percent, wrapped
+from planner.export.tables.plan_basis import considered, rejected, trust
+from planner.export.tables.text import aligned, counted, labelled, number, percent, wrapped
 from planner.planning.certificate import MinimalityWitness, SimulatedObjective, SparesRemoved
-from planner.planning.plan import Alternative, EnergyUse, Plan, PoolPlan, Prediction, PriceUsed, SolverReport
-from planner.scenario.scenario import ALL_MACHINES, CURRENT_MACHINES, PAPER_MACHINES, Scenario
+from planner.planning.plan import Alternative, EnergyUse, Plan, PoolPlan, Prediction, SolverReport
+from planner.scenario.scenario import Scenario
 from planner.simulation.interval import IntervalReport
 from planner.units import format_money, format_power, format_time
 from planner.workload.objectives import METRIC_TITLES
@@ -17,12 +17,9 @@ from planner.workload.objectives import METRIC_TITLES
 WIDTH = 100
 _LABEL_WIDTH = 10
 _HEADROOM_SEARCHED = 16.0  # the search for the breaking load stops there
-_MANY = 4  # more rejected machines than this are counted, not listed
 # Titles of columns of numbers, which are aligned to the right.
 NUMBERS = ("count", "accelerators", "busy", "requests/s", "$/h", "kW rated", "slack")
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
-NOT_SIMULATED = "not simulated"
-_GENERAL_DESIGNS = ("auto", "baseline", "splitwise")
 
 
 def plan_table(plan: Plan, today: datetime.date, *, width: int = WIDTH, colour: bool = False) -> str:
@@ -239,11 +236,11 @@ def remarks(plan: Plan, today: datetime.date) -> Iterator[tuple[str, str]]:
         yield "" if n else "Not chosen", f"{standing.machine}: {standing.reason}"
     if plan.energy is not None and _is_energy_asked_for(plan):
         yield "Energy", _energy(plan.energy)
-    yield "Trust", _trust(plan, today)
+    yield "Trust", trust(plan, today)
     if plan.solver.status != "evaluated":
-        yield "Considered", _considered(plan)
+        yield "Considered", considered(plan)
     if plan.rejected:
-        yield "Rejected", _rejected(plan)
+        yield "Rejected", rejected(plan)
     for n, note in enumerate(plan.notes):
         yield "" if n else "Notes", note
 
@@ -422,92 +419,6 @@ def _energy(energy: EnergyUse) -> str:
         f"{format_money(energy.cost_usd_per_hour)}/h of electricity, which a rent contains, "
         f"{number(energy.carbon_kg_per_hour, 3)} kg CO2e/h ({places})"
     )
-
-
-def _trust(plan: Plan, today: datetime.date) -> str:
-    source = "measured" if plan.scenario.get("profile") else "modelled"
-    basis = f" ({plan.step_time_basis})" if plan.step_time_basis and source == "modelled" else ""
-    texts = [f"{source} step times +/- {percent(plan.step_time_error)}{basis}"]
-    if source == "modelled" and plan.step_time_error > 0:
-        texts.append(_if_slower(plan))
-    if plan.verified == NOT_SIMULATED:
-        texts.append(_margins(plan.predicted))
-    if plan.prices:
-        texts.append("prices " + "; ".join(_books(plan.prices, today)))
-    elif plan.cost_usd_per_hour is None:
-        texts.append("no price book lists these machines")
-    return "; ".join(texts)
-
-
-def _if_slower(plan: Plan) -> str:
-    """What steps that are slower by their stated error would do to the plan: a load that much higher, as it were.
-
-    Pools carry at least in proportion to their machines, so that many more are enough.
-    """
-    simulated = [] if plan.certificate is None else [o.breaks_at_load for o in plan.certificate.objectives]
-    loads = [load for load in simulated if load is not None] or [plan.headroom]
-    slower = 1.0 + plan.step_time_error
-    if slower <= min(loads):
-        return "steps that much slower still meet everything"
-    bought = sum(pool.count for pool in plan.pools)
-    needed = sum(math.ceil(pool.count * slower / min(loads) - 1e-9) for pool in plan.pools)
-    return f"steps that much slower need about {needed} machines instead of {bought}"
-
-
-def _margins(predicted: Sequence[Prediction]) -> str:
-    """What simulation may make of the predicted percentiles: the worst of both signs over the objectives."""
-    lows, highs = ([getattr(p, end) for p in predicted] for end in ("margin_low", "margin_high"))
-    if not predicted or None in (*lows, *highs):
-        return "no cluster like this one was simulated to say how far its percentiles hold"
-    return f"percentiles {_signed(min(lows), '-')} / {_signed(max(highs), '+')} before simulation"
-
-
-def _signed(fraction: float, sign: str) -> str:
-    return f"{sign if fraction else ''}{percent(abs(fraction))}"
-
-
-def priced(prices: Sequence[PriceUsed], today: datetime.date) -> list[tuple[str, str]]:
-    """The price books used with their dates, as a labelled text; nothing where no price is used."""
-    return [("Prices", "; ".join(_books(prices, today)))] if prices else []
-
-
-def _books(prices: Sequence[PriceUsed], today: datetime.date) -> Iterator[str]:
-    books: dict[tuple[str, datetime.date], list[PriceUsed]] = {}
-    for price in prices:
-        books.setdefault((price.book, price.date), []).append(price)
-    for (book, _), used in books.items():
-        first = used[0]
-        of = f" for {', '.join(p.machine for p in used)}" if len(books) > 1 else ""
-        kind = ", an estimate" if first.kind == "estimate" else ""
-        yield f"{book} ({first.provider}, {first.date.isoformat()}{kind}){of}, {age(first.date, today)}"
-
-
-def _considered(plan: Plan) -> str:
-    wanted = list(plan.scenario.get("machines", ()))
-    design = str(plan.scenario.get("design", "auto"))
-    pools = counted(plan.solver.candidates, "candidate pool")
-    only = "" if design == "auto" else f", design {design} only"
-    if ALL_MACHINES in wanted:
-        return f"every machine of the catalog{only}; {pools}"
-    if wanted == [CURRENT_MACHINES] and plan.scenario.get("preset") == "splitwise":
-        wanted = list(PAPER_MACHINES)
-    if design.casefold() not in _GENERAL_DESIGNS:
-        return f"the machines of design {design} only; {pools}"
-    if CURRENT_MACHINES in wanted:
-        named = "".join(f", {name}" for name in wanted if name != CURRENT_MACHINES)
-        return f"every machine with a current price{named}{only}; {pools}"
-    return f"{', '.join(wanted)}{only}; {pools}"
-
-
-def _rejected(plan: Plan) -> str:
-    if len(plan.rejected) <= _MANY:
-        return "; ".join(f"{r.machine}: {r.reason}" for r in plan.rejected)
-    alike: dict[str, list[str]] = {}
-    for r in plan.rejected:  # "llama-3.1-70b in bf16 does not fit 8 x t4: needs ...": what differs is in the JSON
-        small = " does not fit " in r.reason
-        what = f"{r.reason.partition(' does not fit ')[0]} does not fit" if small else r.reason
-        alike.setdefault(what, []).append(r.machine)
-    return "; ".join(f"{what}: {', '.join(names)}" for what, names in alike.items()) + " (--format json has the bytes)"
 
 
 def _small_money(usd: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from planner.export.tables.head import PREDICTED
-from planner.export.tables.plan import priced
+from planner.export.tables.plan_basis import priced
 from planner.export.tables.text import INDENT, aligned, labelled, wrapped
 from planner.studies.provisioning_map import ProvisioningCell, ProvisioningMap
 from planner.units import format_money, format_power

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from planner.export.tables.head import PREDICTED
-from planner.export.tables.plan import priced
+from planner.export.tables.plan_basis import priced
 from planner.export.tables.text import INDENT, aligned, labelled, percent, wrapped
 from planner.studies.regime_map import RegimeMap
 
