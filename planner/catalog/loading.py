@@ -48,7 +48,7 @@ class Layer:
 
     @cached_property
     def _root(self) -> Node | None:
-        return _parsed(self.text, "compose")  # type: ignore[no-any-return]
+        return parsed(self.text, "compose")  # type: ignore[no-any-return]
 
     def line_of(self, path: FieldPath) -> int | None:
         """Return the line [1-based] of the key at `path`, or None if this file does not set it."""
@@ -96,7 +96,7 @@ def read_layer(path: Path, *, error: type[InputError] = CatalogError) -> Layer:
         code = f"U+{ord(match[0]):04X}"
         raise error(f"an odd line break ({code})", where=_at(path, text, match.start()), fix="use plain line ends")
     try:
-        data = _parsed(text, "load")
+        data = parsed(text, "load")
     except MarkedYAMLError as problem:
         raise _syntax_error(path, problem, error) from None
     except YAMLError as problem:
@@ -194,15 +194,16 @@ def _is_within(path: str, leaf: str) -> bool:
     return path == leaf or path.startswith(leaf + ".")
 
 
-def _parsed(text: str, method: Literal["load", "compose"]) -> Any:
+def parsed(text: str, method: Literal["load", "compose"]) -> Any:
     """Parse with the C parser; what it does not take, the Python one reads or explains."""
     try:
-        return getattr(_yaml(), method)(text)
+        return getattr(yaml_reader(), method)(text)
     except YAMLError:
-        return getattr(_yaml(pure=True), method)(text)
+        return getattr(yaml_reader(pure=True), method)(text)
 
 
-def _yaml(pure: bool = False) -> YAML:
+def yaml_reader(pure: bool = False) -> YAML:
+    """A reader of plain YAML: libyaml's, or the one in Python, which explains more."""
     return YAML(typ="safe", pure=pure, plug_ins=[])  # looking for plug-ins costs as much as reading a small file
 
 
@@ -272,16 +273,16 @@ def _check_aliases(path: Path, text: str, error: type[InputError]) -> None:
             raise error("aliases that repeat each other", where=where, fix="write the values out")
         return sizes[id(node)]
 
-    root = _parsed(text, "compose")
+    root = parsed(text, "compose")
     if root is not None:
         size_of(root)
 
 
 def _line_of_bad_scalar(text: str) -> int:
-    for node in _nodes(_parsed(text, "compose"), set()):
+    for node in _nodes(parsed(text, "compose"), set()):
         if isinstance(node, ScalarNode):
             try:
-                _yaml().constructor.construct_object(node)
+                yaml_reader().constructor.construct_object(node)
             except ValueError:
                 return int(node.start_mark.line) + 1
     return 1

@@ -145,7 +145,7 @@ def simulate(
 
     with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), _locating():
         report = run(
-            source, scenario, seeds=_seeds(seeds), n_requests=requests, load=read_number(load, "--load"),
+            source, scenario, seeds=read_seeds(seeds), n_requests=requests, load=read_number(load, "--load"),
             replay=replay, repeat=repeat, period=period,
             rates=[rate.strip() for rate in rates.split(",")] if rates is not None else (),
             policy=policy, routing=routing, chunk_tokens=chunk_tokens, overflow=overflow, failures=fail or (),
@@ -184,7 +184,7 @@ def _locating() -> Iterator[None]:
         raise
 
 
-def _seeds(text: str | None) -> int | list[int] | None:
+def read_seeds(text: str | None) -> int | list[int] | None:
     """Read `3` as a number of runs, `7,8` and `7,` as their seeds."""
     if text is None:
         return None

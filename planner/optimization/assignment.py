@@ -141,7 +141,7 @@ def assign(
         raise _infeasible(problem, solver)
     candidates = [] if start is None else [start[0]]
     if outcome.has_solution:
-        candidates.insert(0, _found(problem, counts))
+        candidates.insert(0, counts_found(problem, counts))
     if not candidates:
         raise NoPlanFoundError(
             "the solver stopped before it found any assignment",
@@ -316,11 +316,12 @@ def _fewest_machines(
     outcome = solve(model, solver=solver, time_limit_s=left_s, warm_start=values, presolve=False)
     if outcome.status != "optimal":
         return found
-    fewest = _found(problem, counts)
+    fewest = counts_found(problem, counts)
     return fewest if float(problem.prices @ fewest) <= cost * (1 + 1e-12) else found
 
 
-def _found(problem: AssignmentInput, counts: Mapping[int, pulp.LpVariable]) -> Floats:
+def counts_found(problem: AssignmentInput, counts: Mapping[int, pulp.LpVariable]) -> Floats:
+    """Machines of each type that a solved program bought."""
     return np.array([counts[g].varValue if g in counts else 0.0 for g in range(len(problem.names))])
 
 

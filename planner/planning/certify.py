@@ -62,7 +62,7 @@ def certified(problem: Problem, progress: Progress = quiet) -> Solution:
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
-    return _Certification(problem, progress).run()
+    return Certification(problem, progress).run()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,9 @@ class _Confirmed:
     witnesses: list[MinimalityWitness]
 
 
-class _Certification:
+class Certification:
+    """One walk from a plan that is predicted to hold to one that simulation confirms."""
+
     def __init__(self, problem: Problem, progress: Progress) -> None:
         self._problem, self._progress = problem, progress
         self._limits, scenario = problem.need.limits, problem.scenario

@@ -13,7 +13,7 @@ from planner.serving.erlang import WaitTail
 from planner.serving.requests import Lane, Traffic
 
 _REST = np.array([1.0, 3.0, 5.0]) / 6.0  # of the running step that an arrival waits for: midpoints of thirds
-_STATES = 256  # states summed exactly; larger pools are summed over a window of as many points
+STATES_AT_ONCE = 256  # states summed exactly; larger pools are summed over a window of as many points
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,10 +191,10 @@ class DecodeQueue:
         load = np.maximum(rate_per_s * self._traffic.mean_decode_steps, 1e-300)
         resident = self.most_resident(n_lanes)
         most = np.maximum(np.floor(n_lanes * resident), 1.0)
-        exact = most < _STATES
-        n = np.arange(_STATES, dtype=float)
+        exact = most < STATES_AT_ONCE
+        n = np.arange(STATES_AT_ONCE, dtype=float)
         if exact.all():
-            states, log_weight = np.broadcast_to(n, (most.size, _STATES)), self._exact_log_weight(load, n_lanes)
+            states, log_weight = np.broadcast_to(n, (most.size, STATES_AT_ONCE)), self._exact_log_weight(load, n_lanes)
         else:
             states = np.where(exact[:, None], n, self._window(load, n_lanes, most, resident))
             smooth = self._smooth_log_weight(states, load, n_lanes)
@@ -203,7 +203,9 @@ class DecodeQueue:
         spacing = np.where(exact, 1.0, states[:, 1] - states[:, 0])
         reaches_limit = exact | (states[:, -1] >= most * (1.0 - 1e-12))
         pressure = load * self.step_time_s(resident) / most
-        before = np.take_along_axis(log_weight, np.minimum(most, _STATES).astype(np.int64)[:, None] - 1, axis=1)[:, 0]
+        before = np.take_along_axis(log_weight, np.minimum(most, STATES_AT_ONCE).astype(np.int64)[:, None] - 1, axis=1)[
+            :, 0
+        ]
         at_limit = np.where(exact, before + np.log(pressure), log_weight[:, -1]) / self._peakedness
         log_weight = np.where(states < most[:, None], log_weight, -np.inf) / self._peakedness
         top = np.maximum(log_weight.max(axis=1), np.where(reaches_limit, at_limit, -np.inf))
@@ -220,7 +222,7 @@ class DecodeQueue:
         return states, probability, np.where(unstable, 1.0, tail / total)
 
     def _exact_log_weight(self, load: Floats, lanes: Floats) -> Floats:
-        i = np.arange(1.0, _STATES)
+        i = np.arange(1.0, STATES_AT_ONCE)
         steps = np.log(load[:, None] * self.step_time_s(self._seen(i / lanes[:, None])) / i)
         return np.concatenate([np.zeros((lanes.size, 1)), np.cumsum(steps, axis=1)], axis=1)
 
@@ -250,7 +252,7 @@ class DecodeQueue:
         elasticity = np.clip(slope * batch / self.step_time_s(batch), 0.0, 0.97)
         width = 9.0 * np.sqrt(np.maximum(mode, 1.0) * self._peakedness / (1.0 - elasticity))
         lo, hi = np.maximum(mode - width, 0.0), np.minimum(mode + width, most)
-        return lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, _STATES)
+        return lo[:, None] + (hi - lo)[:, None] * np.linspace(0.0, 1.0, STATES_AT_ONCE)
 
 
 def late_curve(queue: DecodeQueue, metric: str, limit_s: Floats, upstreams: Upstreams) -> LateCurve:

@@ -105,7 +105,7 @@ class MixedQueue:
 
         a = s l (1 - C) t_d/(1 - s r),  h = C - a,  N = C' (1 + W/T_p)                                 (4)
 
-    s is the number of sequences on the lane that a prompt joins over the mean (`_met_share`), so that sequences spend
+    s is the number of sequences on the lane that a prompt joins over the mean (`met_share`), so that sequences spend
     the share s r of their time beside prompts. N are the prompts that arrive behind a request's own while it waits W
     and is computed; all lanes are found busy with the chance C', which is C for Poisson arrivals and larger for
     burstier ones (`gamma_arrivals`), and then N is geometric. With one lane C = r and s = 1: all of the usual M/G/1
@@ -191,8 +191,8 @@ class MixedQueue:
         """Chance that a lane has no KV memory or place in the batch for one more, number and sizes varying."""
         present = batch + computing + 1.0
         sd = np.sqrt(present * self._tokens_sd**2 + variance * self._tokens**2)
-        memory = _normal_tail((self._lane.kv_tokens - present * self._tokens) / np.maximum(sd, 1e-9))
-        limit = _normal_tail((self._lane.max_batch - present + 0.5) / np.sqrt(np.maximum(variance, 1e-9)))
+        memory = normal_tail((self._lane.kv_tokens - present * self._tokens) / np.maximum(sd, 1e-9))
+        limit = normal_tail((self._lane.max_batch - present + 0.5) / np.sqrt(np.maximum(variance, 1e-9)))
         return np.maximum(memory, limit)
 
     def _prompt_step(self, offset: Floats, slope: Floats) -> tuple[Floats, Floats]:
@@ -211,7 +211,7 @@ class MixedQueue:
         behind = found * (1.0 + wait)
         # One, and geometrically more, with the chance that all lanes are found busy.
         scatter = np.maximum(2.0 * behind * (1.0 + wait) - 2.0 * behind - behind**2, -behind)
-        met = _met_share(batch, share, n_lanes, self._peakedness)
+        met = met_share(batch, share, n_lanes, self._peakedness)
         per_step = met * rate * (1.0 - all_busy) / (1.0 - met * share) * decode_s
         return _Prompts(share, behind, scatter, per_step, all_busy - per_step)
 
@@ -310,7 +310,7 @@ class MixedQueue:
 
     def _decoding(self, state: MixedState, n_lanes: Floats) -> Floats:
         """Chance that the lane which a prompt joins is in the middle of a decoding step, shape (k,)."""
-        joined = state.batch * _met_share(state.batch, state.prompt_share, n_lanes, self._peakedness)
+        joined = state.batch * met_share(state.batch, state.prompt_share, n_lanes, self._peakedness)
         return -np.expm1(-np.maximum(joined, 0.0))
 
     def exceeds_tbt(self, limit_s: Floats, state: MixedState, n_lanes: Floats) -> Floats:
@@ -328,22 +328,22 @@ class MixedQueue:
         # The generalised Poisson law of that mean and variance.
         breeding = 1.0 - np.sqrt(mean_met / np.maximum(variance_met, 1e-300))
         few_met = np.minimum(mean_met, _MANY)
-        probability = _generalised_poisson(few_met * (1.0 - breeding), breeding)
+        probability = generalised_poisson(few_met * (1.0 - breeding), breeding)
         most = self._most_a_step * g
-        met = np.minimum(_PROMPTS_MET, most)
+        met = np.minimum(PROMPTS_MET, most)
         # The token budget, not the sizes of the prompts, decides how long a full step is.
         centre = (p - d) * met / g
         variance = met * (1.0 - met / most) * cv2 * p**2 / g**2 + (spread * (d + centre)) ** 2
         late = np.where(
-            met > 0, _gamma_tail(limit - d, centre + 1e-12, variance), _normal_tail((limit - d) / (spread * d + 1e-12))
+            met > 0, gamma_tail(limit - d, centre + 1e-12, variance), normal_tail((limit - d) / (spread * d + 1e-12))
         )
         few = (probability * late).sum(axis=-1)
         # Of very many prompts the sum is close to a gamma law.
         mean_met = np.minimum(mean_met, most)
         mean = (p - d) * mean_met / g + 1e-12
         variance = ((p - d) ** 2 * variance_met + mean_met * cv2 * p**2) / g**2 + (spread * (d + mean)) ** 2
-        full = _normal_tail((limit - d - (p - d) * most / g) / (spread * (d + (p - d) * most / g) + 1e-12))
-        many = (_gamma_tail(limit - d, mean, variance) * full)[..., 0]
+        full = normal_tail((limit - d - (p - d) * most / g) / (spread * (d + (p - d) * most / g) + 1e-12))
+        many = (gamma_tail(limit - d, mean, variance) * full)[..., 0]
         return np.where(mean_met[..., 0] >= _MANY, many, few) @ share
 
     def _met(self, state: MixedState, n_lanes: Floats, g: Floats) -> tuple[Floats, Floats]:
@@ -377,7 +377,7 @@ class MixedQueue:
         ninth = variance / (9.0 * prompts**2)
         root, late = np.sqrt(ninth), np.zeros(state.batch.shape)
         for node, share in zip(_HERMITE_X, _HERMITE_W, strict=True):
-            # Gamma distributed as in `_gamma_tail`: where a normal variable is at the node.
+            # Gamma distributed as in `gamma_tail`: where a normal variable is at the node.
             cube_root = np.maximum(1.0 - ninth + node * root, 0.0)
             took = np.minimum(prompts * cube_root * cube_root * cube_root, most)
             late = late + share * (wait.exceeds(slack - took) @ self._traffic.weight)
@@ -388,7 +388,7 @@ class MixedQueue:
         return state.prompt_offset_s[:, None] + state.prompt_slope[:, None] * alone_s
 
 
-def _met_share(batch: Floats, share: Floats, n_lanes: Floats, peakedness: float) -> Floats:
+def met_share(batch: Floats, share: Floats, n_lanes: Floats, peakedness: float) -> Floats:
     """Sequences on the lane that a prompt joins, over the mean, under join-shortest-queue.
 
     Notes
@@ -407,7 +407,7 @@ def _met_share(batch: Floats, share: Floats, n_lanes: Floats, peakedness: float)
     over = requests - others
     sd = np.sqrt(np.maximum(requests, 1e-12) * peakedness * others / n_lanes) + 1e-9
     z = over / sd
-    joined = over * _normal_tail(-z) + sd * np.exp(-z * z / 2.0) / np.sqrt(2.0 * np.pi)
+    joined = over * normal_tail(-z) + sd * np.exp(-z * z / 2.0) / np.sqrt(2.0 * np.pi)
     joined = joined * (1.0 + others * np.maximum(2.0 / np.maximum(requests, 1.0) - 1.0, 0.0))
     return np.clip(np.where(batch > 0, joined / np.maximum(batch, 1e-12), 1.0), 0.0, 1.0)
 
@@ -429,29 +429,29 @@ def _log_factorial(x: Floats) -> Floats:
 
 # Numbers of prompts met that stand for the whole distribution, and how many each stands for.
 _MANY = 32.0  # prompts met on average from which on their sum is taken as gamma distributed
-_PROMPTS_MET = np.concatenate([np.arange(0.0, 10.0), np.rint(10.6 * 1.25 ** np.arange(0.0, 15.0))])
-_PROMPTS_SPAN = np.gradient(_PROMPTS_MET)
-_PROMPTS_LOG_FACTORIAL = _log_factorial(_PROMPTS_MET)
+PROMPTS_MET = np.concatenate([np.arange(0.0, 10.0), np.rint(10.6 * 1.25 ** np.arange(0.0, 15.0))])
+_PROMPTS_SPAN = np.gradient(PROMPTS_MET)
+PROMPTS_LOG_FACTORIAL = _log_factorial(PROMPTS_MET)
 
 
-def _generalised_poisson(theta: Floats, h: Floats) -> Floats:
-    """Probabilities of `_PROMPTS_MET` under theta (theta + x h)^(x-1) exp(-theta - x h) / x!, on the last axis."""
+def generalised_poisson(theta: Floats, h: Floats) -> Floats:
+    """Probabilities of `PROMPTS_MET` under theta (theta + x h)^(x-1) exp(-theta - x h) / x!, on the last axis."""
     theta = np.maximum(theta, 1e-300)
-    total = theta + _PROMPTS_MET * h
+    total = theta + PROMPTS_MET * h
     possible = total > 0  # not for many when h < 0
     total = np.where(possible, total, 1.0)
-    log_pmf = np.log(theta) + (_PROMPTS_MET - 1.0) * np.log(total) - total - _PROMPTS_LOG_FACTORIAL
+    log_pmf = np.log(theta) + (PROMPTS_MET - 1.0) * np.log(total) - total - PROMPTS_LOG_FACTORIAL
     mass = np.where(possible, np.exp(log_pmf) * _PROMPTS_SPAN, 0.0)
     return mass / np.maximum(mass.sum(axis=-1, keepdims=True), 1e-300)
 
 
-def _gamma_tail(y: Floats, mean: Floats, variance: Floats) -> Floats:
+def gamma_tail(y: Floats, mean: Floats, variance: Floats) -> Floats:
     """P(Y > y), Y gamma distributed (Wilson and Hilferty, PNAS 17, 1931)."""
     ninth = variance / (9.0 * mean**2)  # 1/(9 shape)
-    return _normal_tail((np.cbrt(np.maximum(y, 0.0) / mean) - 1.0 + ninth) / np.sqrt(np.maximum(ninth, 1e-18)))
+    return normal_tail((np.cbrt(np.maximum(y, 0.0) / mean) - 1.0 + ninth) / np.sqrt(np.maximum(ninth, 1e-18)))
 
 
-def _normal_tail(z: Floats) -> Floats:
+def normal_tail(z: Floats) -> Floats:
     """P(N > z) for a standard normal N, to 1.5e-7 (Abramowitz and Stegun 7.1.26)."""
     x = np.abs(z) / np.sqrt(2.0)
     t = 1.0 / (1.0 + 0.3275911 * x)

@@ -24,7 +24,7 @@ from planner.workload.sizes import RequestSizes
 
 __all__ = ["ClusterSimulation", "Simulated"]
 
-_SAY_EVERY_S = 1.0
+SAY_EVERY_S = 1.0
 
 
 class ClusterSimulation:
@@ -258,7 +258,7 @@ class _Clock:
     def of_run(self, seed: int, runs_done: int, n_requests: int) -> Callable[[int, float], None]:
         def tell(done: int, now_s: float) -> None:
             now = time.monotonic()
-            if now - self._said < _SAY_EVERY_S or not done:
+            if now - self._said < SAY_EVERY_S or not done:
                 return
             self._said = now
             share = (runs_done * n_requests + done) / (self._runs * n_requests)

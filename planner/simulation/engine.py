@@ -91,7 +91,7 @@ def simulate_requests(
     way_of = choose_ways(ways, len(requests), seed)
     never = too_large(lanes, ways, way_of, requests, policy.overflow)
     if clients is not None:
-        simulation = _Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples)
+        simulation = Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples)
         simulation.serve(Users(clients, requests, front_end_s, seed, never))
         return replace(simulation.run(progress), latency_s=front_end_s[0])
     reach = requests
@@ -125,10 +125,10 @@ def _run(
             way_of=way_of, too_large=too_large(lanes, ways, way_of, requests, policy.overflow), n_samples=n_samples,
             progress=progress,
         )  # fmt: skip
-    return _Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples).run(progress)
+    return Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples).run(progress)
 
 
-class _Simulation:
+class Simulation:
     """Everything that changes while requests run."""
 
     def __init__(

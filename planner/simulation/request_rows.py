@@ -16,7 +16,7 @@ REQUEST_COLUMNS = (
     "tbt_s", "largest_gap_s", "e2e_s",
 )  # fmt: skip
 STATUSES = ("done", "in flight", "too large")
-_ROWS_AT_ONCE = 50_000
+ROWS_AT_ONCE = 50_000
 
 
 def request_columns(outcomes: Sequence[Outcome]) -> Iterator[dict[str, np.ndarray]]:
@@ -30,8 +30,8 @@ def request_columns(outcomes: Sequence[Outcome]) -> Iterator[dict[str, np.ndarra
     """
     for run, outcome in enumerate(outcomes, start=1):
         n = outcome.n_arrived
-        for start in range(0, n, _ROWS_AT_ONCE):
-            part = slice(start, min(start + _ROWS_AT_ONCE, n))
+        for start in range(0, n, ROWS_AT_ONCE):
+            part = slice(start, min(start + ROWS_AT_ONCE, n))
             requests, rows = outcome.requests, np.arange(part.start, part.stop)
             times = {f"{metric}_s": values_of(outcome, metric, part) for metric in METRICS}
             too_large = np.isin(rows, outcome.too_large)

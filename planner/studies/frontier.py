@@ -48,7 +48,7 @@ class _Step:
 
 
 @dataclass
-class _Walk:
+class FrontierWalk:
     """What is common to the walks along one frontier."""
 
     problem: Problem
@@ -134,7 +134,7 @@ def frontier(
     share = _fraction(tolerance)
     problem = asked.with_fields(objective=least.name, verify=False).resolved()
     _refuse_unpriced(problem, along)
-    walk = _Walk(problem, along, least, begin, end, share, progress)
+    walk = FrontierWalk(problem, along, least, begin, end, share, progress)
     steps: list[_Step] = []
     try:
         for step in {"budget": _along_budget, "rate": _along_rate, "limit": _along_limit}[along.kind](walk):
@@ -219,7 +219,7 @@ def _extend(steps: list[_Step], step: _Step) -> None:
 # -- budgets: the epsilon-constraint method ---------------------------------------------------------------------------
 
 
-def _along_budget(walk: _Walk) -> Iterator[_Step]:
+def _along_budget(walk: FrontierWalk) -> Iterator[_Step]:
     """Least y; least x at that y; then with a budget of x just below: every trade-off, from the least y on."""
     most = walk.stop
     last: _Step | None = None
@@ -251,7 +251,7 @@ def _along_budget(walk: _Walk) -> Iterator[_Step]:
 # -- load -------------------------------------------------------------------------------------------------------------
 
 
-def _along_rate(walk: _Walk) -> Iterator[_Step]:
+def _along_rate(walk: FrontierWalk) -> Iterator[_Step]:
     """Least y at a load; the largest load that this plan carries; then a load just beyond."""
     own = walk.problem.need.rate_per_s
     rate, most = walk.start or own / _WIDE, walk.stop or max(2.0 * own, 2.0 * (walk.start or 0.0))
@@ -312,7 +312,7 @@ def _loaded(solution: Solution, load: float) -> Solution:
 # -- limits -----------------------------------------------------------------------------------------------------------
 
 
-def _along_limit(walk: _Walk) -> Iterator[_Step]:
+def _along_limit(walk: FrontierWalk) -> Iterator[_Step]:
     """Least y within a limit; the tightest limit that this plan keeps; then a limit just below."""
     objective = walk.x.objective
     assert objective is not None

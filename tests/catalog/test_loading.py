@@ -27,7 +27,7 @@ Write = Callable[..., Path]
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test with the C parser and with the pure Python one."""
     if request.param == "python":
-        monkeypatch.setattr(loading, "_yaml", lambda pure=True: YAML(typ="safe", pure=True, plug_ins=[]))
+        monkeypatch.setattr(loading, "yaml_reader", lambda pure=True: YAML(typ="safe", pure=True, plug_ins=[]))
     return str(request.param)
 
 
@@ -133,7 +133,7 @@ _MAPPINGS = st.dictionaries(
 @given(_MAPPINGS)
 def test_both_parsers_read_json_as_json_does(data: dict[str, Any]) -> None:
     text = json.dumps(data, ensure_ascii=False)
-    assert loading._parsed(text, "load") == YAML(typ="safe", pure=True, plug_ins=[]).load(text) == data
+    assert loading.parsed(text, "load") == YAML(typ="safe", pure=True, plug_ins=[]).load(text) == data
 
 
 @settings(max_examples=200, deadline=None)

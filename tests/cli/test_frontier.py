@@ -67,14 +67,14 @@ def test_bad_input(options: list[str], code: int, says: str, planner: Planner) -
 
 
 def test_an_interruption_prints_what_is_done(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    solved = module._Walk.solved
+    solved = module.FrontierWalk.solved
 
     def once(self: Any, *arguments: Any) -> Any:
         if self.solves == 1:
             raise KeyboardInterrupt
         return solved(self, *arguments)
 
-    monkeypatch.setattr(module._Walk, "solved", once)
+    monkeypatch.setattr(module.FrontierWalk, "solved", once)
     done = planner(*SMALL, code=130)
     assert "NOT COMPLETE" in done.out and "interrupted" in done.out and done.out.count("dgx-h100 mixed") == 1
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from planner.cli.simulate import _seeds
+from planner.cli.simulate import read_seeds
 from planner.errors import ScenarioError
 from planner.simulation.report import SimulationReport
 
@@ -89,12 +89,12 @@ def test_one_cluster_is_needed(planner: Planner) -> None:
 
 
 def test_seeds_as_text() -> None:
-    assert _seeds(None) is None
-    assert _seeds("3") == 3
-    assert _seeds("7, 8") == [7, 8]
-    assert _seeds("7,") == [7]
+    assert read_seeds(None) is None
+    assert read_seeds("3") == 3
+    assert read_seeds("7, 8") == [7, 8]
+    assert read_seeds("7,") == [7]
     with pytest.raises(ScenarioError, match="not seeds"):
-        _seeds("-1")
+        read_seeds("-1")
 
 
 def test_ctrl_c_leaves_a_valid_part_of_the_result(commands: dict[str, str], tmp_path: Path) -> None:

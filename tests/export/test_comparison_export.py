@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from planner.export.pictures.comparison import _figure, comparison_picture
+from planner.export.pictures.comparison import comparison_picture, figure_of
 from planner.export.tables.comparison import comparison_table
 from planner.studies.comparison import compare
 from planner.studies.comparison_result import Comparison
@@ -61,7 +61,7 @@ def matplotlib() -> Any:
 
 
 def test_bars_add_up_to_the_figures_and_carry_them(comparison: Comparison, matplotlib: Any) -> None:
-    figure = _figure(comparison)
+    figure = figure_of(comparison)
     costs = [a for a in figure.axes if a.get_title(loc="left") == "cost, $/h"]
     assert len(costs) == 4  # two workloads, each with a rate and a budget
     names = [t.get_text() for t in costs[0].get_yticklabels() or figure.axes[0].get_yticklabels()]
@@ -80,7 +80,7 @@ def test_bars_add_up_to_the_figures_and_carry_them(comparison: Comparison, matpl
 def test_nothing_lies_outside_the_picture(comparison: Comparison, matplotlib: Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = _figure(comparison)
+    figure = figure_of(comparison)
     renderer = FigureCanvasAgg(figure).get_renderer()
     width, height = figure.bbox.width, figure.bbox.height
     for text in [*figure.texts, *(t for a in figure.axes for t in [*a.texts, *a.get_yticklabels()])]:

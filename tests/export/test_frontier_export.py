@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from planner.export.pictures.frontier import _figure, frontier_picture
+from planner.export.pictures.frontier import figure_of, frontier_picture
 from planner.export.tables.frontier import frontier_table
 from planner.studies.frontier import frontier
 from planner.studies.frontier_result import Frontier
@@ -53,7 +53,7 @@ def matplotlib() -> Any:
 
 
 def test_every_point_is_drawn_where_it_is(found: Frontier, matplotlib: Any) -> None:
-    figure = _figure(found)
+    figure = figure_of(found)
     (axes,) = figure.axes
     drawn = {
         (x, y) for line in axes.lines if line.get_linestyle() == "None" for x, y in zip(*line.get_data(), strict=True)
@@ -71,7 +71,7 @@ def test_every_point_is_drawn_where_it_is(found: Frontier, matplotlib: Any) -> N
 def test_nothing_lies_outside_the_picture(found: Frontier, matplotlib: Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = _figure(found)
+    figure = figure_of(found)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()

@@ -23,7 +23,7 @@ def report() -> SimulationReport:
 
 
 def test_csv(report: SimulationReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_rows, "_ROWS_AT_ONCE", 400)
+    monkeypatch.setattr(request_rows, "ROWS_AT_ONCE", 400)
     file = tmp_path / "r.csv"
     write_requests(file, report.outcomes)
     rows = list(csv.DictReader(file.read_text().splitlines()))
@@ -34,7 +34,7 @@ def test_csv(report: SimulationReport, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_parquet(report: SimulationReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs the extra `parquet`")
-    monkeypatch.setattr(request_rows, "_ROWS_AT_ONCE", 400)
+    monkeypatch.setattr(request_rows, "ROWS_AT_ONCE", 400)
     file = tmp_path / "r.parquet"
     write_requests(file, report.outcomes)
     assert parquet.read_table(file).to_pylist() == list(report.request_records())

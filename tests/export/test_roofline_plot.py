@@ -13,7 +13,7 @@ import pytest
 
 from planner.errors import OutputError
 from planner.export.pictures.charts import check_plot
-from planner.export.pictures.roofline import _LOOKS, _figure, _free, roofline_picture
+from planner.export.pictures.roofline import LOOKS, figure_of, free_place, roofline_picture
 from planner.studies.estimate import Estimate, estimate
 
 CASES: list[dict[str, Any]] = [
@@ -40,7 +40,7 @@ def texts(figure: Any) -> list[str]:
 
 
 def test_it_has_every_operator_roof_and_the_scenario(step: Estimate) -> None:
-    figure = _figure(step)
+    figure = figure_of(step)
     words = " ".join(texts(figure))
     for row in step.breakdown:
         assert f"{row.name} {100 * row.share:.1f} %" in words
@@ -57,7 +57,7 @@ def test_it_has_every_operator_roof_and_the_scenario(step: Estimate) -> None:
 
 
 def test_words_do_not_lie_on_each_other_or_outside(step: Estimate) -> None:
-    figure = _figure(step)
+    figure = figure_of(step)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
@@ -84,8 +84,8 @@ def test_points_lie_below_the_datasheet_roofs(step: Estimate) -> None:
 
 
 def test_bounds_differ_in_shape_as_well_as_colour() -> None:
-    colours, shapes = zip(*_LOOKS.values(), strict=True)
-    assert len(set(colours)) == len(set(shapes)) == len(_LOOKS)
+    colours, shapes = zip(*LOOKS.values(), strict=True)
+    assert len(set(colours)) == len(set(shapes)) == len(LOOKS)
 
 
 def test_formats() -> None:
@@ -104,7 +104,7 @@ def test_formats() -> None:
 
 def test_a_word_with_no_room_still_gets_a_place() -> None:
     everywhere = [(-1000.0, -1000.0, 1000.0, 1000.0)]
-    assert _free(50.0, 50.0, 3.0, 60.0, 10.0, (0.0, 0.0, 100.0, 100.0), everywhere)
+    assert free_place(50.0, 50.0, 3.0, 60.0, 10.0, (0.0, 0.0, 100.0, 100.0), everywhere)
 
 
 def test_an_unknown_format_is_refused() -> None:

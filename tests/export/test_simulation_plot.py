@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 import planner
-from planner.export.pictures.simulation import _figure, _ticks, simulation_picture
+from planner.export.pictures.simulation import figure_of, round_ticks, simulation_picture
 from planner.simulation.report import SimulationReport
 
 
@@ -39,7 +39,7 @@ def words(figure: Any) -> str:
 
 
 def test_it_has_the_scenario_the_limits_and_the_failures(report: SimulationReport) -> None:
-    figure = _figure(report)
+    figure = figure_of(report)
     assert len(figure.axes) == 7
     text = words(figure)
     for word in ("llama-3.1-70b", "azure-conv-2023 at 20 requests/s", "2 x dgx-h100 prefill (1 x TP8)", "TTFT p99"):
@@ -53,7 +53,7 @@ def test_it_has_the_scenario_the_limits_and_the_failures(report: SimulationRepor
 
 
 def test_its_curves_are_those_of_the_report(report: SimulationReport) -> None:
-    figure = _figure(report)
+    figure = figure_of(report)
     for axes, distribution in zip(figure.axes[4:], report.distributions, strict=True):
         xs, ys = axes.lines[0].get_data()
         assert list(xs) == list(distribution.values_s)
@@ -69,14 +69,14 @@ def test_formats_and_the_same_bytes(report: SimulationReport) -> None:
 
 def test_an_unstable_or_cut_run_says_so(report: SimulationReport) -> None:
     cut = report.model_copy(update={"stable": False, "interrupted": True, "timeline": None, "distributions": ()})
-    figure = _figure(cut)
+    figure = figure_of(cut)
     assert not figure.axes
     assert "UNSTABLE" in words(figure) and "INTERRUPTED" in words(figure)
 
 
 @pytest.mark.parametrize("axis", [(0.01, 300.0), (0.02, 0.03), (0.9, 40.0), (1e-4, 1e4), (0.0201, 0.0215)])
 def test_ticks_are_few_and_inside(axis: tuple[float, float]) -> None:
-    ticks = _ticks(*axis)
+    ticks = round_ticks(*axis)
     assert 2 <= len(ticks) <= 4
     assert all(axis[0] < tick < axis[1] for tick in ticks)
 

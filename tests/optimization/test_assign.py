@@ -332,8 +332,8 @@ def test_a_time_limit_of_ten_milliseconds_without_a_plan_is_said() -> None:
 
 
 def test_an_answer_that_overloads_machines_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = assignment_module._found
-    monkeypatch.setattr(assignment_module, "_found", lambda *a: np.maximum(honest(*a) - 1, 0))
+    honest = assignment_module.counts_found
+    monkeypatch.setattr(assignment_module, "counts_found", lambda *a: np.maximum(honest(*a) - 1, 0))
     with pytest.raises(PlannerError, match="no routing fits"):
         assign([5.0], {"a": [1.0]}, {"a": 1.0})
 

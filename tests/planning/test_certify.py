@@ -12,7 +12,7 @@ import pytest
 import planner
 from planner.errors import InfeasibleError
 from planner.export.tables.plan import plan_table
-from planner.planning.certify import _Certification, certified
+from planner.planning.certify import Certification, certified
 from planner.planning.correction import Corrections
 from planner.planning.evaluate import cluster_of
 from planner.planning.search import Solution, prepare_search, solve_problem
@@ -71,7 +71,7 @@ def test_what_formulas_think_too_little_of_is_found_again() -> None:
     """From capacities halved on purpose, simulation leads back to the fewest machines that hold."""
     problem = problem_of(CODING, design="Splitwise-HA")
     straight = certified(problem)
-    doubtful = _Certification(problem, quiet)
+    doubtful = Certification(problem, quiet)
     doubtful._corrections = Corrections(factor={key: 0.5 for key in straight.keys})
     found = doubtful.run()
     assert found.certificate is not None

@@ -98,7 +98,7 @@ def test_the_window_agrees_with_the_exact_sum(monkeypatch: pytest.MonkeyPatch, l
         return float(state.mean_batch()[0]), float(late[0]), float(state.memory_full[0])
 
     windowed = at_a_point()
-    monkeypatch.setattr(decode, "_STATES", 4096)
+    monkeypatch.setattr(decode, "STATES_AT_ONCE", 4096)
     exact = at_a_point()
     assert windowed[0] == pytest.approx(exact[0], rel=2e-3)
     assert windowed[1] == pytest.approx(exact[1], abs=0.01)

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from planner.serving.erlang import _blocking_integral, _blocking_recursion, erlang_b, erlang_c, ggk_wait
+from planner.serving.erlang import blocking_integral, blocking_recursion, erlang_b, erlang_c, ggk_wait
 
 
 def exact_blocking(k: int, load: Fraction) -> float:
@@ -45,7 +45,7 @@ def test_erlang_b_of_many_servers_against_a_slow_sum(k: int, load_of: float) -> 
 def test_the_integral_agrees_with_the_recursion(k: int) -> None:
     load = np.array([0.25, 0.5, 0.8, 0.95, 1.0, 1.2]) * k
     servers = np.full(load.shape, float(k))
-    assert _blocking_integral(servers, load) == pytest.approx(_blocking_recursion(servers, load), rel=1e-11)
+    assert blocking_integral(servers, load) == pytest.approx(blocking_recursion(servers, load), rel=1e-11)
 
 
 def test_erlang_c_against_mm1_and_mm2() -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from planner.serving.mixed import (
-    _PROMPTS_LOG_FACTORIAL,
-    _PROMPTS_MET,
+    PROMPTS_LOG_FACTORIAL,
+    PROMPTS_MET,
     MixedQueue,
-    _gamma_tail,
-    _generalised_poisson,
-    _met_share,
-    _normal_tail,
+    gamma_tail,
+    generalised_poisson,
+    met_share,
+    normal_tail,
 )
 from planner.serving.requests import Lane, Traffic
 from planner.workload.sizes import RequestSizes
@@ -27,7 +27,7 @@ STEP = AffineStepTimes(base_s=0.02, per_token_s=1e-4, per_sequence_s=2e-4, per_c
 
 def test_normal_tail_against_erfc() -> None:
     z = np.linspace(-6, 6, 61)
-    assert _normal_tail(z) == pytest.approx([0.5 * math.erfc(x / math.sqrt(2)) for x in z], abs=2e-7)
+    assert normal_tail(z) == pytest.approx([0.5 * math.erfc(x / math.sqrt(2)) for x in z], abs=2e-7)
 
 
 def test_gamma_tail_against_erlang() -> None:
@@ -36,22 +36,22 @@ def test_gamma_tail_against_erlang() -> None:
     for y in (8.0, 18.0, 30.0, 45.0):
         rate = shape / mean
         exact = math.exp(-rate * y) * sum((rate * y) ** j / math.factorial(j) for j in range(shape))
-        approximate = _gamma_tail(np.array(y), np.array(mean), np.array(mean**2 / shape))
+        approximate = gamma_tail(np.array(y), np.array(mean), np.array(mean**2 / shape))
         assert float(approximate) == pytest.approx(exact, abs=2e-3)
 
 
 def test_log_factorials() -> None:
-    tabulated = _PROMPTS_LOG_FACTORIAL.tolist()
-    assert tabulated == pytest.approx([math.lgamma(x + 1) for x in _PROMPTS_MET], abs=5e-6)
+    tabulated = PROMPTS_LOG_FACTORIAL.tolist()
+    assert tabulated == pytest.approx([math.lgamma(x + 1) for x in PROMPTS_MET], abs=5e-6)
 
 
 @pytest.mark.parametrize(("theta", "h"), [(0.2, 0.0), (0.5, 0.5), (3.0, 0.3), (2.0, 0.7), (4.0, -0.15)])
 def test_generalised_poisson_against_its_moments(theta: float, h: float) -> None:
     """Consul and Jain 1973: mean theta/(1 - h), variance theta/(1 - h)^3."""
-    probability = _generalised_poisson(np.array([[theta]]), np.array([[[h]]]).reshape(1, 1))[0]
-    mean = float(probability @ _PROMPTS_MET)
+    probability = generalised_poisson(np.array([[theta]]), np.array([[[h]]]).reshape(1, 1))[0]
+    mean = float(probability @ PROMPTS_MET)
     assert mean == pytest.approx(theta / (1 - h), rel=0.02)
-    variance = float(probability @ (_PROMPTS_MET - mean) ** 2)
+    variance = float(probability @ (PROMPTS_MET - mean) ** 2)
     assert variance == pytest.approx(theta / (1 - h) ** 3, rel=0.06)
 
 
@@ -66,18 +66,18 @@ def test_generalised_poisson_is_the_progeny_of_arrivals_during_service() -> None
             waiting = int(rng.poisson(h * waiting))
             met += waiting
         total.append(met)
-    probability = _generalised_poisson(np.array([[theta]]), np.array([[h]]))[0]
+    probability = generalised_poisson(np.array([[theta]]), np.array([[h]]))[0]
     counted = np.bincount(total, minlength=9)[:9] / len(total)
     assert probability[:9] == pytest.approx(counted, abs=0.006)
 
 
 def test_join_shortest_queue_meets_fewer() -> None:
     batch, none = np.array([0.0, 0.3, 1.0, 5.0, 50.0]), np.zeros(5)
-    assert _met_share(batch, none, np.ones(5), 1.0) == pytest.approx(np.ones(5))
-    many = _met_share(batch, none, np.full(5, 1e8), 1.0)
+    assert met_share(batch, none, np.ones(5), 1.0) == pytest.approx(np.ones(5))
+    many = met_share(batch, none, np.full(5, 1e8), 1.0)
     assert many[1] == pytest.approx(0.0, abs=1e-3), "a lane is free"
     assert many[3:] == pytest.approx([4 / 5, 49 / 50])
-    some = _met_share(np.full(3, 5.0), np.zeros(3), np.array([2.0, 10.0, 100.0]), 1.0)
+    some = met_share(np.full(3, 5.0), np.zeros(3), np.array([2.0, 10.0, 100.0]), 1.0)
     assert np.all(np.diff(some) < 0)
 
 

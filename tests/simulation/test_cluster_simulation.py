@@ -152,7 +152,7 @@ def test_interrupted_simulation_is_marked(problem: Problem, h100: Configuration)
 def test_progress_says_how_long_it_still_takes(
     problem: Problem, h100: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("planner.simulation.cluster._SAY_EVERY_S", 0.0)
+    monkeypatch.setattr("planner.simulation.cluster.SAY_EVERY_S", 0.0)
     said: list[str] = []
     split(problem, h100, 2, 3, 5.0).simulate(n_requests=30_000, seeds=(1,), progress=said.append)
     assert said

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.simulation.arrivals import Requests, requests_of
-from planner.simulation.engine import _Simulation, simulate_requests
+from planner.simulation.engine import Simulation, simulate_requests
 from planner.simulation.outcome import Outcome
 from planner.simulation.specification import SPLITWISE, Failure, LaneSpec, Policy, Way, Wire
 from planner.simulation.summary import values_of
@@ -39,7 +39,7 @@ def run_and_inspect(
     failures: tuple[Failure, ...] = (),
 ) -> Outcome:
     """Simulate, and check that nothing is left over."""
-    simulation = _Simulation(lanes, ways, wires, requests, policy, failures, 1)
+    simulation = Simulation(lanes, ways, wires, requests, policy, failures, 1)
     outcome = simulation.run(None)
     router = simulation._router
     assert not any(router.pending)

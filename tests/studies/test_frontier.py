@@ -161,7 +161,7 @@ def test_an_interruption_keeps_what_is_done_and_says_so() -> None:
 def test_what_is_not_proven_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    inner = module._Walk.solved
+    inner = module.FrontierWalk.solved
 
     def unproven(self: Any, *arguments: Any) -> Any:
         solution = inner(self, *arguments)
@@ -170,7 +170,7 @@ def test_what_is_not_proven_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
         selection = replace(solution.selection, status="limit", bound=0.9 * solution.selection.objective, gap=0.1)
         return replace(solution, selection=selection)
 
-    monkeypatch.setattr(module._Walk, "solved", unproven)
+    monkeypatch.setattr(module.FrontierWalk, "solved", unproven)
     found = frontier(rate="20/s", x="rate", y="cost", start="10/s", stop="20/s")
     assert not found.complete
     assert all(p.status == "limit" and p.gap == pytest.approx(0.1) for p in found.points)

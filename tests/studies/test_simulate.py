@@ -337,7 +337,7 @@ def interrupt_at(n: int) -> Callable[[str], None]:
 
 
 def test_ctrl_c_leaves_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planner.simulation.cluster._SAY_EVERY_S", 0.0)
+    monkeypatch.setattr("planner.simulation.cluster.SAY_EVERY_S", 0.0)
     report = planner.simulate(SPLIT, rate="20/s", n_requests=90_000, seeds=2, progress=interrupt_at(2))
     assert report.interrupted
     assert report.n_requests == 40_000
@@ -349,7 +349,7 @@ def test_ctrl_c_leaves_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ctrl_c_before_anything_ended_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("planner.simulation.core.ARRIVALS_AT_ONCE", 1)
-    monkeypatch.setattr("planner.simulation.cluster._SAY_EVERY_S", 0.0)
+    monkeypatch.setattr("planner.simulation.cluster.SAY_EVERY_S", 0.0)
     report = planner.simulate(SPLIT, rate="20/s", n_requests=1000, seeds=1, progress=interrupt_at(1))
     assert report.interrupted and not report.meets_objectives
     assert report.n_requests <= 2

@@ -48,7 +48,7 @@ def comparison_picture(comparison: Comparison, suffix: str) -> bytes:
     bytes
         The whole file.
     """
-    return picture(lambda: _figure(comparison), suffix, _headline(comparison))
+    return picture(lambda: figure_of(comparison), suffix, _headline(comparison))
 
 
 def _headline(comparison: Comparison) -> str:
@@ -75,7 +75,8 @@ def _sections(comparison: Comparison) -> list[Section]:
     return found
 
 
-def _figure(comparison: Comparison) -> Figure:
+def figure_of(comparison: Comparison) -> Figure:
+    """Draw it."""
     from matplotlib.figure import Figure
 
     sections = _sections(comparison)

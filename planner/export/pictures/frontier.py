@@ -38,10 +38,11 @@ def frontier_picture(frontier: Frontier, suffix: str) -> bytes:
     bytes
         The whole file.
     """
-    return picture(lambda: _figure(frontier), suffix, f"{frontier_title(frontier)}: {frontier_scenario(frontier)}")
+    return picture(lambda: figure_of(frontier), suffix, f"{frontier_title(frontier)}: {frontier_scenario(frontier)}")
 
 
-def _figure(frontier: Frontier) -> Figure:
+def figure_of(frontier: Frontier) -> Figure:
+    """Draw it."""
     from matplotlib.figure import Figure
 
     slo = objectives_of(frontier, besides=frontier.x)

@@ -30,10 +30,11 @@ def network_picture(found: NetworkMap, suffix: str) -> bytes:
     suffix : str
         `.svg`, `.png` or `.html`.
     """
-    return picture(lambda: _figure(found), suffix, headline(found)[0])
+    return picture(lambda: figure_of(found), suffix, headline(found)[0])
 
 
-def _figure(found: NetworkMap) -> Figure:
+def figure_of(found: NetworkMap) -> Figure:
+    """Draw it."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 

@@ -35,10 +35,11 @@ def provisioning_picture(found: ProvisioningMap, suffix: str) -> bytes:
     The paper's figure 12. Grey cells break an objective or limit. Each line is the edge of the cells at which
     one of them holds; rules with the same edge share a line.
     """
-    return picture(lambda: _figure(found), suffix, f"{found.design}: provisioning map for {found.model}")
+    return picture(lambda: figure_of(found), suffix, f"{found.design}: provisioning map for {found.model}")
 
 
-def _figure(found: ProvisioningMap) -> Figure:
+def figure_of(found: ProvisioningMap) -> Figure:
+    """Draw it."""
     import numpy as np
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

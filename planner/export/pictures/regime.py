@@ -37,10 +37,11 @@ def regime_picture(found: RegimeMap, suffix: str) -> bytes:
     Lines are the margins 5, 10 and 20 % to the second design. A cross marks the scenario itself, where both axes hold
     it. Cells of an incomplete map that were not done are white.
     """
-    return picture(lambda: _figure(found), suffix, headline(found)[0])
+    return picture(lambda: figure_of(found), suffix, headline(found)[0])
 
 
-def _figure(found: RegimeMap) -> Figure:
+def figure_of(found: RegimeMap) -> Figure:
+    """Draw it."""
     import numpy as np
     from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure

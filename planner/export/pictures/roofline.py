@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SIZE_INCHES = (7.2, 5.8)
 # Blue and vermilion of Okabe and Ito, told apart in every colour vision; the shape says it again in black and white.
-_LOOKS = {"memory": (COLOURS[0], "o"), "compute": (COLOURS[1], "s")}
+LOOKS = {"memory": (COLOURS[0], "o"), "compute": (COLOURS[1], "s")}
 _REACHED_LINE: dict[str, Any] = {"color": "#222222", "linewidth": 1.6}
 _PEAK_LINE: dict[str, Any] = {"color": "#777777", "linewidth": 1.0, "linestyle": (0, (5, 3))}
 Box = tuple[float, float, float, float]  # left, bottom, right, top
@@ -52,14 +52,15 @@ def roofline_picture(estimate: Estimate, suffix: str) -> bytes:
     ----------
     .. [1] Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009.
     """
-    return picture(lambda: _figure(estimate), suffix, _headline(estimate))
+    return picture(lambda: figure_of(estimate), suffix, _headline(estimate))
 
 
 def _headline(estimate: Estimate) -> str:
     return f"{estimate.model} on {estimate.machine}, {estimate.layout}: {what_of(estimate)}"
 
 
-def _figure(estimate: Estimate) -> Figure:
+def figure_of(estimate: Estimate) -> Figure:
+    """Draw it."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, FuncFormatter
 
@@ -122,7 +123,7 @@ def _points(axes: Axes, drawn: list[OperatorShare], taken: list[Box]) -> None:
     scale = 72.0 / axes.figure.dpi
     placed: list[tuple[OperatorShare, float, float, float]] = []
     for row in sorted(drawn, key=lambda r: -r.share):
-        colour, marker = _LOOKS[row.bound]
+        colour, marker = LOOKS[row.bound]
         intensity = row.flop_per_byte or 0.0
         across = max(_LARGEST_POINT * row.share**0.5, _SMALLEST_POINT)
         axes.plot(
@@ -137,7 +138,7 @@ def _points(axes: Axes, drawn: list[OperatorShare], taken: list[Box]) -> None:
     for row, x, y, radius in sorted(placed, key=lambda p: -p[2]):
         word = f"{row.name} {percent(row.share, 1)}"
         width, height = 0.58 * _LABEL_POINTS * len(word), _LABEL_POINTS + 2.5
-        box = _free(x, y, radius, width, height, frame, taken)
+        box = free_place(x, y, radius, width, height, frame, taken)
         taken.append(box)
         axes.annotate(
             word, (row.flop_per_byte or 0.0, row.flop_per_s), xytext=(box[0] - x, (box[1] + box[3]) / 2 - y),
@@ -147,7 +148,7 @@ def _points(axes: Axes, drawn: list[OperatorShare], taken: list[Box]) -> None:
         )  # fmt: skip
 
 
-def _free(
+def free_place(
     x: float, y: float, radius: float, width: float, height: float, frame: Box,
     taken: list[Box],
 ) -> Box:  # fmt: skip
@@ -178,7 +179,7 @@ def _legend(figure: Figure, memory: RoofLimit, compute: list[RoofLimit]) -> None
         Line2D([], [], **_PEAK_LINE, label=words("datasheet", False)),
         Line2D([], [], **_REACHED_LINE, label=words("reached in large steps", True)),
     ]
-    for bound, (colour, marker) in _LOOKS.items():
+    for bound, (colour, marker) in LOOKS.items():
         handles.append(
             Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=7, label=f"{bound}-bound operator")
         )

@@ -36,7 +36,7 @@ def tornado_picture(found: Sensitivity, suffix: str) -> bytes:
     bytes
         The whole file.
     """
-    return picture(lambda: _figure(found), suffix, f"Sensitivity of {found.design} for {found.scenario['model']}")
+    return picture(lambda: figure_of(found), suffix, f"Sensitivity of {found.design} for {found.scenario['model']}")
 
 
 def _range(effect: InputEffect) -> str:
@@ -44,7 +44,8 @@ def _range(effect: InputEffect) -> str:
     return f"\u00b1{error}" if effect.note is None else f"\u2212{percent(1.0 - effect.low_factor)} +{error}"
 
 
-def _figure(found: Sensitivity) -> Figure:
+def figure_of(found: Sensitivity) -> Figure:
+    """Draw it."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

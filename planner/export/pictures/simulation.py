@@ -46,7 +46,7 @@ def simulation_picture(report: SimulationReport, suffix: str) -> bytes:
     Machines that are down are shaded. Below, the distributions of all runs after the warm-up, with absolute limits as
     lines at their percentile and the predicted percentiles as crosses.
     """
-    return picture(lambda: _figure(report), suffix, _headline(report))
+    return picture(lambda: figure_of(report), suffix, _headline(report))
 
 
 def _headline(report: SimulationReport) -> str:
@@ -57,7 +57,8 @@ def _headline(report: SimulationReport) -> str:
     )
 
 
-def _figure(report: SimulationReport) -> Figure:
+def figure_of(report: SimulationReport) -> Figure:
+    """Draw it."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE_INCHES)
@@ -181,12 +182,12 @@ def _distribution(axes: Axes, report: SimulationReport, distribution: Distributi
         left, right = min(at) / 1.15, max(at) * 1.15
         axes.set_xscale("log")
         axes.set_xlim(left, right)
-        axes.xaxis.set_major_locator(FixedLocator(_ticks(left, right)))
+        axes.xaxis.set_major_locator(FixedLocator(round_ticks(left, right)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
 
 
-def _ticks(left: float, right: float, most: int = 4) -> list[float]:
+def round_ticks(left: float, right: float, most: int = 4) -> list[float]:
     """Round values inside a logarithmic axis, as many as their labels have room for."""
     decades = range(math.floor(math.log10(left)), math.ceil(math.log10(right)) + 1)
     found: list[float] = []
