@@ -203,9 +203,8 @@ class DecodeQueue:
         spacing = np.where(exact, 1.0, states[:, 1] - states[:, 0])
         reaches_limit = exact | (states[:, -1] >= most * (1.0 - 1e-12))
         pressure = load * self.step_time_s(resident) / most
-        before = np.take_along_axis(log_weight, np.minimum(most, STATES_AT_ONCE).astype(np.int64)[:, None] - 1, axis=1)[
-            :, 0
-        ]
+        last = np.minimum(most, STATES_AT_ONCE).astype(np.int64)[:, None] - 1
+        before = np.take_along_axis(log_weight, last, axis=1)[:, 0]
         at_limit = np.where(exact, before + np.log(pressure), log_weight[:, -1]) / self._peakedness
         log_weight = np.where(states < most[:, None], log_weight, -np.inf) / self._peakedness
         top = np.maximum(log_weight.max(axis=1), np.where(reaches_limit, at_limit, -np.inf))
