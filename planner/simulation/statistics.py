@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ _CUTS = (40, 20, 10, 5)
 _BATCHES_WITH_TREND = 40
 _ENOUGH_RUNS = 3  # to take the interval from what differs between them
 _MSER_GROUP = 5
+_Z = 1.96  # 97.5 % quantile of the normal distribution
+_ROUNDING = 1e-12
+_HALVINGS = 8  # of the range in which the upper end of a percentile lies
 _FEWEST_FOR_INTERVAL = 5  # values a batch must hold before its percentile says anything
 
 # 97.5 % quantiles of Student's t by degrees of freedom (Abramowitz and Stegun, table 26.10).
@@ -126,19 +129,52 @@ def objective_interval(
 
     Notes
     -----
-    The share at the limit is tested with the half width h at the percentile itself, where the share is what is allowed:
-    the upper end of the percentile is the least value x of the sample with p_hat(x) + h <= allowed.
+    The upper end of the percentile is the least value x of the sample where the upper end of the share beyond x is
+    within what is allowed. That end is p(x) + h(x) with h of the batches of {value > x}, or, where few or none lie
+    beyond x, Wilson's [1]_ for so many independent values as the scatter at the percentile itself is worth: values that
+    move together (n of them scatter as n_eff would) never count as more than n_eff. Latencies that drift slowly within
+    a narrow band have next to no n_eff, yet a limit far above the band is safe: where the stricter percentile
+    (p + 100)/2 of a batch, with twice the margin that foretells another batch, is within the limit, so is the share.
+
+    References
+    ----------
+    .. [1] Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
     """
     runs = [run for run in runs if run.size]
     if not runs:
         return _NOTHING, share_interval([])
     sample = _pooled_once(runs, (percentile,))[0][0]
+    ordered, allowed = sample[1], 1.0 - percentile / 100.0
     interval, half = _interval_and_half(sample, percentile, trend)
-    size = sample[1].size
-    late = float(size - np.searchsorted(sample[1], limit, side="right")) / size
+    size = ordered.size
+    late = float(size - np.searchsorted(ordered, limit, side="right")) / size
     if not np.isfinite(half):
         return interval, ShareInterval(late, 0.0, 1.0, half)
-    return interval, ShareInterval(late, max(late - half, 0.0), min(late + half, 1.0), half)
+    independent = min(size, _Z**2 * allowed * percentile / 100.0 / half**2)
+
+    def beyond(x: float) -> ShareInterval:
+        share = float(size - np.searchsorted(ordered, x, side="right")) / size
+        h = _half_width([run > x for run in runs], trend)
+        high = min(max(share + h, _wilson_upper(share, independent)), 1.0)
+        return ShareInterval(share, max(share - h, 0.0), high, h)
+
+    at_limit = beyond(limit)
+    if at_limit.high > allowed + _ROUNDING and interval.value <= limit and not trend:
+        band = _foretold(runs, percentile)
+        if band <= limit:
+            at_limit = replace(at_limit, high=allowed)
+            return Interval(interval.value, interval.low, max(band, interval.value)), at_limit
+    holds = at_limit.high <= allowed + _ROUNDING
+    if holds is (interval.high <= limit):
+        return interval, at_limit
+    # The two ends differ in what scatters at the percentile and at the limit: look for where the share is allowed.
+    low, high = (interval.value, limit) if holds else (limit, float(ordered[-1]))
+    if not holds and beyond(high).high > allowed:
+        return Interval(interval.value, interval.low, float("inf")), at_limit
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if beyond(middle).high <= allowed else (middle, high)
+    return Interval(interval.value, min(interval.low, high), high), at_limit
 
 
 _Pooled = tuple[Sequence[Sample], Sample]
@@ -163,7 +199,7 @@ def _interval_and_half(sample: _Pooled, percentile: float, trend: bool) -> tuple
     if not np.isfinite(half):
         return Interval(value, float("-inf"), float("inf")), half
     # Not fewer than the pooled sample itself would scatter if its values were independent.
-    half = max(half, 1.96 * float(np.sqrt(share * (1.0 - share) / pooled.size)))
+    half = max(half, _Z * float(np.sqrt(share * (1.0 - share) / pooled.size)))
     # The least value beyond which no more than 1 - share - half of the sample lies.
     most_beyond = int(np.floor((1.0 - share - half) * pooled.size + 1e-9))
     high = float(pooled[pooled.size - 1 - most_beyond]) if most_beyond >= 0 else float("inf")
@@ -187,6 +223,30 @@ class ShareInterval(Interval):
 
 
 _NOTHING = Interval(float("nan"), float("nan"), float("nan"))
+
+
+def _foretold(runs: Sequence[Sample], percentile: float) -> float:
+    """What a percentile stricter by half will not pass in another batch; the largest over the cuts of a run.
+
+    Mean plus twice Student's t times the standard deviation over batches that hold a value beyond the percentile.
+    """
+    strict, bound = (percentile + 100.0) / 200.0, float("-inf")
+    for cut in _CUTS:
+        parts = [part for run in runs for part in np.array_split(run, cut)]
+        if min(part.size for part in parts) * (1.0 - percentile / 100.0) < 1.0 - _ROUNDING:
+            continue
+        seen = np.array([np.quantile(part.astype(float), strict, method="higher") for part in parts])
+        if not np.isfinite(seen).all():
+            return float("inf")
+        bound = max(bound, float(seen.mean() + 2.0 * _t_quantile(seen.size - 1) * seen.std(ddof=1)))
+    return bound if np.isfinite(bound) else float("inf")
+
+
+def _wilson_upper(share: float, n: float) -> float:
+    """Upper end of the 95 % score interval of a share that was seen in n independent values."""
+    z2 = _Z**2 / n
+    spread = _Z * float(np.sqrt(share * (1.0 - share) / n + z2 / (4.0 * n)))
+    return (share + z2 / 2.0 + spread) / (1.0 + z2)
 
 
 def share_interval(runs: Sequence[NDArray[np.bool_]], *, trend: bool = False) -> ShareInterval:

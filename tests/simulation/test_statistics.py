@@ -128,3 +128,32 @@ def test_correlation_that_outlasts_a_fine_batch_widens_the_interval() -> None:
         interval = percentile_interval(runs, 90.0)
         held += interval.low <= 1.2816 <= interval.high
     assert held >= 0.92 * 120
+
+
+def test_a_limit_far_beyond_every_value_is_met() -> None:
+    """None late of 1,000, or of values that move together slowly, are few enough late."""
+    rng = np.random.default_rng(5)
+    independent = rng.exponential(1.0, 1000)
+    value, late = objective_interval([independent], 99.0, 100.0)
+    assert late.value == 0.0
+    assert 0.0 < late.high <= 0.01 and value.high <= 100.0
+    together = [48.0 + 0.1 * autocorrelated(rng, 8_000, 0.995) for _ in range(3)]
+    value, late = objective_interval(together, 95.0, 50.0)
+    assert late.value == 0.0 and 3.0 / 24_000 < late.high <= 0.05
+    assert value.high <= 50.0
+    # Fewer than can say anything of P99 say nothing of it.
+    value, late = objective_interval([independent[:150]], 99.0, 100.0)
+    assert late.high > 0.01 and value.high > 100.0
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.95])
+def test_a_limit_that_is_missed_by_a_hair_is_seldom_met(phi: float) -> None:
+    """At the true percentile itself the upper end is within the limit in about 2.5 % of samples."""
+    rng = np.random.default_rng(11)
+    samples, percentile, truth, met = 100, 95.0, 1.6449, 0
+    for _ in range(samples):
+        runs = [autocorrelated(rng, 4_000, phi) for _ in range(3)]
+        value, late = objective_interval(runs, percentile, truth)
+        assert (value.high <= truth) is (late.high <= 1.0 - percentile / 100.0 + 1e-12)
+        met += value.high <= truth
+    assert met / samples <= 0.06
