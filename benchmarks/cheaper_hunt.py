@@ -132,7 +132,7 @@ def cluster(problem: Problem, pools: Sequence[tuple[Kind, int]]) -> tuple[list[M
 def holds(problem: Problem, testbed: Testbed, members: list[Member], routes: list[Route]) -> bool:
     """Whether a cluster meets every objective, in the end by a run ten times as long as a verdict takes."""
     limits = problem.need.limits
-    brief = testbed.late_shares(members, routes, 1.0, 5000, 1)
+    brief = testbed.simulate(members, routes, 1.0, 5000, n_seeds=1)
     if not brief.stable or any(x.value > FAR * y.allowed for x, y in zip(brief.late, limits, strict=True)):
         return False
     if not all(testbed.verdict(members, routes).met):

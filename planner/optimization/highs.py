@@ -31,6 +31,9 @@ def run_highs(
         "presolve": "choose" if presolve else "off",
         "mip_rel_gap": gap,
         "mip_abs_gap": SOLVER_TOLERANCE,
+        # Restarts and a look for symmetry save less than they take: plans of three pools take three times as long.
+        "mip_allow_restart": False,
+        "mip_detect_symmetry": False,
         "small_matrix_value": 1e-12,  # HiGHS drops smaller coefficients; its default is 1e-9
         "mip_feasibility_tolerance": SOLVER_TOLERANCE,
         "primal_feasibility_tolerance": SOLVER_TOLERANCE,

@@ -127,7 +127,7 @@ class Certification:
         """Plan, simulate and correct until a plan is confirmed; False if the rounds are used up."""
         while len(self._rounds) < MOST_ROUNDS:
             solution = self._last = self._next()
-            verdict = self._last_verdict = self._testbed.verdict(solution.members, solution.routes)
+            verdict = self._last_verdict = self._testbed.verdict(solution.members, solution.routes, whole=True)
             n_requests = self._testbed.n_requests
             if not all(verdict.met):
                 self._lower(solution, verdict)
@@ -278,14 +278,19 @@ class Certification:
             found = simpler(self._search, best, self._corrections, self._progress)
             if found is None:
                 return
-            verdict = self._testbed.verdict(found.members, found.routes)
-            if all(verdict.met):
-                n_requests = self._testbed.n_requests
-                witnesses = [self._witness(found, found.members, i) for i in range(len(found.members))]
+            verdict = self._testbed.verdict(found.members, found.routes, whole=True)
+            if not all(verdict.met):
+                self._lower(found, verdict)
+                continue
+            n_requests = self._testbed.n_requests
+            witnesses = [self._witness(found, found.members, i) for i in range(len(found.members))]
+            self._confirmed = _Confirmed(found, verdict, n_requests, witnesses)
+            spared = [i for i, w in enumerate(witnesses) if not w.breaks]
+            if not spared or found.cluster in self._reduced:
                 self._note_round(found, True, "confirmed: simpler, and nearly as good", None)
-                self._confirmed = _Confirmed(found, verdict, n_requests, witnesses)
                 return
-            self._lower(found, verdict)
+            self._reduced.add(found.cluster)
+            self._raise(found, spared)
 
     # -- what a certificate says ---------------------------------------------------------------------------------
 

@@ -15,10 +15,11 @@ from planner.serving.relaxation import relaxation_requests, work_cv2
 from planner.serving.requests import Lane, Limit
 from planner.simulation.arrivals import Requests, draw_requests, replay
 from planner.simulation.cluster import ClusterSimulation
+from planner.simulation.outcome import Outcome
 from planner.simulation.specification import Failure
-from planner.simulation.statistics import Interval
+from planner.simulation.statistics import Interval, ShareInterval
 from planner.simulation.steps import StepTable
-from planner.simulation.summary import Simulated
+from planner.simulation.summary import LATENCIES, Simulated
 from planner.workload.sizes import RequestSizes
 from planner.workload.spec_file import is_spec_file
 
@@ -30,6 +31,8 @@ _RELAXATIONS = 20.0  # a run lasts as many relaxation times of the slowest queue
 _LONGEST = 8  # times a run may be as long as the traffic calls for, where a verdict hangs on it
 _PROBE = 8  # a first run, so many times shorter, may reject but not confirm
 _HOPELESS = 2.0  # times as many late as may be: a short run rejects
+_BEYOND_DOUBT, _FUTILE = 2.0, 0.25  # half widths of an interval, each some two standard errors
+_KEPT_REQUESTS = 2_000_000  # drawn and kept, 16 bytes each
 MOST_REQUESTS = 400_000  # of a run, whatever calls for more
 
 
@@ -108,6 +111,9 @@ class Testbed:
         self._seeds, self._asked, self._replay, self._deadline_s = tuple(seeds), n_requests, replay, deadline_s
         self.n_requests = _FEWEST_REQUESTS if n_requests is None else n_requests  # of a run of the last verdict
         self._known: dict[tuple[object, ...], Simulated] = {}
+        self._outcomes: list[Outcome] = []  # of the cluster simulated last, by seed
+        self._outcomes_of: tuple[object, ...] = ()
+        self._draws: dict[tuple[float, int, int], Requests] = {}
         self._tables: dict[tuple[int, int], StepTable] = {}
         self._stays_s: dict[tuple[object, ...], float] = {}
 
@@ -146,27 +152,39 @@ class Testbed:
 
     # -- verdicts ------------------------------------------------------------------------------------------------
 
-    def verdict(self, members: Sequence[Member], routes: Sequence[Route], load: float = 1.0) -> Verdict:
+    def verdict(
+        self, members: Sequence[Member], routes: Sequence[Route], load: float = 1.0, *, whole: bool = False
+    ) -> Verdict:
         """Simulate until it is settled whether each objective holds, at 95 % confidence, or that is out of reach.
 
         A run that leaves an interval on both sides of its limit is run again twice as long, up to eight times as long
-        as the traffic calls for. A short run before may reject what is hopeless.
+        as the traffic calls for. What is hopeless is rejected by one short run, or one of full length; and unless all
+        is wanted (`whole`: every seed, and percentiles), what is beyond doubt is believed of that one, too.
         """
         n = self.length(members, routes, load)
         most = n if self._asked is not None else min(n * _LONGEST, 2 * MOST_REQUESTS)
-        probe = max(n // _PROBE, _FEWEST_REQUESTS)
-        if self._asked is None and probe < n:
-            drawn = self.simulate(members, routes, load, probe)
-            if not drawn.stable or any(map(self._is_hopeless, drawn.late, drawn.objectives, self.need.limits)):
-                return Verdict(drawn)
+        if self._asked is None:
+            for brief in dict.fromkeys((max(n // _PROBE, _FEWEST_REQUESTS), n)):
+                drawn = self.simulate(members, routes, load, brief, n_seeds=1)
+                if not drawn.stable or any(map(self._is_hopeless, drawn.late, drawn.objectives, self.need.limits)):
+                    return Verdict(drawn)
+            if not whole and all(map(self._is_beyond_doubt, drawn.late, self.need.limits)):
+                return self._with_replay(drawn, members, routes, load, n)
         while True:
-            drawn = self.simulate(members, routes, load, n)
+            drawn = self.simulate(members, routes, load, n, metrics=LATENCIES if whole else ())
             if 2 * n > most or not drawn.stable or not any(self._unsettled(drawn)):
                 break
             if any(value.low > limit.value for value, limit in zip(drawn.objectives, self.need.limits, strict=True)):
                 break  # one objective is missed for sure, and that is enough
+            if any(map(self._is_likely_missed, drawn.late, self.need.limits)):
+                break
             n *= 2
-        self.n_requests = n
+        return self._with_replay(drawn, members, routes, load, n)
+
+    def _with_replay(
+        self, drawn: Simulated, members: Sequence[Member], routes: Sequence[Route], load: float, n_requests: int
+    ) -> Verdict:
+        self.n_requests = n_requests
         if self._replay is None or not all(drawn.met):
             return Verdict(drawn)
         return Verdict(drawn, self._replayed(members, routes, load))
@@ -176,45 +194,66 @@ class Testbed:
         """Whether an objective is missed by so much that a short run says enough."""
         return late.value > _HOPELESS * limit.allowed and value.low > limit.value
 
+    @staticmethod
+    def _is_beyond_doubt(late: Interval, limit: Limit) -> bool:
+        """Whether an objective holds by so much that one run says enough: at four standard errors in place of two."""
+        return late.value + _BEYOND_DOUBT * (late.high - late.value) <= limit.allowed
+
+    @staticmethod
+    def _is_likely_missed(late: ShareInterval, limit: Limit) -> bool:
+        """Whether longer runs would hardly confirm an objective, more being late than may be by half a standard error.
+
+        For what they could just confirm, that is found once in eight times.
+        """
+        return late.value - _FUTILE * late.half_width > limit.allowed
+
     def _unsettled(self, simulated: Simulated) -> list[bool]:
         return [
             value.low <= limit.value < value.high or not math.isfinite(value.high)
             for value, limit in zip(simulated.objectives, self.need.limits, strict=True)
         ]
 
-    def simulate(self, members: Sequence[Member], routes: Sequence[Route], load: float, n_requests: int) -> Simulated:
-        """A cluster at a multiple of its load, all seeds; what was simulated before is not simulated again."""
-        key = (*_names(members, routes), load, n_requests)
-        if key not in self._known:
-            self._known[key] = self._whole(
-                self._simulation(members, routes).simulate(
-                    n_requests=n_requests, seeds=self._seeds, load=load, progress=self._tell
-                )
-            )
-        return self._known[key]
-
     def at_most(self, n_requests: int) -> int:
         """Requests of a run that need not decide anything."""
         return n_requests if self._asked is None else min(n_requests, self._asked)
 
-    def late_shares(
+    def simulate(
         self,
         members: Sequence[Member],
         routes: Sequence[Route],
         load: float,
         n_requests: int,
+        *,
         n_seeds: int | None = None,
+        metrics: Sequence[str] = (),
     ) -> Simulated:
-        """As `simulate`, without percentiles; of the first so many seeds alone, if told."""
-        seeds = self._seeds[:n_seeds]
-        key = (*_names(members, routes), load, n_requests, seeds)
+        """A cluster at a multiple of its load; what was simulated before is not simulated again.
+
+        Of the first so many seeds, if told, and with percentiles of these metrics beside the objectives'.
+        """
+        seeds, of = self._seeds[:n_seeds], (*_names(members, routes), load, n_requests)
+        key = (*of, seeds, tuple(metrics))
         if key not in self._known:
-            self._known[key] = self._whole(
-                self._simulation(members, routes).simulate(
-                    n_requests=n_requests, seeds=seeds, load=load, metrics=(), progress=self._tell
-                )
-            )
+            known = self._outcomes if self._outcomes_of == of else []
+            rate = sum(route.rate_per_s for route in routes) * load
+            simulated = self._simulation(members, routes).simulate_drawn(
+                lambda seed: self._drawn(rate, n_requests, seed),
+                seeds=seeds, metrics=metrics, known=known[: len(seeds)], progress=self._tell,
+            )  # fmt: skip
+            self._outcomes, self._outcomes_of = simulated.outcomes, of
+            self._known[key] = self._whole(simulated)
         return self._known[key]
+
+    def _drawn(self, rate_per_s: float, n_requests: int, seed: int) -> Requests:
+        """Requests drawn at a rate; the last are kept, for variants of a cluster are asked the same."""
+        key = (rate_per_s, n_requests, seed)
+        if key not in self._draws:
+            while self._draws and sum(map(len, self._draws.values())) + n_requests > _KEPT_REQUESTS:
+                self._draws.pop(next(iter(self._draws)))
+            self._draws[key] = draw_requests(
+                self._sizes, rate_per_s, n_requests, arrival_cv2=self.need.traffic.arrival_cv2, seed=seed
+            )
+        return self._draws[key]
 
     def _replayed(self, members: Sequence[Member], routes: Sequence[Route], load: float) -> Simulated:
         """The workload's own arrivals at a multiple of the load; an objective holds if no more are late than may be."""
@@ -237,9 +276,7 @@ class Testbed:
         rate = sum(route.rate_per_s for route in routes)
         outcomes = []
         for seed in self._seeds:
-            requests = draw_requests(
-                self._sizes, rate, self.n_requests, arrival_cv2=self.need.traffic.arrival_cv2, seed=seed
-            )
+            requests = self._drawn(rate, self.n_requests, seed)
             middle_s = float(requests.arrival_s[len(requests) // 2])
             failures, first = [], 0
             for member in members:
@@ -290,4 +327,4 @@ def own_arrivals(problem: Problem) -> Callable[[float], Requests] | None:
 
 def _names(members: Sequence[Member], routes: Sequence[Route]) -> tuple[object, ...]:
     cluster = tuple((m.role, m.configuration.label, m.count) for m in members)
-    return cluster, tuple((r.first, r.second, r.rate_per_s) for r in routes)
+    return cluster, tuple((r.first, r.second, float(f"{r.rate_per_s:.5g}")) for r in routes)

@@ -198,6 +198,7 @@ class ClusterSimulation:
         n_samples: int = 0,
         metrics: Sequence[str] = METRICS,
         clients: Clients | None = None,
+        known: Sequence[Outcome] = (),
         progress: Callable[[str], None] = lambda _: None,
     ) -> Simulated:
         """Simulate the requests that `draw` gives for each seed.
@@ -213,11 +214,13 @@ class ClusterSimulation:
             Points of the timeline of the first run.
         clients : Clients, optional
             Users who send the requests, each when its last one is answered.
+        known : sequence of Outcome
+            Of the first seeds, where these were simulated before.
         """
-        outcomes: list[Outcome] = []
+        outcomes = list(known)
         clock = _Clock(len(seeds), progress)
         interrupted = False
-        for seed in seeds:
+        for seed in seeds[len(outcomes) :]:
             try:
                 requests = draw(seed)
             except KeyboardInterrupt:

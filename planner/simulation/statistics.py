@@ -140,10 +140,27 @@ def objective_interval(
     ----------
     .. [1] Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
     """
+    return objective_intervals(runs, [(percentile, limit)], trend=trend)[0]
+
+
+def objective_intervals(
+    runs: Sequence[Sample], asked: Sequence[tuple[float, float]], *, trend: bool = False
+) -> list[tuple[Interval, ShareInterval]]:
+    """The same for several percentiles and limits of one sample, which is sorted once."""
     runs = [run for run in runs if run.size]
     if not runs:
-        return _NOTHING, share_interval([])
-    sample = _pooled_once(runs, (percentile,))[0][0]
+        return [(_NOTHING, share_interval([])) for _ in asked]
+    pooled = _pooled_once(runs, [percentile for percentile, _ in asked])
+    return [
+        _objective_interval(sample, percentile, limit, trend)
+        for (sample, percentile), (_, limit) in zip(pooled, asked, strict=True)
+    ]
+
+
+def _objective_interval(
+    sample: _Pooled, percentile: float, limit: float, trend: bool
+) -> tuple[Interval, ShareInterval]:
+    runs = sample[0]
     ordered, allowed = sample[1], 1.0 - percentile / 100.0
     interval, half = _interval_and_half(sample, percentile, trend)
     size = ordered.size
@@ -291,8 +308,9 @@ def _half_width(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]], trend: boo
     if trend and len(runs) >= _ENOUGH_RUNS:
         return _standard_error(np.array([float(run.mean(dtype=float)) for run in runs]))
     if not trend:
-        return max(_standard_error(_batch_means(runs, n)) for n in _CUTS)
-    batches = [_means(run, _BATCHES_WITH_TREND) for run in runs]
+        totals = [_Totals(run) for run in runs]
+        return max(_standard_error(np.concatenate([t.means(n) for t in totals])) for n in _CUTS)
+    batches = [_Totals(run).means(_BATCHES_WITH_TREND) for run in runs]
     differences = np.concatenate([np.diff(means) for means in batches])
     n = sum(means.size for means in batches)
     if not differences.size:
@@ -300,15 +318,21 @@ def _half_width(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]], trend: boo
     return _t_quantile(differences.size) * float(np.sqrt(np.mean(differences**2) / 2.0 / n))
 
 
-def _means(run: Sample | NDArray[np.bool_], n_batches: int) -> Floats:
-    """Means of so many batches of a run; none of batches too small to say anything."""
-    return np.array(
-        [part.mean(dtype=float) for part in np.array_split(run, n_batches) if part.size >= _FEWEST_FOR_INTERVAL]
-    )
+class _Totals:
+    """A run summed up once, so that the means of any batches of it are differences."""
 
+    def __init__(self, run: Sample | NDArray[np.bool_]) -> None:
+        self._upto = np.zeros(run.size + 1, dtype=np.int32 if run.dtype == np.bool_ else np.float64)
+        np.cumsum(run, out=self._upto[1:])
 
-def _batch_means(runs: Sequence[Sample] | Sequence[NDArray[np.bool_]], n_batches: int) -> Floats:
-    return np.concatenate([_means(run, n_batches) for run in runs])
+    def means(self, n_batches: int) -> Floats:
+        """Means of so many batches, as even as can be; none of batches too small to say anything."""
+        each, more = divmod(self._upto.size - 1, n_batches)
+        sizes = np.full(n_batches, each)
+        sizes[:more] += 1
+        sizes = sizes[sizes >= _FEWEST_FOR_INTERVAL]  # the small ones come last
+        ends = np.cumsum(sizes)
+        return np.asarray((self._upto[ends] - self._upto[ends - sizes]) / sizes, dtype=float)
 
 
 def _standard_error(means: Floats) -> float:

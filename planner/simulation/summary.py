@@ -19,7 +19,7 @@ from planner.simulation.statistics import (
     ShareInterval,
     is_growing,
     mean_interval,
-    objective_interval,
+    objective_intervals,
     percentile_intervals,
     warm_up,
 )
@@ -46,7 +46,7 @@ class Simulated:
         Mean of each metric and its interval [s].
     objectives : list of Interval
         Value of each objective in its own unit: seconds, or a slowdown; infinite for a request that is too large.
-    late : list of Interval
+    late : list of ShareInterval
         Share of requests that miss each objective's limit; one that is too large misses all.
     met : list of bool
         Whether the upper confidence limit of the value is within the objective's limit, which is to say that of the
@@ -83,7 +83,7 @@ class Simulated:
     percentiles: dict[tuple[str, float], Interval]
     means: dict[str, Interval]
     objectives: list[Interval]
-    late: list[Interval]
+    late: list[ShareInterval]
     met: list[bool]
     busy: list[float]
     prompt_share: list[float]
@@ -154,19 +154,20 @@ def summarise(
     metrics : sequence of str
         Those whose percentiles and means are wanted.
     """
-    starts = [_start(outcome) if stationary else _filled(outcome) for outcome in outcomes]
+    kept = [_Kept(outcome) for outcome in outcomes]
+    starts = [_start(own) if stationary else _filled(own.outcome) for own in kept]
     percentiles: dict[tuple[str, float], Interval] = {}
     means: dict[str, Interval] = {}
     # One metric at a time, for the sake of runs of ten million requests.
     for metric in metrics:
-        runs = [_finite(_sample(outcome, metric, start)) for outcome, start in zip(outcomes, starts, strict=True)]
+        runs = [_finite(own.sample(metric)[start:]) for own, start in zip(kept, starts, strict=True)]
         means[metric] = mean_interval(runs, trend=not stationary)
         intervals = percentile_intervals(runs, PERCENTILES, trend=not stationary)
         for p, interval in zip(PERCENTILES, intervals, strict=True):
             percentiles[metric, p] = interval
-    objectives, late = _objectives(outcomes, starts, need.limits, reference, trend=not stationary)
+    objectives, late = _objectives(kept, starts, need.limits, reference, trend=not stationary)
     counted = sum(int(np.isfinite(o.finish_s[s : o.n_arrived]).sum()) for o, s in zip(outcomes, starts, strict=True))
-    growing = tuple(m for m in ("ttft", "e2e") if any(is_growing(_finite(_sample(o, m))) for o in outcomes))
+    growing = tuple(m for m in ("ttft", "e2e") if any(is_growing(_finite(own.sample(m))) for own in kept))
     stable = not (growing and stationary)
     enough = counted >= _FEWEST_AFTER_WARM_UP
     interrupted = any(o.interrupted for o in outcomes)
@@ -245,14 +246,31 @@ def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values[np.isfinite(values)]
 
 
-def _start(outcome: Outcome) -> int:
+class _Kept:
+    """A run with the metrics that are looked at several times, unless it is so long that they would fill the memory."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._samples: dict[str, NDArray[np.float32]] = {}
+
+    def sample(self, metric: str) -> NDArray[np.float32]:
+        """A metric of every request, not to be changed."""
+        if metric in self._samples:
+            return self._samples[metric]
+        sample = _sample(self.outcome, metric)
+        if sample.size <= _AT_ONCE:
+            self._samples[metric] = sample
+        return sample
+
+
+def _start(own: _Kept) -> int:
     """First request after the warm-up: that of TTFT or of TBT, whichever is later.
 
     The rule is applied to the latencies of the requests that finished, in order of arrival.
     """
     starts = [0]
     for metric in ("ttft", "tbt"):
-        values = _sample(outcome, metric)
+        values = own.sample(metric)
         finite = np.isfinite(values)
         dropped = warm_up(values[finite])
         if dropped:
@@ -270,40 +288,72 @@ def _filled(outcome: Outcome) -> int:
 
 
 def _objectives(
-    outcomes: Sequence[Outcome], starts: Sequence[int], limits: Sequence[Limit], reference: Lane | None, *, trend: bool
+    kept: Sequence[_Kept], starts: Sequence[int], limits: Sequence[Limit], reference: Lane | None, *, trend: bool
 ) -> tuple[list[Interval], list[ShareInterval]]:
-    found, late = [], []
-    for limit in limits:
+    """Each objective's value and late share; what objectives on one metric look at is put in order once."""
+    alike: dict[tuple[str, bool], list[int]] = {}
+    for i, limit in enumerate(limits):
+        alike.setdefault((limit.objective.metric, limit.objective.limit_s is None), []).append(i)
+    alone = None
+    if any(slowdown for _, slowdown in alike):
+        assert reference is not None
+        alone = _Alone(reference, [own.outcome for own in kept])
+    found: dict[int, tuple[Interval, ShareInterval]] = {}
+    for (metric, slowdown), which in alike.items():
         runs = []
-        for outcome, start in zip(outcomes, starts, strict=True):
-            values = _sample(outcome, limit.objective.metric, start, _unit(outcome, limit, reference))
-            values[_never(outcome, start)] = np.inf
-            runs.append(values[~np.isnan(values)])
-        interval, share = objective_interval(runs, limit.objective.percentile, limit.value, trend=trend)
-        found.append(interval)
-        late.append(share)
-    return found, late
+        for own, start in zip(kept, starts, strict=True):
+            outcome = own.outcome
+            unit_s = alone.of(outcome, metric) if slowdown and alone is not None else None
+            values = own.sample(metric)[start:] if unit_s is None else _sample(outcome, metric, start, unit_s)
+            runs.append(_or_never(values, outcome, start))
+        asked = [(limits[i].objective.percentile, limits[i].value) for i in which]
+        found |= zip(which, objective_intervals(runs, asked, trend=trend), strict=True)
+    return [found[i][0] for i in range(len(limits))], [found[i][1] for i in range(len(limits))]
 
 
-def _never(outcome: Outcome, start: int) -> np.ndarray:
-    """Requests after the warm-up that the cluster can never serve."""
-    never = np.zeros(outcome.n_arrived, dtype=bool)
-    never[outcome.too_large] = True
-    return never[start:]
+def _or_never(values: NDArray[np.float32], outcome: Outcome, start: int) -> NDArray[np.float32]:
+    """Values of the requests after the warm-up that have one, infinite for those that the cluster can never serve."""
+    if outcome.too_large.size:
+        never = np.zeros(outcome.n_arrived, dtype=bool)
+        never[outcome.too_large] = True
+        values = np.where(never[start:], np.float32(np.inf), values)
+    return values[~np.isnan(values)]
 
 
-def _unit(outcome: Outcome, limit: Limit, reference: Lane | None) -> Callable[[slice], Floats] | None:
-    """What an objective's number multiplies: None for 1 s, or the latency of the same requests alone."""
-    if limit.objective.limit_s is not None:
-        return None
-    assert reference is not None
-    lane, metric, requests = reference, limit.objective.metric, outcome.requests
+class _Alone:
+    """Latencies of requests alone on the reference, which slowdowns multiply: looked up, for sizes repeat.
 
-    def unit_s(part: slice) -> Floats:
-        # Sizes repeat: each is looked up once.
-        sizes = requests.prompt_tokens[part].astype(np.int64) << 32 | requests.output_tokens[part]
-        each, where = np.unique(sizes, return_inverse=True)
-        prompt, steps = (each >> 32).astype(float), (each & 0xFFFFFFFF) - 1.0
-        return latencies_alone(lane, prompt, steps)[metric][where]
+    TTFT depends on the prompt alone, and the time between tokens on the mean context, prompt + 1 + steps/2.
+    """
 
-    return unit_s
+    def __init__(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
+        sizes = [(o.requests.prompt_tokens.astype(np.int64), o.requests.output_tokens - 1) for o in outcomes]
+        self._ttft_s = _by_number([prompt for prompt, _ in sizes], lambda n: latencies_alone(lane, n, n)["ttft"])
+        self._tbt_s = _by_number(
+            [2 * prompt + steps for prompt, steps in sizes],
+            lambda n: latencies_alone(lane, n / 2.0, np.zeros_like(n))["tbt"],
+        )
+
+    def of(self, outcome: Outcome, metric: str) -> Callable[[slice], Floats]:
+        """A metric of a part of the requests of a run [s]."""
+
+        def unit_s(part: slice) -> Floats:
+            prompt = outcome.requests.prompt_tokens[part].astype(np.int64)
+            steps = outcome.requests.output_tokens[part] - 1
+            if metric == "ttft":
+                return self._ttft_s[prompt]
+            tbt = self._tbt_s[2 * prompt + steps]
+            return tbt if metric == "tbt" else self._ttft_s[prompt] + steps * tbt
+
+        return unit_s
+
+
+def _by_number(numbers: Sequence[NDArray[np.int64]], compute: Callable[[Floats], Floats]) -> Floats:
+    """A table of values by whole number, computed at those that occur."""
+    occurs = np.zeros(1 + max(int(n.max()) for n in numbers), dtype=bool)
+    for n in numbers:
+        occurs[n] = True
+    which = np.flatnonzero(occurs)
+    table = np.zeros(occurs.size)
+    table[which] = compute(which.astype(float))
+    return table

@@ -207,7 +207,7 @@ class _Examiner:
             problem.need, problem.sizes, problem.reference, seeds, self.progress, n_requests=scenario.verify_requests
         )
         try:
-            found = testbed.verdict(members, routes).drawn
+            found = testbed.verdict(members, routes, whole=True).drawn
         except InterruptedSimulationError:
             raise KeyboardInterrupt from None
         return simulated_objectives(found, problem.need.limits, {})

@@ -197,8 +197,8 @@ def test_a_limit_that_simulation_makes_too_tight_is_infeasible() -> None:
 
 
 def test_after_ctrl_c_the_plan_says_that_it_was_not_proven(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulated = ClusterSimulation.simulate
-    monkeypatch.setattr(ClusterSimulation, "simulate", lambda *a, **m: replace(simulated(*a, **m), interrupted=True))
+    drawn = ClusterSimulation.simulate_drawn
+    monkeypatch.setattr(ClusterSimulation, "simulate_drawn", lambda *a, **m: replace(drawn(*a, **m), interrupted=True))
     plan = planner.optimize(OPTIMISTIC)
     assert plan.certificate is not None and plan.certificate.status == "interrupted"
     assert plan.verified == "simulation interrupted"
