@@ -189,11 +189,16 @@ def _about_runtime(entry: Runtime, names: list[str], accelerators: Iterable[Acce
     for name in entry.accelerators:
         yield from _reference(f"accelerators.{name}", Accelerator, name, names)
     known = sorted({accelerator.architecture for accelerator in accelerators})
-    for name in entry.architectures:
+    places = [(f"architectures.{name}", name) for name in entry.architectures]
+    for key, said in entry.support.items():
+        for name in [*said.accelerators, *said.excluded]:
+            yield from _reference(f"support.{key}", Accelerator, name, names)
+        places += [(f"support.{key}.{name}", name) for name in said.architectures]
+    for place, name in places:
         if name not in known:
             near = near_misses(name, known)
             hint = f"; did you mean: {', '.join(near)}?" if near else f"; known: {', '.join(known)}"
-            yield "error", f"architectures.{name}", f"architectures.{name}: no accelerator has it{hint}"
+            yield "error", place, f"{place}: no accelerator has it{hint}"
 
 
 def _about_prices(

@@ -275,20 +275,41 @@ class MemoryUse(CatalogModel):
     )
 
 
-class Unsupported(CatalogModel):
-    """What an engine does not run: weights in some precisions, or kinds of attention, on some architectures."""
+LayerKind = Literal[
+    "latent", "indexed", "compressed", "gated-delta", "kda", "lightning", "mamba1", "mamba2", "short-convolution",
+]  # fmt: skip
 
-    architectures: list[str] = Field(min_length=1)
-    precisions: list[Precision] = Field(default=[])
-    attention: list[Literal["latent", "indexed", "compressed"]] = Field(default=[])
-    why: str = Field(min_length=3)
-    source: str = Field(min_length=3)
+
+class Support(CatalogModel):
+    """What an engine is known to run on some accelerators; what no entry covers is not planned."""
+
+    architectures: list[str] = Field(default=[], description="Architectures of the accelerators that it is said of.")
+    accelerators: list[str] = Field(default=[], description="Names of accelerators that it is said of, beside.")
+    excluded: list[str] = Field(
+        default=[], description="Names of accelerators of these architectures that it is not said of."
+    )
+    precisions: list[Precision] = Field(min_length=1, description="Number formats of weights; weight-only ones too.")
+    layers: list[LayerKind] = Field(
+        default=[], description="Kinds of layers with kernels of their own, beside attention over keys and values."
+    )
+    spread: bool = Field(
+        default=False, description="Whether attention is run data-parallel with experts spread over all ranks."
+    )
+    pipeline: bool = Field(default=True, description="Whether a model is cut into pipeline stages.")
+    note: str = Field(default="", description="Limit in words, said where something is refused.")
+    checked: datetime.date = Field(description="Day on which the source was read.")
+    source: str = Field(min_length=3, description="Documentation that says so, with its version.")
 
     @model_validator(mode="after")
-    def _says_what(self) -> Unsupported:
-        if not self.precisions and not self.attention:
-            raise ValueError("precisions or attention is missing: nothing is said to be unsupported")
+    def _says_of_what(self) -> Support:
+        if not self.architectures and not self.accelerators:
+            raise ValueError("architectures or accelerators is missing: nothing is said to be supported")
         return self
+
+    def covers(self, accelerator: Accelerator) -> bool:
+        """Whether it is said of an accelerator."""
+        by_kind = accelerator.architecture in self.architectures and accelerator.name not in self.excluded
+        return by_kind or accelerator.name in self.accelerators
 
 
 class StatedError(CatalogModel):
@@ -324,7 +345,10 @@ class Runtime(Entry):
         default=32,  # LMSYS, Deploying DeepSeek with PD Disaggregation and Large-Scale EP, 5 May 2025: 32 beside 256
         description="Copies of busy experts beside, in replicas with more than 8 expert-parallel ranks.",
     )
-    unsupported: list[Unsupported] = Field(default=[], description="What it does not run, so that it is not planned.")
+    support: dict[str, Support] = Field(
+        default={},
+        description="By name, what it is known to run; what no entry covers is not planned. None at all: anything is.",
+    )
     batching: Batching = Field(default=Batching(), description="How its servers batch where nobody says otherwise.")
     memory_use: MemoryUse = Field(default=MemoryUse(), description="What the engine takes beside weights and KV cache.")
     tokens_per_step: float = Field(
