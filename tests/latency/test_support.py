@@ -97,7 +97,7 @@ def test_spread_and_staged_layouts_are_refused_where_engines_have_none() -> None
 
 
 def test_every_engine_on_every_accelerator() -> None:
-    """Published support, by vendor: who has a wide NVIDIA row has it everywhere, and no engine runs on what it never had."""
+    """By vendor and architecture, as each engine's installation pages list them."""
     fits: dict[str, set[str]] = {engine: set() for engine in ENGINES}
     for accelerator in CATALOG.names(Accelerator):
         for engine in ENGINES:
@@ -112,7 +112,7 @@ def test_every_engine_on_every_accelerator() -> None:
 
 
 def test_engines_compute_no_format_that_the_accelerator_lacks_beside_weights_alone() -> None:
-    """An FP8 product needs FP8 units; where there are none, weights are widened, which NVIDIA's engines do since Turing."""
+    """An FP8 product needs FP8 units; weights alone in FP8 are widened on NVIDIA's since Turing."""
     for accelerator in CATALOG.names(Accelerator):
         entry = CATALOG.accelerator(accelerator)
         if "fp8" not in entry.peak and entry.vendor != "NVIDIA":
