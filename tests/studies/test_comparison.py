@@ -48,6 +48,8 @@ def test_each_row_is_what_optimize_finds_for_that_design_alone(both: Comparison)
         if row.design == "Baseline-8x-t4":
             assert row.status == "infeasible" and row.plan is None and row.reason
             continue
+        if (row.workload == "azure-code-2023") != (row.objective == "power"):
+            continue  # each workload and each objective once
         alone = planner.optimize(
             slo=SLO, rate="40/s", design=row.design, objective=row.objective, workload=row.workload,
             machines=["dgx-a100", "dgx-h100"], verify=False,

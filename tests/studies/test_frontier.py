@@ -96,13 +96,13 @@ def test_loads_step_where_brute_force_does(y: str) -> None:
 @pytest.mark.parametrize("x", ["ttft", "tbt"])
 def test_limits_step_where_brute_force_does(x: str) -> None:
     two = {"machines": ["dgx-a100", "dgx-h100"]}
-    found = frontier(**SMALL | two, x=x, y="cost", start="220ms" if x == "ttft" else "15ms", stop="1s", tolerance="2 %")
+    found = frontier(**SMALL | two, x=x, y="cost", start="220ms" if x == "ttft" else "15ms", stop="1s", tolerance="5 %")
     problem = small_problem(**two)
     axis, _ = read_axes(x, "cost", problem.scenario)
     assert len(found.points) >= 3
     for point in found.points:
         at = least(all_plans(changed(problem, axis.at(point.x))), "cost", 20.0)
-        below = least(all_plans(changed(problem, axis.at(point.x * (1 - 0.02)))), "cost", 20.0)
+        below = least(all_plans(changed(problem, axis.at(point.x * (1 - 0.05)))), "cost", 20.0)
         assert point.y == pytest.approx(at)
         assert below > point.y or point is found.points[0]
     undominated(found, rising=False)
@@ -115,32 +115,33 @@ def undominated(found: Frontier, rising: bool) -> None:
 
 
 def test_every_point_is_what_optimize_finds_there() -> None:
-    found = frontier(slo=["ttft=1s"], rate="20/s", x="ttft", y="power", start="250ms", stop="1s")
-    for point in found.points[-3:]:
+    found = frontier(slo=["ttft=1s"], rate="20/s", x="ttft", y="power", start="250ms", stop="1s", tolerance="10 %")
+    for point in found.points[-2:]:
         plan = planner.optimize(slo=[f"ttft={point.x}s"], rate="20/s", objective="power", verify=False)
         assert plan.power_w == pytest.approx(point.y)
         assert point.plan.meets_objectives
         assert point.plan.scenario["slo"] == [str(parse_objective(f"ttft={point.x}s"))]
-    found = frontier(rate="20/s", x="rate", y="cost", start="10/s", stop="30/s")
+    found = frontier(rate="20/s", x="rate", y="cost", start="10/s", stop="30/s", tolerance="10 %")
     for point in found.points:
         assert point.plan.rate_per_s == pytest.approx(point.x) and point.plan.meets_objectives
         assert planner.optimize(rate=point.x, verify=False).cost_usd_per_hour == pytest.approx(point.y)
 
 
 def test_slowdowns_and_end_to_end_limits() -> None:
-    found = frontier(slo=["splitwise"], rate="5/s", x="e2e.p90", y="cost", start="1.3x", stop="2x", tolerance="5 %")
+    found = frontier(slo=["splitwise"], rate="5/s", x="e2e.p90", y="cost", start="1.3x", stop="2x", tolerance="20 %")
     assert (found.x, found.x_unit) == ("e2e.p90", "x")
     undominated(found, rising=False)
     assert all(point.plan.meets_objectives for point in found.points)
-    found = frontier(slo=["ttft=1s", "e2e=40s"], rate="20/s", x="rate", start="15/s", stop="30/s", tolerance="5 %")
+    found = frontier(slo=["ttft=1s", "e2e=40s"], rate="20/s", x="rate", start="15/s", stop="30/s", tolerance="20 %")
     undominated(found, rising=True)
     assert all(point.plan.meets_objectives for point in found.points)
 
 
 def test_a_range_cuts_the_frontier() -> None:
-    whole = frontier(rate="20/s", x="ttft", y="cost", start="300ms", stop="2s")
+    wide = {"rate": "20/s", "x": "ttft", "y": "cost", "stop": "2s", "tolerance": "10 %"}
+    whole = frontier(**wide, start="300ms")
     middle = whole.points[1].x * 1.001
-    part = frontier(rate="20/s", x="ttft", y="cost", start=middle, stop="2s")
+    part = frontier(**wide, start=middle)
     assert [p.y for p in part.points] == [p.y for p in whole.points if p.x > middle] or part.points[0].x >= middle
     assert part.ends.startswith("the range begins at")
     budget = frontier(rate="20/s", slo=["ttft=1s", "tbt=25ms"], x="power", y="cost", stop="30 kW")
