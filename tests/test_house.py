@@ -1,4 +1,4 @@
-"""Habits of the house, read off the sources: tests know only what is public."""
+"""Habits of the house, read off the sources: small modules, and tests that know only what is public."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
+MOST_LINES = 500
 ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted((ROOT / "planner").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def test_no_module_is_longer_than_a_few_pages() -> None:
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES}
+    assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}
 
 
 def is_private(name: str) -> bool:

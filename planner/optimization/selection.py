@@ -96,7 +96,7 @@ class _Answer:
     value: float
 
 
-class _Search:
+class _Selecting:
     """What is known so far: the curves, the best plan and the bound."""
 
     def __init__(
@@ -277,7 +277,7 @@ def choose(
         The answer fails its recomputation, or the solver's answer breaks the model.
     """
     deadline = time.perf_counter() + time_limit_s
-    search = _Search(candidates, rate_per_s, objective, limits, incumbent)
+    search = _Selecting(candidates, rate_per_s, objective, limits, incumbent)
     bound, number, name, proven = math.inf if search.maximise else -math.inf, 0, solver, False
     while number < MAX_ROUNDS and not proven and (number == 0 or time.perf_counter() < deadline):
         number += 1

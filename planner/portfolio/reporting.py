@@ -9,8 +9,8 @@ import numpy as np
 
 from planner._version import __version__
 from planner.economics.finance import HOURS_PER_MONTH
+from planner.optimization.portfolio_answer import at_once, changes_usd_per_hour
 from planner.optimization.portfolio_problem import Supply
-from planner.optimization.search import at_once, changes_usd_per_hour
 from planner.pools.design import design_name
 from planner.pools.prediction import ClusterModel
 from planner.portfolio.calendar import clock

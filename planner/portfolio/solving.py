@@ -11,6 +11,7 @@ import numpy as np
 from planner.catalog.catalog import Catalog
 from planner.economics.options import OptionSource, PurchaseOption
 from planner.errors import InfeasibleError, PlannerError
+from planner.optimization.portfolio_answer import Portfolio
 from planner.optimization.portfolio_problem import (
     Block,
     FleetLimits,
@@ -20,7 +21,7 @@ from planner.optimization.portfolio_problem import (
     Span,
     Supply,
 )
-from planner.optimization.search import Portfolio, choose_portfolio
+from planner.optimization.search import choose_portfolio
 from planner.planning.infeasible import unreachable
 from planner.planning.links import check_links
 from planner.planning.record import drawn_w

@@ -25,7 +25,7 @@ _SPACINGS = ("linear", "log")
 
 
 @dataclass(frozen=True)
-class Axis:
+class VariedField:
     """A field of a scenario with the values that it takes.
 
     Attributes
@@ -51,7 +51,7 @@ class Grid:
     """Every combination of the values of the axes, over a base scenario; the last axis varies fastest."""
 
     base: Scenario
-    axes: tuple[Axis, ...]
+    axes: tuple[VariedField, ...]
 
     def __len__(self) -> int:
         return math.prod(len(axis.values) for axis in self.axes)
@@ -67,7 +67,7 @@ class Grid:
             fields = {axis.field: value for axis, value in zip(self.axes, values, strict=True)}
             yield load_scenario(self.base, **fields)
 
-    def one_at_a_time(self) -> Iterator[tuple[Axis, Scenario]]:
+    def one_at_a_time(self) -> Iterator[tuple[VariedField, Scenario]]:
         """Every value that may be a name once, and the first of numbers, with the other axes at their first value."""
         first = {axis.field: axis.values[0] for axis in self.axes}
         for axis in self.axes:
@@ -75,7 +75,7 @@ class Grid:
                 yield axis, load_scenario(self.base, **(first | {axis.field: value}))
 
 
-def make_grid(base: Scenario, axes: Sequence[Axis], *, max_scenarios: int = MOST_SCENARIOS) -> Grid:
+def make_grid(base: Scenario, axes: Sequence[VariedField], *, max_scenarios: int = MOST_SCENARIOS) -> Grid:
     """Put axes together.
 
     Raises
@@ -88,7 +88,7 @@ def make_grid(base: Scenario, axes: Sequence[Axis], *, max_scenarios: int = MOST
             "nothing is varied", where="vary", rule="a sweep has at least one field with several values",
             fix="write --vary rate=10/s,20/s,50/s",
         )  # fmt: skip
-    seen: dict[str, Axis] = {}
+    seen: dict[str, VariedField] = {}
     for axis in axes:
         if axis.field in seen:
             raise ScenarioError(f"{axis.field} is varied twice", where=axis.where, fix="give all its values together")
@@ -104,7 +104,7 @@ def make_grid(base: Scenario, axes: Sequence[Axis], *, max_scenarios: int = MOST
     return grid
 
 
-def read_axis(text: str, *, where: str = "--vary") -> Axis:
+def read_axis(text: str, *, where: str = "--vary") -> VariedField:
     """Read `rate=10/s,20/s`, `machines=dgx-h100|dgx-a100,dgx-h100` or `rate=10/s..100/s:10`.
 
     Values are separated by commas. Where there is a `|`, it separates them, and commas separate the parts of a value
@@ -125,7 +125,7 @@ def read_axis(text: str, *, where: str = "--vary") -> Axis:
     return _axis(field, _texts(field, values, where), where, text)
 
 
-def axis_of(name: str, given: object, *, where: str = "vary", from_file: bool = False) -> Axis:
+def axis_of(name: str, given: object, *, where: str = "vary", from_file: bool = False) -> VariedField:
     """An axis as Python and YAML give it.
 
     Parameters
@@ -185,7 +185,7 @@ def field_of(name: str, *, where: str) -> str:
     return field
 
 
-def read_sweep_file(path: Path) -> tuple[Scenario, list[Axis]]:
+def read_sweep_file(path: Path) -> tuple[Scenario, list[VariedField]]:
     """Read a YAML file with `base` and `vary`, or the fields of a scenario, which is then the base.
 
     Raises
@@ -226,7 +226,7 @@ def shown(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _axis(field: str, values: Sequence[Any], where: str, written: object, from_file: bool = False) -> Axis:
+def _axis(field: str, values: Sequence[Any], where: str, written: object, from_file: bool = False) -> VariedField:
     if not values:
         raise ScenarioError(f"no value of {field} is given", where=where, value=written, rule="at least one")
     canonical: dict[str, Any] = {}
@@ -240,7 +240,7 @@ def _axis(field: str, values: Sequence[Any], where: str, written: object, from_f
         if key in canonical:
             raise ScenarioError(f"a value of {field} is given twice", where=where, value=shown(one))
         canonical[key] = one
-    return Axis(field, tuple(values), tuple(canonical.values()), where)
+    return VariedField(field, tuple(values), tuple(canonical.values()), where)
 
 
 def _texts(field: str, text: str, where: str) -> list[Any]:

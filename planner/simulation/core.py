@@ -139,7 +139,7 @@ def simulate(
     due_s: np.ndarray | None = None,
     latency_s: float = 0.0,
 ) -> Outcome:
-    """Run requests through a cluster; arguments as `planner.simulation.engine` prepares them.
+    """Run requests through a cluster; arguments as `planner.simulation.run` prepares them.
 
     `due_s` is when requests reach the scheduler, where a front end holds them up, and `latency_s` what is told of it in
     the outcome.

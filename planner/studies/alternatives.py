@@ -40,7 +40,7 @@ Mix = frozenset[tuple[str, str]]  # (role, machine)
 
 
 @dataclass
-class _Search:
+class _Walk:
     """What is common to all solves, and what was found."""
 
     problem: Problem
@@ -130,7 +130,7 @@ def alternatives(
     if ALL_MACHINES not in machines:
         machines = tuple(dict.fromkeys([*machines, *own]))
     problem = asked.with_fields(machines=machines).resolved()
-    search = _Search(problem, name, progress, solves=1)
+    search = _Walk(problem, name, progress, solves=1)
     best = solve_problem(problem, progress)
     search.keep(best, "best")
     near = changed(problem, budget(name, search.value(best) * (1.0 + share)))
@@ -193,7 +193,7 @@ def _types(mix: Iterable[tuple[str, str]]) -> set[str]:
     return {machine for _, machine in mix}
 
 
-def _other_mixes(search: _Search, near: Problem, best: Solution, most: int) -> bool:
+def _other_mixes(search: _Walk, near: Problem, best: Solution, most: int) -> bool:
     """List the best plans of mixes that contain none listed before; whether those are all within the range.
 
     Notes
@@ -227,7 +227,7 @@ def _other_mixes(search: _Search, near: Problem, best: Solution, most: int) -> b
     return True
 
 
-def _fewest_types(search: _Search, near: Problem, every: bool) -> None:
+def _fewest_types(search: _Walk, near: Problem, every: bool) -> None:
     """The plan of the fewest machine types.
 
     Where all mixes are known it is one of them: a plan has the pools of a listed mix at least, which costs no more.
@@ -259,7 +259,7 @@ def _but_for(chosen: Collection[str], names: Iterable[str]) -> set[tuple[str, st
     return {(role, name) for role in ROLES for name in names if name not in chosen}
 
 
-def _fewest_pools(search: _Search, near: Problem, best: Solution) -> None:
+def _fewest_pools(search: _Walk, near: Problem, best: Solution) -> None:
     """The plan of the fewest pools: one, or two, and so on until there is one."""
     for k in range(1, len(best.members)):
         given = near.limits.max_pools
@@ -272,7 +272,7 @@ def _fewest_pools(search: _Search, near: Problem, best: Solution) -> None:
     search.keep(best, "fewest pools")
 
 
-def _least_change(search: _Search, near: Problem, best: Solution, owned: Mapping[str, int], share: float) -> None:
+def _least_change(search: _Walk, near: Problem, best: Solution, owned: Mapping[str, int], share: float) -> None:
     """The plans that need the fewest machines beyond those owned: within the range, and at any cost."""
     within = _least_bought(search, near, best, owned)
     search.keep(within[1], "least change from what is owned")
@@ -282,7 +282,7 @@ def _least_change(search: _Search, near: Problem, best: Solution, owned: Mapping
             search.keep(anywhere[1], f"least change from what is owned, beyond {100 * share:.3g} %")
 
 
-def _least_bought(search: _Search, problem: Problem, known: Solution, owned: Mapping[str, int]) -> tuple[int, Solution]:
+def _least_bought(search: _Walk, problem: Problem, known: Solution, owned: Mapping[str, int]) -> tuple[int, Solution]:
     """Fewest machines beyond those owned, by halving, and the best plan with so many."""
 
     def posed(most: int) -> Problem:
@@ -306,13 +306,13 @@ def _beyond(counts: Mapping[str, int], owned: Mapping[str, int]) -> dict[str, in
     return {m: n - owned.get(m, 0) for m, n in sorted(counts.items()) if n > owned.get(m, 0)}
 
 
-def _sorted(search: _Search, owned: Mapping[str, int], best: float) -> list[AlternativePlan]:
+def _sorted(search: _Walk, owned: Mapping[str, int], best: float) -> list[AlternativePlan]:
     rows = [_row(search, s, reasons, owned, best) for s, reasons in search.found.values()]
     return rows[:1] + sorted(rows[1:], key=lambda row: row.value)
 
 
 def _row(
-    search: _Search, solution: Solution, reasons: list[str], owned: Mapping[str, int], best: float
+    search: _Walk, solution: Solution, reasons: list[str], owned: Mapping[str, int], best: float
 ) -> AlternativePlan:
     plan = plan_of(search.problem, solution)
     value, counts = search.value(solution), search.counts(solution)

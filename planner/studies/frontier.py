@@ -21,7 +21,7 @@ from planner.scenario.changes import budget, setting
 from planner.scenario.opened import CatalogLike, ScenarioLike, ask
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, changed
-from planner.studies.frontier_axes import Axis, measured, read_axes
+from planner.studies.frontier_axes import FrontierAxis, measured, read_axes
 from planner.studies.frontier_result import Frontier, FrontierPoint
 from planner.studies.head import head_of_plans
 from planner.studies.rows import pools_text
@@ -52,8 +52,8 @@ class FrontierWalk:
     """What is common to the walks along one frontier."""
 
     problem: Problem
-    x: Axis
-    y: Axis
+    x: FrontierAxis
+    y: FrontierAxis
     start: float | None
     stop: float | None
     tolerance: float
@@ -62,7 +62,7 @@ class FrontierWalk:
     complete: bool = True
     solves: int = 0
 
-    def measured(self, solution: Solution, axis: Axis) -> float:
+    def measured(self, solution: Solution, axis: FrontierAxis) -> float:
         """A plan's figure on an axis of budgets."""
         return measured(solution, self.problem.limits.spares, axis.name)
 
@@ -179,7 +179,7 @@ def _fraction(tolerance: str | float) -> float:
     return share
 
 
-def _refuse_unpriced(problem: Problem, along: Axis) -> None:
+def _refuse_unpriced(problem: Problem, along: FrontierAxis) -> None:
     """A budget of cost needs prices as much as least cost does."""
     if along.name != "cost":
         return
@@ -192,7 +192,7 @@ def _refuse_unpriced(problem: Problem, along: Axis) -> None:
         )  # fmt: skip
 
 
-def _method(along: Axis, least: Axis, tolerance: float) -> str:
+def _method(along: FrontierAxis, least: FrontierAxis, tolerance: float) -> str:
     if along.kind == "budget":
         return (
             f"exact: least {least.label}, then least {along.label} at that, then a budget just below it, until there "
@@ -341,7 +341,7 @@ def _along_limit(walk: FrontierWalk) -> Iterator[_Step]:
     walk.ends = f"the range begins at {walk.x.words(walk.start or 0.0)}"
 
 
-def _tightest(problem: Problem, solution: Solution, axis: Axis, limit: float) -> float:
+def _tightest(problem: Problem, solution: Solution, axis: FrontierAxis, limit: float) -> float:
     """The tightest limit that every way through the plan keeps, on the safe side."""
     objective = axis.objective
     assert objective is not None

@@ -25,7 +25,7 @@ _UNITS: Mapping[str, Unit] = {"cost": "USD/h", "power": "W", "machines": "machin
 
 
 @dataclass(frozen=True)
-class Axis:
+class FrontierAxis:
     """One axis of a frontier.
 
     Attributes
@@ -100,7 +100,7 @@ class Axis:
         }[self.unit]()
 
 
-def read_axes(x: str, y: str, scenario: Scenario) -> tuple[Axis, Axis]:
+def read_axes(x: str, y: str, scenario: Scenario) -> tuple[FrontierAxis, FrontierAxis]:
     """Read the names of both axes.
 
     Raises
@@ -117,7 +117,7 @@ def read_axes(x: str, y: str, scenario: Scenario) -> tuple[Axis, Axis]:
             error.fix = f"what is least is one of {', '.join(Y_AXES)}; give {y} as x"
             error.suggestions = []
         raise error
-    least = Axis(name, _LABELS[name], _UNITS[name])
+    least = FrontierAxis(name, _LABELS[name], _UNITS[name])
     wanted = x.strip().casefold()
     if wanted == name:
         raise ScenarioError(
@@ -125,13 +125,13 @@ def read_axes(x: str, y: str, scenario: Scenario) -> tuple[Axis, Axis]:
             fix=f"choose another x: {', '.join(a for a in X_AXES if a != name)}",
         )  # fmt: skip
     if wanted in _LABELS:
-        return Axis(wanted, _LABELS[wanted], _UNITS[wanted]), least
+        return FrontierAxis(wanted, _LABELS[wanted], _UNITS[wanted]), least
     metric = re.split(r"[.\s]", wanted)[0]
     if ALIASES.get(metric, metric) not in METRICS:
         raise UnknownNameError.of("axis", x, [*X_AXES, *ALIASES], where="x")
     objective = _objective(wanted, scenario)
     unit: Unit = "s" if objective.limit_s is not None else "x"
-    return Axis(str(objective).partition("=")[0], f"limit of {objective.label}", unit, objective), least
+    return FrontierAxis(str(objective).partition("=")[0], f"limit of {objective.label}", unit, objective), least
 
 
 def _objective(wanted: str, scenario: Scenario) -> Objective:

@@ -30,7 +30,7 @@ from planner.planning.certificate import Result
 from planner.planning.plan import Plan
 from planner.planning.record import NOT_SIMULATED
 from planner.planning.road import plan
-from planner.scenario.grid import MOST_SCENARIOS, Axis, Grid, axis_of, make_grid, read_sweep_file
+from planner.scenario.grid import MOST_SCENARIOS, Grid, VariedField, axis_of, make_grid, read_sweep_file
 from planner.scenario.opened import Asked, CatalogLike, ScenarioLike, opened_catalog
 from planner.scenario.progress import quiet
 from planner.scenario.scenario import Scenario
@@ -118,7 +118,7 @@ class Sweep(Study):
 def sweep(
     scenario: ScenarioLike | None = None,
     *,
-    vary: Mapping[str, Any] | Sequence[Axis] = (),
+    vary: Mapping[str, Any] | Sequence[VariedField] = (),
     results: str | Path | None = None,
     restart: bool = False,
     workers: int | None = None,
@@ -134,7 +134,7 @@ def sweep(
     ----------
     scenario : Scenario, mapping, or path of a YAML file, optional
         The base; a file may also have `base` and `vary`. Left out: the default scenario.
-    vary : mapping, or sequence of Axis
+    vary : mapping, or sequence of VariedField
         Field of the scenario -> its values: a list, a text such as `"10/s..100/s:10"`, or a mapping with from, to,
         points and spacing. Wins over the file's values of the same field.
     results : path, optional
@@ -198,7 +198,7 @@ def sweep(
     )
 
 
-def _base(scenario: ScenarioLike | None, fields: Mapping[str, Any]) -> tuple[Scenario, list[Axis]]:
+def _base(scenario: ScenarioLike | None, fields: Mapping[str, Any]) -> tuple[Scenario, list[VariedField]]:
     if isinstance(scenario, (str, os.PathLike)):
         base, axes = read_sweep_file(Path(scenario))
         return load_scenario(base, **fields), axes

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from planner.optimization.portfolio_answer import Portfolio
 from planner.optimization.portfolio_problem import (
     Block,
     FleetLimits,
@@ -19,7 +20,7 @@ from planner.optimization.portfolio_problem import (
     Span,
     Supply,
 )
-from planner.optimization.search import Portfolio, choose_portfolio, least_excess
+from planner.optimization.search import choose_portfolio, least_excess
 from planner.pools.candidate import Candidate
 
 from .pools import candidate, carried

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import InputError, ScenarioError, UnknownNameError
-from planner.scenario.grid import Axis, axis_of, make_grid, read_axis, read_sweep_file
+from planner.scenario.grid import VariedField, axis_of, make_grid, read_axis, read_sweep_file
 from planner.scenario.scenario import Scenario
 from planner.scenario.scenario_file import load_scenario
 
@@ -107,7 +107,8 @@ def test_the_last_field_varies_fastest() -> None:
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_a_grid_has_as_many_scenarios_as_it_says(sizes: list[int]) -> None:
     fields = ("spares", "max_pools", "seed", "max_total_machines")
-    axes = [Axis(f, tuple(range(1, n + 1)), tuple(range(1, n + 1)), "") for f, n in zip(fields, sizes, strict=False)]
+    counts = [tuple(range(1, n + 1)) for n in sizes]
+    axes = [VariedField(f, values, values, "") for f, values in zip(fields, counts, strict=False)]
     grid = make_grid(Scenario(), axes)
     points = list(grid.points())
     assert len(points) == len(grid) == len({tuple(p.items()) for p in points})

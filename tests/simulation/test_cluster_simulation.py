@@ -17,9 +17,8 @@ from planner.scenario.scenario import Scenario
 from planner.simulation.arrivals import draw_requests, draw_requests_at_rates, replay, requests_of
 from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.energy import pool_power
-from planner.simulation.engine import Failure
 from planner.simulation.request_rows import REQUEST_COLUMNS, request_rows
-from planner.simulation.specification import SPLITWISE, Policy
+from planner.simulation.specification import SPLITWISE, Failure, Policy
 from planner.simulation.summary import values_of
 from planner.workload.sizes import RequestSizes
 from planner.workload.traces import read_trace

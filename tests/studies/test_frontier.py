@@ -16,7 +16,7 @@ from planner.scenario.resolve import Problem, changed, resolve
 from planner.scenario.scenario_file import load_scenario
 from planner.studies import frontier as module
 from planner.studies.frontier import frontier
-from planner.studies.frontier_axes import Axis, read_axes
+from planner.studies.frontier_axes import FrontierAxis, read_axes
 from planner.studies.frontier_result import Frontier
 from planner.workload.objectives import parse_objective
 
@@ -224,5 +224,5 @@ def test_positions_are_read_and_said_in_the_unit_of_the_axis() -> None:
     assert axis.read("1.5x", "start") == 1.5 and axis.words(1.5) == "1.5x"
     axis, _ = read_axes("ttft.p50", "cost", scenario)
     assert (axis.unit, axis.read("200ms", "start")) == ("s", 0.2)
-    assert Axis("power", "rated power", "W").words(40800.0) == "40.8 kW"
+    assert FrontierAxis("power", "rated power", "W").words(40800.0) == "40.8 kW"
     assert np.isclose(changed(small_problem(), axis.at(0.3)).need.limits[-1].limit_s, 0.3).all()
