@@ -8,7 +8,7 @@ from pathlib import Path
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.loading import Layer, read_layer
-from planner.catalog.schema import Machine
+from planner.catalog.schema import GROUP_MARK, Machine
 from planner.catalog.validation import check, dotted, joined, where_of
 from planner.errors import ScenarioError, near_misses
 from planner.planning.plan import PLAN_SCHEMA_VERSION, Plan
@@ -82,7 +82,7 @@ def _unknown_machines(plan: Plan, layer: Layer) -> Iterator[ScenarioError]:
         return
     names = Catalog.default(overlays).names(Machine)
     for n, pool in enumerate(plan.pools):
-        if pool.machine not in names:
+        if pool.machine.partition(GROUP_MARK)[0] not in names:
             yield ScenarioError(
                 f"unknown machine {pool.machine!r}", where=where_of(("pools", n, "machine"), [layer]),
                 value=pool.machine, suggestions=near_misses(pool.machine, names),

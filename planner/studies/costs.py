@@ -97,6 +97,7 @@ def cost_report(
     ScenarioError
         No price book lists any machine of the plan, or a spot machine is taken away before it has recovered.
     """
+    plan = in_single_machines(plan, catalog)
     supply = electricity_supply(catalog, scenario.region, scenario.electricity_usd_per_kwh, scenario.pue)
     offers = [_offers(plan, i, catalog, scenario, supply, assumptions, start) for i in range(len(plan.pools))]
     if not any(offers):
@@ -154,6 +155,16 @@ def cost_report(
         ],
         scenario=plan.scenario,
     )
+
+
+def in_single_machines(plan: Plan, catalog: Catalog) -> Plan:
+    """The plan with the machines of groups (`NAME@4`) counted one by one, which is how they are bought and rented."""
+    pools = []
+    for pool in plan.pools:
+        machine = catalog.machine(pool.machine)
+        counts = {"count": pool.count * machine.group, "spares": pool.spares * machine.group}
+        pools.append(pool.model_copy(update={"machine": machine.single_name, **counts}))
+    return plan.model_copy(update={"pools": pools, "machines": sum(p.count + p.spares for p in pools)})
 
 
 def _check(assumptions: CostAssumptions) -> None:

@@ -217,3 +217,25 @@ def test_the_table_has_units_and_fits(costs: Costs) -> None:
     assert "reserved 1 year: no price book lists dgx-a100" in text
     assert "Owning a dgx-h100: $" in text and "Owning a dgx-a100: $" in text
     assert "shop (shop, 2026-11-01), 25 days old" in " ".join(text.split())
+
+
+def test_groups_of_machines_cost_what_their_machines_do(costs: Costs) -> None:
+    grouped = costs([{"role": "mixed", "machine": "dgx-h100@2", "count": 1, "spares": 1, "tensor_parallel": 16}])
+    single = costs([{"role": "mixed", "machine": "dgx-h100", "count": 4}])
+    assert grouped.n_accelerators == 32 and grouped.machines == 4
+    for name in ("on_demand", "reserved_1y", "reserved_3y"):
+        assert plans_of(grouped)[name].usd_per_hour == pytest.approx(plans_of(single)[name].usd_per_hour)
+    assert plans_of(grouped)["owned"].upfront_usd == plans_of(single)["owned"].upfront_usd == 4 * 300e3
+    assert {b.machine for b in grouped.break_even} == {"dgx-h100"}
+
+
+def test_a_plan_of_groups_goes_through_a_file(tmp_path: Path) -> None:
+    plan = planner.optimize(
+        model="deepseek-v3", rate="1/s", isl=2000, osl=300, slo="tbt.p95=80ms", machines=["lambda-8x-h100@2"],
+        verify=False,
+    )  # fmt: skip
+    (tmp_path / "plan.json").write_text(plan.model_dump_json())
+    report = planner.cost(tmp_path / "plan.json")
+    (on_demand,) = [p for p in report.plans if p.plan == "on_demand"]
+    assert on_demand.usd_per_hour == pytest.approx(plan.cost_usd_per_hour)
+    assert report.machines == 2 * plan.machines

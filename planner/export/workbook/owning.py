@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.schema import Machine, PriceBook
+from planner.catalog.schema import GROUP_MARK, Machine, PriceBook
 from planner.economics.finance import HOURS_PER_YEAR, capital_recovery_factor
 from planner.errors import CatalogError
 from planner.export.workbook.bill import Bill
@@ -56,7 +56,7 @@ def rack_units_of(plan: Plan, catalog: Catalog | None = None) -> dict[str, float
     """Rack units of each machine of a plan; None where the catalog has others than the plan was made with."""
     catalog = catalog or _catalog_of(plan)
     machines = {pool.machine for pool in plan.pools}
-    if plan.rack_units is None or not machines <= set(catalog.names(Machine)):
+    if plan.rack_units is None or not {m.partition(GROUP_MARK)[0] for m in machines} <= set(catalog.names(Machine)):
         return None
     units = {name: float(catalog.machine(name).rack_units or 0) for name in machines}
     whole = sum(units[pool.machine] * (pool.count + pool.spares) for pool in plan.pools)
@@ -72,15 +72,16 @@ def _catalog_of(plan: Plan) -> Catalog:
 
 def _terms(catalog: Catalog, name: str, books: Any) -> OwningTerms:
     there = catalog.names(PriceBook)
-    book = catalog.book_of(name, "owned", [book for book in books if book in there])
-    if book is None or not catalog.files_of(Machine, name):
+    single = name.partition(GROUP_MARK)[0]
+    book = catalog.book_of(single, "owned", [book for book in books if book in there])
+    if book is None or not catalog.files_of(Machine, single):
         return OwningTerms()
-    terms, machine = book.owned[name], catalog.machine(name)
-    rate, _ = catalog.exchange_of(book, f"owned.{name}")
+    terms, machine = book.owned[single], catalog.machine(name)  # a group is that many machines
+    rate, _ = catalog.exchange_of(book, f"owned.{single}")
     by_the_unit = (terms.hosting_per_rack_unit or 0.0) * (machine.rack_units or 0)
     hosting = (terms.hosting_per_kw or 0.0) + by_the_unit / (machine.rated_power_w / 1e3)
     return OwningTerms(
-        purchase_usd=terms.purchase * rate,
+        purchase_usd=terms.purchase * rate * machine.group,
         life_years=terms.life_months / 12.0,
         residual_fraction=terms.residual_fraction,
         maintenance_fraction=terms.maintenance_fraction_per_year,
