@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from planner.simulation.arrivals import Requests, requests_of
+from planner.simulation.engine import simulate_requests
 from planner.simulation.outcome import Outcome
-from planner.simulation.run import simulate_requests
 from planner.simulation.specification import LaneSpec, Way
 from planner.simulation.splitwise_simulator import (
     BASELINE_POLICY,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
     from planner.planning.plan import Plan
 
-Cell = str | float | int | None
+CellValue = str | float | int | None
 P = ParamSpec("P")
 R = TypeVar("R")
 Record = dict[str, Any]
@@ -52,8 +52,8 @@ def _readable(function: Callable[P, R]) -> Callable[P, R | str]:
 
 
 @_readable
-def cost_per_hour(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
-                  machines: Cell = None, **more: Cell) -> float:  # fmt: skip
+def cost_per_hour(rate: CellValue = None, slo: CellValue = None, model: CellValue = None, workload: CellValue = None,
+                  machines: CellValue = None, **more: CellValue) -> float:  # fmt: skip
     """Least cost of a cluster that serves a load within its objectives [USD/h].
 
     Parameters
@@ -78,15 +78,17 @@ def cost_per_hour(rate: Cell = None, slo: Cell = None, model: Cell = None, workl
 
 
 @_readable
-def cost_per_million_tokens(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
-                            machines: Cell = None, **more: Cell) -> float:  # fmt: skip
+def cost_per_million_tokens(
+    rate: CellValue = None, slo: CellValue = None, model: CellValue = None, workload: CellValue = None,
+    machines: CellValue = None, **more: CellValue,
+) -> float:  # fmt: skip
     """Cost of a million tokens, prompts and answers, of the cheapest cluster [USD]; arguments of `cost_per_hour`."""
     return _priced(_plan(rate, slo, model, workload, machines, more).cost_usd_per_million_tokens)
 
 
 @_readable
-def machines_needed(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
-                    machines: Cell = None, **more: Cell) -> int:  # fmt: skip
+def machines_needed(rate: CellValue = None, slo: CellValue = None, model: CellValue = None, workload: CellValue = None,
+                    machines: CellValue = None, **more: CellValue) -> int:  # fmt: skip
     """Machines of the cheapest cluster, spares included; arguments of `cost_per_hour`.
 
     With `objective="machines"` the fewest machines that can do it.
@@ -95,14 +97,14 @@ def machines_needed(rate: Cell = None, slo: Cell = None, model: Cell = None, wor
 
 
 @_readable
-def power_kw(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
-             machines: Cell = None, **more: Cell) -> float:  # fmt: skip
+def power_kw(rate: CellValue = None, slo: CellValue = None, model: CellValue = None, workload: CellValue = None,
+             machines: CellValue = None, **more: CellValue) -> float:  # fmt: skip
     """Rated power of the cheapest cluster [kW]; arguments of `cost_per_hour`."""
     return _plan(rate, slo, model, workload, machines, more).power_w / 1e3
 
 
-def plan_records(rate: Cell = None, slo: Cell = None, model: Cell = None, workload: Cell = None,
-                 machines: Cell = None, **more: Cell) -> list[Record]:  # fmt: skip
+def plan_records(rate: CellValue = None, slo: CellValue = None, model: CellValue = None, workload: CellValue = None,
+                 machines: CellValue = None, **more: CellValue) -> list[Record]:  # fmt: skip
     """One flat record a pool of the cheapest cluster; arguments of `cost_per_hour`.
 
     Returns
@@ -117,7 +119,9 @@ def plan_records(rate: Cell = None, slo: Cell = None, model: Cell = None, worklo
 
 
 @_readable
-def ttft_p99_s(pools: str, rate: Cell = None, model: Cell = None, workload: Cell = None, **more: Cell) -> float:
+def ttft_p99_s(
+    pools: str, rate: CellValue = None, model: CellValue = None, workload: CellValue = None, **more: CellValue
+) -> float:
     """Predicted P99 time to first token of a given cluster [s].
 
     Parameters
@@ -136,13 +140,17 @@ def ttft_p99_s(pools: str, rate: Cell = None, model: Cell = None, workload: Cell
 
 
 @_readable
-def tbt_p99_s(pools: str, rate: Cell = None, model: Cell = None, workload: Cell = None, **more: Cell) -> float:
+def tbt_p99_s(
+    pools: str, rate: CellValue = None, model: CellValue = None, workload: CellValue = None, **more: CellValue
+) -> float:
     """Predicted P99 time between tokens of a given cluster [s]; arguments of `ttft_p99_s`."""
     return _p99(_evaluated(pools, rate, None, model, workload, more), "tbt")
 
 
 @_readable
-def largest_rate_per_s(pools: str, slo: Cell = None, model: Cell = None, workload: Cell = None, **more: Cell) -> float:
+def largest_rate_per_s(
+    pools: str, slo: CellValue = None, model: CellValue = None, workload: CellValue = None, **more: CellValue
+) -> float:
     """Largest load that a given cluster serves within all objectives [requests/s], to about half a per cent.
 
     `pools` as in `ttft_p99_s`, the others as in `cost_per_hour`.
@@ -158,7 +166,7 @@ def largest_rate_per_s(pools: str, slo: Cell = None, model: Cell = None, workloa
 
 
 @_readable
-def price_per_hour(machine: str, book: Cell = None, plan: str = "on_demand", catalog: Cell = None) -> float:
+def price_per_hour(machine: str, book: CellValue = None, plan: str = "on_demand", catalog: CellValue = None) -> float:
     """Price of one machine [USD/h]; of an owned one what it costs to hold and run every hour.
 
     Parameters
@@ -191,7 +199,9 @@ def price_per_hour(machine: str, book: Cell = None, plan: str = "on_demand", cat
 
 
 @_readable
-def present_value(payment_a_month: Cell, months: Cell, rate: Cell = 0.08, advance: Cell = 0) -> float:
+def present_value(
+    payment_a_month: CellValue, months: CellValue, rate: CellValue = 0.08, advance: CellValue = 0
+) -> float:
     """Value today of a payment every month.
 
     Parameters
@@ -216,7 +226,11 @@ def present_value(payment_a_month: Cell, months: Cell, rate: Cell = 0.08, advanc
 
 @_readable
 def owned_per_hour(
-    purchase: Cell, life_years: Cell, rate: Cell = 0.08, residual: Cell = 0.0, yearly: Cell = 0.0
+    purchase: CellValue,
+    life_years: CellValue,
+    rate: CellValue = 0.08,
+    residual: CellValue = 0.0,
+    yearly: CellValue = 0.0,
 ) -> float:
     """Cost of an hour of what is bought, in use or not: its annuity, and what it costs a year beside [USD/h].
 
@@ -244,7 +258,7 @@ def owned_per_hour(
 
 
 @_readable
-def break_even_use(owned: Cell, owned_usage: Cell, rent: Cell) -> float | str:
+def break_even_use(owned: CellValue, owned_usage: CellValue, rent: CellValue) -> float | str:
     """Share of all hours from which owning costs less than renting; `never` where it never does.
 
     Parameters
@@ -263,7 +277,7 @@ def break_even_use(owned: Cell, owned_usage: Cell, rent: Cell) -> float | str:
 
 
 @_readable
-def carbon_kg_per_hour(kw: Cell, carbon_g_per_kwh: Cell, pue: Cell = 1.0) -> float:
+def carbon_kg_per_hour(kw: CellValue, carbon_g_per_kwh: CellValue, pue: CellValue = 1.0) -> float:
     """What drawing a power for an hour emits [kg CO2/h].
 
     Parameters
@@ -283,7 +297,7 @@ def carbon_kg_per_hour(kw: Cell, carbon_g_per_kwh: Cell, pue: Cell = 1.0) -> flo
     return emitted(1e3 * _number(kw, "kw") * factor, _number(carbon_g_per_kwh, "carbon_g_per_kwh"))
 
 
-def _number(cell: Cell, name: str) -> float:
+def _number(cell: CellValue, name: str) -> float:
     """A number, also one that a cell holds as text, such as "270,000" or "8 %"."""
     from planner import units
 
@@ -304,25 +318,26 @@ def refresh() -> None:
 
 # -- what is kept -----------------------------------------------------------------------------------------------------
 
-Fields = tuple[tuple[str, Any], ...]
+FieldsOfCell = tuple[tuple[str, Any], ...]
 
 
 def _plan(
-    rate: Cell, slo: Cell, model: Cell, workload: Cell, machines: Cell, more: Mapping[str, Cell]
+    rate: CellValue, slo: CellValue, model: CellValue, workload: CellValue, machines: CellValue,
+    more: Mapping[str, CellValue],
 ) -> Plan:  # fmt: skip
     named = {"rate": rate, "slo": slo, "model": model, "workload": workload, "machines": machines}
     return _solved(_fields(named, more), os.environ.get("PLANNER_CATALOG", ""))
 
 
 def _evaluated(
-    pools: str, rate: Cell, slo: Cell, model: Cell, workload: Cell, more: Mapping[str, Cell]
+    pools: str, rate: CellValue, slo: CellValue, model: CellValue, workload: CellValue, more: Mapping[str, CellValue]
 ) -> Plan:  # fmt: skip
     named = {"rate": rate, "slo": slo, "model": model, "workload": workload}
     return _predicted(pools, _fields(named, more), os.environ.get("PLANNER_CATALOG", ""))
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _solved(fields: Fields, environment: str) -> Plan:
+def _solved(fields: FieldsOfCell, environment: str) -> Plan:
     from planner.planning.road import plan
     from planner.scenario.resolve import resolve
     from planner.scenario.scenario_file import load_scenario
@@ -336,7 +351,7 @@ def _solved(fields: Fields, environment: str) -> Plan:
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _predicted(pools: str, fields: Fields, environment: str) -> Plan:
+def _predicted(pools: str, fields: FieldsOfCell, environment: str) -> Plan:
     from planner.scenario.pool_text import read_pool
     from planner.studies.plans import evaluate
 
@@ -357,7 +372,7 @@ _LISTS = ("slo", "machines", "prices", "catalog")
 _WHOLE = ("spares", "max_total_machines", "max_pools", "draft_tokens", "seed")
 
 
-def _fields(named: Mapping[str, Cell], more: Mapping[str, Cell]) -> Fields:
+def _fields(named: Mapping[str, CellValue], more: Mapping[str, CellValue]) -> FieldsOfCell:
     """Fields of a scenario out of cells, in one order; empty cells are left out."""
     given: dict[str, Any] = {}
     for name, value in {**named, **more}.items():
@@ -372,7 +387,7 @@ def _fields(named: Mapping[str, Cell], more: Mapping[str, Cell]) -> Fields:
     return tuple(sorted(given.items()))
 
 
-def _names(value: Cell) -> tuple[str, ...]:
+def _names(value: CellValue) -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split(r"[,;]", str(value)) if part.strip()) if value else ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.calibration.problem import Problem, Row, describe
+from planner.calibration.problem import FitProblem, Row, describe
 from planner.catalog.schema import Efficiency
 from planner.errors import ScenarioError, TraceError
 from planner.units import format_time
@@ -18,7 +18,7 @@ _NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds"}
 _EXPONENTS = {"s": 0, "ms": -3, "us": -6}
 
 
-def check(problem: Problem, base: Efficiency) -> None:
+def check(problem: FitProblem, base: Efficiency) -> None:
     """Refuse rows that cannot be what they say.
 
     Raises
@@ -39,7 +39,7 @@ def check(problem: Problem, base: Efficiency) -> None:
     _check_bounds(problem, problem.bounds_s(base))
 
 
-def _check_units(problem: Problem, predicted_s: Floats) -> None:
+def _check_units(problem: FitProblem, predicted_s: Floats) -> None:
     """A column whose every value is off by about a thousand is in another unit."""
     columns = sorted({(row.source.partition(":")[0], row.column) for row in problem.rows})
     for file, column in columns:
@@ -67,7 +67,7 @@ def _middle(predicted_s: Floats, rows: list[int], ratios: Floats) -> float:
     return float(predicted_s[rows[int(np.argsort(ratios)[len(rows) // 2])]])
 
 
-def _check_bounds(problem: Problem, bounds_s: Floats) -> None:
+def _check_bounds(problem: FitProblem, bounds_s: Floats) -> None:
     wrong = np.flatnonzero(problem.measured_s < SLACK * bounds_s)
     if wrong.size == 0:
         return

@@ -14,13 +14,13 @@ from planner.calibration.checks import check
 from planner.calibration.least_squares import Minimum, minimise
 from planner.calibration.measurements import Measurements
 from planner.calibration.parameters import HOST, Parameter, candidates, with_values
-from planner.calibration.problem import Defaults, Problem
+from planner.calibration.problem import FitDefaults, FitProblem
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Efficiency, Machine, Runtime, StatedError
 from planner.errors import ScenarioError, UnknownNameError
 
 Floats = NDArray[np.float64]
-Status = Literal["fitted", "at bound", "not identified", "held"]
+ParameterStatus = Literal["fitted", "at bound", "not identified", "held"]
 
 # A parameter is identified when the data narrow it to less than this part of its prior's width.
 IDENTIFIED = 0.7
@@ -54,7 +54,7 @@ class Fitted:
     prior: float
     value: float
     error: float | None
-    status: Status
+    status: ParameterStatus
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def calibrate(
     runtime: Runtime,
     machine: Machine | None = None,
     *,
-    defaults: Defaults | None = None,
+    defaults: FitDefaults | None = None,
     keep: Sequence[str] = (),
     device_only: bool = False,
 ) -> Calibration:
@@ -153,7 +153,7 @@ def calibrate(
         Base: its values are the priors, and stay where the data say nothing.
     machine : Machine, optional
         What was measured. Left out: what the files name.
-    defaults : Defaults, optional
+    defaults : FitDefaults, optional
         Model, degrees and precisions of files that do not say.
     keep : sequence of str
         Parameters to leave as they are.
@@ -171,7 +171,7 @@ def calibrate(
     prior in the logarithm of every parameter. A parameter whose posterior is no narrower than 0.7 of its prior is
     not identified: the one least so is put back to its prior and the rest fitted again, until all are.
     """
-    problem = Problem(catalog, measurements, runtime, machine, defaults or Defaults(), device_only=device_only)
+    problem = FitProblem(catalog, measurements, runtime, machine, defaults or FitDefaults(), device_only=device_only)
     base = runtime.efficiency(problem.accelerator)
     check(problem, base)
     possible = candidates(base, problem.precisions())
@@ -223,7 +223,7 @@ def _check_kept(keep: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _minimum(
-    problem: Problem,
+    problem: FitProblem,
     base: Efficiency,
     free: Sequence[Parameter],
     rows: NDArray[np.intp],
@@ -256,7 +256,7 @@ def _with_observed_scatter(found: Minimum, residuals: object, free: Sequence[Par
 
 
 def _identified(
-    problem: Problem, base: Efficiency, free: Sequence[Parameter], rows: NDArray[np.intp]
+    problem: FitProblem, base: Efficiency, free: Sequence[Parameter], rows: NDArray[np.intp]
 ) -> tuple[list[Parameter], Minimum]:
     """Fit, and drop what the data do not determine, the least determined first."""
     left = list(free)
@@ -281,7 +281,7 @@ def _identified(
 # -- errors --------------------------------------------------------------------------------------------------------
 
 
-def _folds(problem: Problem) -> tuple[str, list[NDArray[np.intp]]]:
+def _folds(problem: FitProblem) -> tuple[str, list[NDArray[np.intp]]]:
     """What to hold out at a time: one model, else one tensor degree, else every fifth row."""
     groups = (("model", [r.model for r in problem.rows]), ("tensor degree", [r.tensor_parallel for r in problem.rows]))
     for name, keys in groups:
@@ -295,7 +295,7 @@ def _folds(problem: Problem) -> tuple[str, list[NDArray[np.intp]]]:
 
 
 def _held_out(
-    problem: Problem, base: Efficiency, free: Sequence[Parameter], folds: Sequence[NDArray[np.intp]]
+    problem: FitProblem, base: Efficiency, free: Sequence[Parameter], folds: Sequence[NDArray[np.intp]]
 ) -> Floats:
     """Predictions of every row by a fit that has not seen it; kernels without a fold by their own fit [s]."""
     every = np.arange(len(problem.rows))
@@ -308,7 +308,7 @@ def _held_out(
     return found
 
 
-def _errors(problem: Problem, before_s: Floats, after_s: Floats, held_out_s: Floats) -> list[PhaseErrors]:
+def _errors(problem: FitProblem, before_s: Floats, after_s: Floats, held_out_s: Floats) -> list[PhaseErrors]:
     phases = list(dict.fromkeys(row.phase for row in problem.rows))
     found = []
     for phase in phases:
@@ -338,7 +338,7 @@ def _stated(errors: Sequence[PhaseErrors], base: Efficiency) -> float:
     return min(max(LEAST_STATED_ERROR, math.ceil(100 * largest - 1e-9) / 100), 1.0)
 
 
-def _one_factor(problem: Problem, base: Efficiency) -> list[str]:
+def _one_factor(problem: FitProblem, base: Efficiency) -> list[str]:
     """Whether all rows differ from the base by one factor, which no efficiency should be divided by unasked."""
     ratio = np.log(problem.measured_s / problem.predict_s(base))
     middle = float(np.median(ratio))
@@ -352,7 +352,7 @@ def _one_factor(problem: Problem, base: Efficiency) -> list[str]:
     ]
 
 
-def _stated_kinds(problem: Problem, held_out_s: Floats) -> dict[str, StatedError]:
+def _stated_kinds(problem: FitProblem, held_out_s: Floats) -> dict[str, StatedError]:
     """Errors of the kinds that the rows are of: what four held-out rows in five stay within."""
     relative, found = np.abs(held_out_s / problem.measured_s - 1.0), {}
     for (family, layout, precision, phase), members in sorted(problem.kinds().items()):
@@ -375,7 +375,7 @@ def _stated_kinds(problem: Problem, held_out_s: Floats) -> dict[str, StatedError
     return found
 
 
-def _worst(problem: Problem, predicted_s: Floats, n: int = 5) -> list[RowError]:
+def _worst(problem: FitProblem, predicted_s: Floats, n: int = 5) -> list[RowError]:
     relative = predicted_s / problem.measured_s - 1.0
     order = np.argsort(-np.abs(relative), kind="stable")[:n]
     return [
@@ -398,7 +398,7 @@ def _report(
 ) -> Fitted:
     prior = parameter.of(base) or 0.0
     if parameter.path not in fitted:
-        status: Status = "held" if parameter.path in held else "not identified"
+        status: ParameterStatus = "held" if parameter.path in held else "not identified"
         return Fitted(parameter.path, parameter.unit, prior, prior, None, status)
     value = fitted[parameter.path]
     at_bound = value <= parameter.lower * 1.0001 or value >= parameter.upper * 0.9999

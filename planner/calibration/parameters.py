@@ -8,7 +8,7 @@ from typing import Literal
 
 from planner.catalog.schema import Efficiency
 
-Unit = Literal["fraction", "s", "tokens"]
+ParameterUnit = Literal["fraction", "s", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Parameter:
     """
 
     path: str
-    unit: Unit
+    unit: ParameterUnit
     lower: float
     upper: float
     prior_sd: float

@@ -34,7 +34,7 @@ _NOT_BOUND = ("elementwise", "quantise")  # operators that a good runtime fuses 
 
 
 @dataclass(frozen=True)
-class Defaults:
+class FitDefaults:
     """What the caller says about measurements whose files do not."""
 
     model: str | None = None
@@ -86,7 +86,7 @@ class _Group:
         return _batch(m for _, m in self.steps)
 
 
-class Problem:
+class FitProblem:
     """Rows and their predictions.
 
     Parameters
@@ -97,7 +97,7 @@ class Problem:
         The base of the fit.
     machine : Machine or None
         What it was measured on; None takes what the files say.
-    defaults : Defaults
+    defaults : FitDefaults
     device_only : bool
         The step times are sums of kernels, without host time.
 
@@ -115,7 +115,7 @@ class Problem:
         measurements: Measurements,
         runtime: Runtime,
         machine: Machine | None,
-        defaults: Defaults,
+        defaults: FitDefaults,
         *,
         device_only: bool = False,
     ) -> None:

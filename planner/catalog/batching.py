@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from planner.catalog.entry import CatalogModel
+from planner.catalog.layers import Positive
 from planner.catalog.precision import Precision
 from planner.catalog.quantities import Seconds
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 class FrontEnd(CatalogModel):

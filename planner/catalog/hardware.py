@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ from planner.catalog.layers import LatentAttention as LatentAttention
 from planner.catalog.layers import LinearAttention as LinearAttention
 from planner.catalog.layers import Mamba as Mamba
 from planner.catalog.layers import MultiHeadAttention as MultiHeadAttention
+from planner.catalog.layers import Positive
 from planner.catalog.layers import ShortConvolution as ShortConvolution
 from planner.catalog.llm import Llm as Llm
 from planner.catalog.precision import PRECISION_BYTES as PRECISION_BYTES
@@ -37,9 +38,6 @@ from planner.catalog.quantities import (
     Seconds,
     Watts,
 )
-
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
 
 
 class ScaleUp(CatalogModel):

@@ -46,7 +46,7 @@ UsdPerHour = Annotated[float, Field(gt=0), _reader(units.MONEY_PER_HOUR), schema
 PerS = Annotated[float, Field(gt=0), _reader(units.RATE), schema_of(units.RATE)]
 Fraction = Annotated[float, Field(gt=0, le=1), _reader(units.FRACTION), schema_of(units.FRACTION)]
 FractionOrZero = Annotated[float, Field(ge=0, le=1), _reader(units.FRACTION), schema_of(units.FRACTION)]
-Count = Annotated[float, Field(gt=0), _reader(units.COUNT), schema_of(units.COUNT)]
+LargeCount = Annotated[float, Field(gt=0), _reader(units.COUNT), schema_of(units.COUNT)]
 NParameters = Annotated[float, Field(gt=0), _reader(units.PARAMETERS), schema_of(units.PARAMETERS)]
 UsdPerKwh = Annotated[float, Field(ge=0), _reader(units.MONEY_PER_KWH), schema_of(units.MONEY_PER_KWH)]
 GramsPerKwh = Annotated[float, Field(ge=0), _reader(units.CARBON), schema_of(units.CARBON)]

@@ -23,7 +23,6 @@ from planner.catalog.entry import Provenance as Provenance
 from planner.catalog.entry import SourceKind as SourceKind
 from planner.catalog.hardware import GROUP_MARK as GROUP_MARK
 from planner.catalog.hardware import Accelerator as Accelerator
-from planner.catalog.hardware import Count, Positive
 from planner.catalog.hardware import Fabric as Fabric
 from planner.catalog.hardware import Machine as Machine
 from planner.catalog.hardware import Network as Network
@@ -31,6 +30,7 @@ from planner.catalog.hardware import PowerCap as PowerCap
 from planner.catalog.hardware import ScaleUp as ScaleUp
 from planner.catalog.layers import Attention as Attention
 from planner.catalog.layers import CompressedAttention as CompressedAttention
+from planner.catalog.layers import Count, Positive
 from planner.catalog.layers import DenseMlp as DenseMlp
 from planner.catalog.layers import Experts as Experts
 from planner.catalog.layers import Indexer as Indexer

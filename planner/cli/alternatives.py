@@ -10,7 +10,7 @@ import typer
 from planner.cli.given import given, naming, read_stock
 from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_option, search_options
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     show,
 )
@@ -69,7 +69,7 @@ def alternatives(
     stock = read_stock(owned, "--owned") if owned else None
     from planner.studies.alternatives import alternatives as run
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
+    with ProgressLine(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
         found = run(scenario, within=within, owned=stock, most=most, progress=progress, **wanted.fields)
     show(found, "alternatives", format, output, quiet=quiet)
     return found.exit_code

@@ -20,7 +20,7 @@ from planner.cli.options import (
     PrecisionOption,
     QuietOption,
 )
-from planner.cli.output import Progress, check_output, emit, format_of, note, text_width
+from planner.cli.output import ProgressLine, check_output, emit, format_of, note, text_width
 from planner.errors import InputError, OutputError
 from planner.parsing import is_file
 
@@ -95,7 +95,7 @@ def calibrate(
     if name is not None and into is None and not dry_run:
         raise InputError("--name needs a folder to write into", where="--name", fix="add --into DIR, or --dry-run")
     from planner.calibration import calibrate as fit
-    from planner.calibration.problem import Defaults
+    from planner.calibration.problem import FitDefaults
     from planner.catalog.catalog import Catalog
 
     layers = Catalog.default(catalog or [])
@@ -104,7 +104,7 @@ def calibrate(
         measured_on = layers.machine(machine, where="--machine") if machine is not None else None
         target = _target(into, name or runtime, runtime)
         found = _read(files, input_format, where or [])
-        defaults = Defaults(
+        defaults = FitDefaults(
             model,
             tensor_parallel,
             pipeline_parallel,
@@ -112,7 +112,7 @@ def calibrate(
             _checked_precision(precision, "--precision"),
             _checked_precision(kv_precision, "--kv-precision"),
         )
-        with Progress(quiet=quiet) as progress:
+        with ProgressLine(quiet=quiet) as progress:
             progress(f"fitting {len(found)} measurements")
             result = fit(layers, found, base, measured_on, defaults=defaults, keep=keep or [], device_only=kernels_only)
     for text in result.notes:

@@ -10,7 +10,7 @@ import typer
 from planner.cli.given import given, naming
 from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_option, search_options
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     note,
     show,
@@ -122,7 +122,7 @@ def compare(
     fields = {name: value for name, value in wanted.fields.items() if name not in _OWN}
     from planner.studies.comparison import compare as run
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
+    with ProgressLine(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
         comparison = run(
             scenario,
             designs=design or None,

@@ -9,7 +9,7 @@ import typer
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
 from planner.cli.given import given, locating
 from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_options
-from planner.cli.output import Progress, check_output, show
+from planner.cli.output import ProgressLine, check_output, show
 from planner.errors import EXIT_OK
 
 
@@ -61,7 +61,7 @@ def cost(
     wanted = given(context, scenario)
     from planner.studies.judgements import cost as cost_of
 
-    with Progress(quiet=quiet) as progress, locating(context), wanted.locating(), locating_cluster(cluster):
+    with ProgressLine(quiet=quiet) as progress, locating(context), wanted.locating(), locating_cluster(cluster):
         progress("costing")
         report = cost_of(
             source,

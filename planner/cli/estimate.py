@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Phase(enum.StrEnum):
+class PhaseOption(enum.StrEnum):
     """Which step of a request."""
 
     prefill = "prefill"
@@ -42,8 +42,8 @@ def estimate(
     model: ModelOption = None,
     machine: Annotated[str, typer.Option("--machine", metavar="NAME", help="Machine of the catalog.")] = "dgx-h100",
     phase: Annotated[
-        Phase, typer.Option("--phase", help="Compute prompts, or generate one token for each sequence.")
-    ] = Phase.decode,
+        PhaseOption, typer.Option("--phase", help="Compute prompts, or generate one token for each sequence.")
+    ] = PhaseOption.decode,
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="Prompts or sequences in the step.")] = 1,
     tokens: Annotated[
         int, typer.Option("--tokens", metavar="N", help="Tokens of each prompt, or of context of each sequence.")

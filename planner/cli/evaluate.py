@@ -7,7 +7,7 @@ import typer
 from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cluster_of, locating_cluster
 from planner.cli.given import given
 from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_options
-from planner.cli.output import Progress, check_output, show
+from planner.cli.output import ProgressLine, check_output, show
 from planner.errors import EXIT_INFEASIBLE, EXIT_OK
 
 
@@ -34,7 +34,7 @@ def evaluate(
     wanted = given(context, scenario)
     from planner.studies.plans import evaluate as predict
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster):
+    with ProgressLine(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster):
         progress("predicting percentiles")
         plan = predict(source, scenario, **wanted.fields)
     show(plan, "plan", format, output, quiet=quiet)

@@ -10,7 +10,7 @@ import typer
 from planner.cli.given import given, naming
 from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_option, search_options
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     note,
     show,
@@ -107,7 +107,7 @@ def frontier(
     from planner.studies.frontier import frontier as run
 
     options = _OPTION_OF | {"x": "--x" if over is None else "--over"}
-    with Progress(quiet=quiet) as progress, wanted.locating(), naming(options):
+    with ProgressLine(quiet=quiet) as progress, wanted.locating(), naming(options):
         found = run(
             scenario, x=x, y=y, start=start, stop=stop, tolerance=tolerance, progress=progress, **wanted.fields
         )  # fmt: skip

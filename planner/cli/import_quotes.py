@@ -15,8 +15,8 @@ from planner.errors import InputError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
-    from planner.catalog.imports.quote import Defaults, Quote
-    from planner.catalog.imports.quote_books import Offer
+    from planner.catalog.imports.quote import Quote, QuoteDefaults
+    from planner.catalog.imports.quote_books import QuotedOffer
     from planner.catalog.imports.quote_numbers import Decimal
 
 
@@ -132,8 +132,8 @@ def machine_names(texts: Sequence[str]) -> dict[str, str]:
 
 def _defaults(
     provider: str | None, date: str | None, currency: str | None, unit: str | None, plan: str | None, life: str | None
-) -> Defaults:
-    from planner.catalog.imports.quote import Defaults
+) -> QuoteDefaults:
+    from planner.catalog.imports.quote import QuoteDefaults
     from planner.catalog.imports.quote_words import say
     from planner.catalog.prices import PLAN_NAMES, PlanName
 
@@ -155,7 +155,7 @@ def _defaults(
             day = datetime.date.fromisoformat(date)
         except ValueError:
             raise InputError("not a date", where="--date", value=date, fix="write it like 2026-11-20") from None
-    return Defaults(provider, day, currency, of_unit.period, of_unit.per, plan, life)
+    return QuoteDefaults(provider, day, currency, of_unit.period, of_unit.per, plan, life)
 
 
 def _decimal(text: str | None) -> Decimal | None:
@@ -190,7 +190,7 @@ def _check_refresh(
             note(f"{name}: {line}", quiet=quiet)
 
 
-def _show(offers: Sequence[Offer], format: Format | None) -> None:
+def _show(offers: Sequence[QuotedOffer], format: Format | None) -> None:
     if format in (Format.json, Format.csv):
         from planner.export.records import csv_text, json_text
 

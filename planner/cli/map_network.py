@@ -10,7 +10,7 @@ import typer
 from planner.cli.given import given, locating
 from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, map_options, scenario_option
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     note,
     show,
@@ -80,7 +80,7 @@ def show_network_map(
     wanted = given(context, scenario)
     from planner.studies.maps import network_map
 
-    with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
+    with ProgressLine(quiet=quiet) as progress, locating(context), wanted.locating():
         found = network_map(scenario, x=x, workers=workers, progress=progress, **wanted.fields)
     if plot is not None:
         from planner.export.files import write_whole

@@ -10,7 +10,7 @@ import typer
 from planner.cli.given import given, locating
 from planner.cli.options import FormatOption, OutputOption, QuietOption, map_options, scenario_option
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     note,
     show,
@@ -80,7 +80,7 @@ def provisioning(
         wanted.text["design"] = pair
     from planner.studies.maps import provisioning_map
 
-    with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
+    with ProgressLine(quiet=quiet) as progress, locating(context), wanted.locating():
         found = provisioning_map(scenario, progress=progress, **counts, **wanted.fields)
     if plot is not None:
         from planner.export.files import write_whole

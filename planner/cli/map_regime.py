@@ -10,7 +10,7 @@ import typer
 from planner.cli.given import given, locating
 from planner.cli.options import FormatOption, OutputOption, QuietOption, map_options, scenario_option
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     note,
     show,
@@ -85,7 +85,7 @@ def regime(
             )  # fmt: skip
     from planner.studies.maps import regime_map
 
-    with Progress(quiet=quiet) as progress, locating(context), wanted.locating():
+    with ProgressLine(quiet=quiet) as progress, locating(context), wanted.locating():
         found = regime_map(
             scenario, x=x, y=y, points=points, price_ratio_of=pair, workers=workers, progress=progress, **wanted.fields
         )

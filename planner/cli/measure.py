@@ -10,7 +10,7 @@ import typer
 
 from planner.cli.given import locating
 from planner.cli.options import CatalogOption, QuietOption
-from planner.cli.output import Progress, check_output, emit, note
+from planner.cli.output import ProgressLine, check_output, emit, note
 from planner.errors import InputError, UnitError
 
 
@@ -68,7 +68,7 @@ def measure(
         return
     device, n_gpus = require_gpu()
     kernels = kernels_for(llm, tensor_parallel, precisions, n_gpus)
-    with Progress(quiet=quiet) as progress:
+    with ProgressLine(quiet=quiet) as progress:
         timings, notes = measure_kernels(kernels, budget_s=budget_s, progress=progress)
     for text in notes:
         note(f"note: {text}", quiet=quiet)

@@ -10,7 +10,7 @@ import typer
 from planner.cli.given import given
 from planner.cli.options import FormatOption, OutputOption, QuietOption, plan_options
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     show,
 )
@@ -45,7 +45,7 @@ def optimize(
     wanted = given(context, scenario)
     from planner.studies.plans import optimize as find_plan
 
-    with Progress(quiet=quiet) as progress, wanted.locating():
+    with ProgressLine(quiet=quiet) as progress, wanted.locating():
         plan = find_plan(scenario, progress=progress, **wanted.fields)
     show(plan, "plan", format, output, quiet=quiet)
     unproven = plan.certificate is not None and plan.certificate.status != "confirmed"

@@ -164,7 +164,7 @@ def wants_colour(stream: TextIO, output: Path | None = None) -> bool:
     return output is None and stream.isatty() and not plain
 
 
-class Progress:
+class ProgressLine:
     """One line on stderr that says what is being done; nothing if stderr is no terminal, or quiet.
 
     >>> with Progress(quiet=True) as progress:
@@ -185,7 +185,7 @@ class Progress:
             sys.stderr.flush()
             self._dirty = True
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressLine:
         return self
 
     def __exit__(

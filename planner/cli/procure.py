@@ -14,7 +14,7 @@ from planner import units
 from planner.cli.given import read_fraction
 from planner.cli.options import CatalogOption, FormatOption, OutputOption, QuietOption
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     show,
 )
@@ -114,7 +114,7 @@ def procure(
     }
     from planner.studies.plans import procure as find_fleet
 
-    with Progress(quiet=quiet) as progress, _locating():
+    with ProgressLine(quiet=quiet) as progress, _locating():
         result = find_fleet(fleet, progress=progress, **{k: v for k, v in fields.items() if v is not None})
     dated = [line for line in result.purchases if line.date is not None]
     show(

@@ -10,7 +10,7 @@ from planner.cli.clusters import ClusterArgument, PoolOption, ScenarioOption, cl
 from planner.cli.given import given, naming, read_fraction, read_number
 from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_options
 from planner.cli.output import (
-    Progress,
+    ProgressLine,
     check_output,
     show,
 )
@@ -91,7 +91,7 @@ def robustness(
     fields = {name: value for name, value in wanted.fields.items() if name != "verify"}
     from planner.studies.judgements import robustness as examine
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), naming(_OPTION_OF):
+    with ProgressLine(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), naming(_OPTION_OF):
         found = examine(
             source,
             scenario,

@@ -9,7 +9,7 @@ import typer
 
 from planner.cli.given import given, read_fraction
 from planner.cli.options import FormatOption, ObjectiveOption, OutputOption, QuietOption, search_options
-from planner.cli.output import Progress, check_output, note, show
+from planner.cli.output import ProgressLine, check_output, note, show
 from planner.errors import PlannerError, ScenarioError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def sensitivity(
     from planner.studies.sensitivity import sensitivity as analyse
 
     try:
-        with Progress(quiet=quiet) as progress, wanted.locating():
+        with ProgressLine(quiet=quiet) as progress, wanted.locating():
             found = analyse(
                 scenario, errors=errors, draws=draws, flips=flips, workers=workers, progress=progress, **wanted.fields
             )

@@ -15,7 +15,7 @@ from planner.cli.given import given, read_number
 from planner.cli.options import FormatOption, OutputOption, QuietOption, scenario_options
 from planner.cli.output import (
     EXIT_INTERRUPTED,
-    Progress,
+    ProgressLine,
     check_output,
     note,
     show,
@@ -143,7 +143,7 @@ def simulate(
     wanted = given(context, scenario)
     from planner.studies.plans import simulate as run
 
-    with Progress(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), _locating():
+    with ProgressLine(quiet=quiet) as progress, wanted.locating(), locating_cluster(cluster), _locating():
         report = run(
             source, scenario, seeds=read_seeds(seeds), n_requests=requests, load=read_number(load, "--load"),
             replay=replay, repeat=repeat, period=period,

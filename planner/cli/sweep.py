@@ -9,7 +9,7 @@ import typer
 
 from planner.cli.given import Given, given
 from planner.cli.options import Format, FormatOption, OutputOption, QuietOption, plan_options
-from planner.cli.output import EXIT_INTERRUPTED, Progress, check_output, format_of, note, show
+from planner.cli.output import EXIT_INTERRUPTED, ProgressLine, check_output, format_of, note, show
 from planner.errors import PlannerError, ScenarioError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def sweep(
     axes = [read_axis(text) for text in vary or []]
     fields = {name: value for name, value in wanted.fields.items() if not _is_varied_in_environment(wanted, name, axes)}
     try:
-        with Progress(quiet=quiet) as progress, wanted.locating(), _locating_sweep(file):
+        with ProgressLine(quiet=quiet) as progress, wanted.locating(), _locating_sweep(file):
             found = find_plans(
                 file, vary=axes, results=results, restart=restart, workers=workers, dask=dask,
                 max_scenarios=max_scenarios, progress=progress, **fields,

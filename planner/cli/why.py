@@ -9,7 +9,7 @@ import typer
 
 from planner.cli.given import given
 from planner.cli.options import FormatOption, OutputOption, QuietOption, plan_options
-from planner.cli.output import Progress, check_output, show
+from planner.cli.output import ProgressLine, check_output, show
 
 
 @plan_options
@@ -39,7 +39,7 @@ def why(
     wanted = given(context, plan_or_scenario)
     from planner.studies.why import why as run
 
-    with Progress(quiet=quiet) as progress, wanted.locating():
+    with ProgressLine(quiet=quiet) as progress, wanted.locating():
         found = run(target, plan_or_scenario, progress=progress, **wanted.fields)
     show(found, "why", format, output, quiet=quiet)
     return found.exit_code

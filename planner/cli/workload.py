@@ -16,7 +16,7 @@ from planner.cli.options import (
     OutputOption,
     QuietOption,
 )
-from planner.cli.output import Progress, check_output, emit, show
+from planner.cli.output import ProgressLine, check_output, emit, show
 from planner.errors import InputError, UnknownNameError
 from planner.parsing import is_file
 
@@ -59,7 +59,7 @@ def describe(
     Save that file as workloads/NAME.yaml in an overlay folder and plan with --catalog FOLDER --workload NAME.
     """
     check_output(output)
-    with Progress(quiet=quiet) as progress:
+    with ProgressLine(quiet=quiet) as progress:
         found = _read(workload, columns, drop_failed, catalog, progress)
     if fit is not None:
         if format is not None:

@@ -38,7 +38,7 @@ _WRITTEN = re.compile(r"\s*\$?\s*([+-]?[\d.,_]+(?:[eE][+-]?\d+)?)\s*(.*?)\s*")
 
 
 @dataclass(frozen=True)
-class Column:
+class RecordColumn:
     """One column of a listing: the value for programs and the text for people."""
 
     name: str
@@ -65,7 +65,7 @@ def kind_of(word: str) -> type[Entry]:
     return found
 
 
-def overview(catalog: Catalog) -> list[list[Column]]:
+def overview(catalog: Catalog) -> list[list[RecordColumn]]:
     """Return all names of all kinds, without reading a file."""
     rows = []
     for kind in ENTRY_TYPES:
@@ -74,7 +74,7 @@ def overview(catalog: Catalog) -> list[list[Column]]:
     return rows
 
 
-def listing(catalog: Catalog, kind: type[Entry]) -> list[list[Column]]:
+def listing(catalog: Catalog, kind: type[Entry]) -> list[list[RecordColumn]]:
     """Return all entries of one kind with what tells them apart; a broken one says what is wrong with it."""
     rows = []
     for name in catalog.names(kind):
@@ -188,81 +188,81 @@ def _value_at(data: Any, path: tuple[str, ...]) -> Any:
     return data
 
 
-def _plain(name: str, value: str) -> Column:
-    return Column(name, value, name, value)
+def _plain(name: str, value: str) -> RecordColumn:
+    return RecordColumn(name, value, name, value)
 
 
-def _layers(catalog: Catalog, kind: type[Entry], name: str) -> Column:
+def _layers(catalog: Catalog, kind: type[Entry], name: str) -> RecordColumn:
     files = [str(path) for path in catalog.overlay_files_of(kind, name)]
-    return Column("overlays", files, FROM, ", ".join(files) if files else BUILT_IN)
+    return RecordColumn("overlays", files, FROM, ", ".join(files) if files else BUILT_IN)
 
 
-def _summary(entry: Entry, catalog: Catalog) -> Iterator[Column]:
+def _summary(entry: Entry, catalog: Catalog) -> Iterator[RecordColumn]:
     if isinstance(entry, Accelerator):
         peak = entry.peak.get("bf16") or entry.peak.get("fp16")
         yield _plain("vendor", entry.vendor)
         yield _plain("architecture", entry.architecture)
-        yield Column("memory_bytes", entry.memory_bytes, "memory", format_data(entry.memory_bytes))
+        yield RecordColumn("memory_bytes", entry.memory_bytes, "memory", format_data(entry.memory_bytes))
         bandwidth = entry.memory_bandwidth_bytes_per_s
-        yield Column("memory_bandwidth_bytes_per_s", bandwidth, "bandwidth", f"{bandwidth / 1e9:,.0f} GB/s")
-        yield Column("peak_16_bit_flop_per_s", peak, "16 bit", f"{peak / 1e12:g} TFLOP/s" if peak else "-")
-        yield Column("tdp_w", entry.tdp_w, "TDP", format_power(entry.tdp_w))
+        yield RecordColumn("memory_bandwidth_bytes_per_s", bandwidth, "bandwidth", f"{bandwidth / 1e9:,.0f} GB/s")
+        yield RecordColumn("peak_16_bit_flop_per_s", peak, "16 bit", f"{peak / 1e12:g} TFLOP/s" if peak else "-")
+        yield RecordColumn("tdp_w", entry.tdp_w, "TDP", format_power(entry.tdp_w))
     elif isinstance(entry, Machine):
-        yield Column("n_accelerators", entry.n_accelerators, "n", str(entry.n_accelerators))
+        yield RecordColumn("n_accelerators", entry.n_accelerators, "n", str(entry.n_accelerators))
         yield _plain("accelerator", entry.accelerator)
         nic = entry.network.n_nics * entry.network.nic_bandwidth_bytes_per_s
-        yield Column("network_bytes_per_s", nic, "network", format_bandwidth(nic))
-        yield Column("rated_power_w", entry.rated_power_w, "rated power", format_power(entry.rated_power_w))
+        yield RecordColumn("network_bytes_per_s", nic, "network", format_bandwidth(nic))
+        yield RecordColumn("rated_power_w", entry.rated_power_w, "rated power", format_power(entry.rated_power_w))
         try:
             price = catalog.price_of(entry.name)
         except InputError:  # `lint` tells what is wrong with the book; it stops no listing
             price = None
         usd_per_hour, book, date = (price.usd_per_hour, price.book, price.date) if price else (None, None, None)
-        yield Column("usd_per_hour", usd_per_hour, "USD/h", f"{usd_per_hour:,.2f}" if usd_per_hour else "-")
-        yield Column("price_book", book, "price book", book or "-")
-        yield Column("price_date", date and date.isoformat(), "of", date.isoformat() if date else "-")
+        yield RecordColumn("usd_per_hour", usd_per_hour, "USD/h", f"{usd_per_hour:,.2f}" if usd_per_hour else "-")
+        yield RecordColumn("price_book", book, "price book", book or "-")
+        yield RecordColumn("price_date", date and date.isoformat(), "of", date.isoformat() if date else "-")
     elif isinstance(entry, Fabric):
         yield _plain("family", entry.family)
         rate = entry.line_rate_bytes_per_s
-        yield Column("line_rate_bytes_per_s", rate, "line rate", format_line_rate(rate) if rate else "any")
-        yield Column("efficiency_fraction", entry.efficiency, "efficiency", f"{entry.efficiency * 100:g} %")
-        yield Column("latency_s", entry.latency_s, "latency", format_time(entry.latency_s))
+        yield RecordColumn("line_rate_bytes_per_s", rate, "line rate", format_line_rate(rate) if rate else "any")
+        yield RecordColumn("efficiency_fraction", entry.efficiency, "efficiency", f"{entry.efficiency * 100:g} %")
+        yield RecordColumn("latency_s", entry.latency_s, "latency", format_time(entry.latency_s))
     elif isinstance(entry, Runtime):
         yield _plain("released", entry.released.isoformat())
-        yield Column("max_batch", entry.max_batch, "batch", str(entry.max_batch))
+        yield RecordColumn("max_batch", entry.max_batch, "batch", str(entry.max_batch))
         tuned = ", ".join([*entry.architectures, *entry.accelerators])
-        yield Column("values_for", tuned, "values for", tuned or "-")
+        yield RecordColumn("values_for", tuned, "values for", tuned or "-")
     elif isinstance(entry, PriceBook):
         yield _plain("provider", entry.provider)
         yield _plain("date", entry.date.isoformat())
-        yield Column("default", entry.default, "default", "yes" if entry.default else "only with --prices")
+        yield RecordColumn("default", entry.default, "default", "yes" if entry.default else "only with --prices")
         n_machines = len({machine for _, machine in entry.listed()})
         plans = ", ".join(dict.fromkeys(plan for plan, _ in entry.listed()))
-        yield Column("n_machines", n_machines, "machines", str(n_machines))
+        yield RecordColumn("n_machines", n_machines, "machines", str(n_machines))
         yield _plain("plans", plans)
         yield _plain("currency", entry.currency)
     elif isinstance(entry, Currency):
         yield _plain("date", entry.date.isoformat())
-        yield Column("usd_per_unit", entry.usd_per_unit, "USD a unit", f"{entry.usd_per_unit:g}")
+        yield RecordColumn("usd_per_unit", entry.usd_per_unit, "USD a unit", f"{entry.usd_per_unit:g}")
     elif isinstance(entry, Region):
         yield _plain("title", entry.title)
         carbon, electricity = entry.carbon_g_per_kwh, entry.electricity_usd_per_kwh
-        yield Column("carbon_g_per_kwh", carbon, "g CO2e/kWh", f"{carbon:g}")
+        yield RecordColumn("carbon_g_per_kwh", carbon, "g CO2e/kWh", f"{carbon:g}")
         yield _plain("date", entry.date.isoformat())
         shown = "-" if electricity is None else f"{electricity:g}"
-        yield Column("electricity_usd_per_kwh", electricity, "USD/kWh", shown)
+        yield RecordColumn("electricity_usd_per_kwh", electricity, "USD/kWh", shown)
     elif isinstance(entry, Llm):
-        yield Column("n_parameters", entry.n_parameters, "parameters", f"{entry.n_parameters / 1e9:.4g} B")
+        yield RecordColumn("n_parameters", entry.n_parameters, "parameters", f"{entry.n_parameters / 1e9:.4g} B")
         yield _plain("attention", ", ".join(dict.fromkeys(m.type for m in entry.mixers)))
         experts = f"{entry.experts.n_experts_per_token} of {entry.experts.n_experts}" if entry.experts else ""
-        yield Column("experts", experts, "experts", experts or "-")
-        yield Column("weight_precision", entry.weight_precision, "weights", entry.weight_precision)
-        yield Column("max_context_tokens", entry.max_context_tokens, "context", f"{entry.max_context_tokens:,}")
+        yield RecordColumn("experts", experts, "experts", experts or "-")
+        yield RecordColumn("weight_precision", entry.weight_precision, "weights", entry.weight_precision)
+        yield RecordColumn("max_context_tokens", entry.max_context_tokens, "context", f"{entry.max_context_tokens:,}")
     elif isinstance(entry, Workload):
         prompt, output = _median(entry.prompt_tokens), _median(entry.output_tokens)
-        yield Column("prompt_tokens_p50", prompt, "prompt p50", f"{prompt:,.0f}")
-        yield Column("output_tokens_p50", output, "output p50", f"{output:,.0f}")
-        yield Column("arrival_cv2", entry.arrival_cv2, "burstiness", f"{entry.arrival_cv2:g}")
+        yield RecordColumn("prompt_tokens_p50", prompt, "prompt p50", f"{prompt:,.0f}")
+        yield RecordColumn("output_tokens_p50", output, "output p50", f"{output:,.0f}")
+        yield RecordColumn("arrival_cv2", entry.arrival_cv2, "burstiness", f"{entry.arrival_cv2:g}")
         yield _plain("title", entry.title)
 
 

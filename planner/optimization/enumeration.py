@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.pools.candidate import Candidate
-from planner.pools.limits import Limits, Objective, unit_cost
+from planner.pools.limits import Limits, ObjectiveOrWeights, unit_cost
 
 LIMIT_TOLERANCE = 1e-9  # relative, by which a budget may be exceeded: the rounding of its sums
 
@@ -97,7 +97,7 @@ def most_affordable(candidate: Candidate, limits: Limits, beside: tuple[Candidat
     return math.floor(max(min(left, 1e9), 0.0)) - limits.spares
 
 
-def best_simple(pair: Pair, rate_per_s: float, objective: Objective, limits: Limits) -> Simple | None:
+def best_simple(pair: Pair, rate_per_s: float, objective: ObjectiveOrWeights, limits: Limits) -> Simple | None:
     """Fewest machines of one pair that carry the rate, or None if none do within the limits."""
     pools: list[tuple[Candidate, int]] = []
     for candidate in pair:
@@ -183,5 +183,5 @@ def _most_of(candidate: Candidate, limits: Limits, beside: tuple[Candidate, int]
     return min(most_affordable(candidate, limits, beside), int(candidate.curve.n_machines[-1]))
 
 
-def _objective(pools: Sequence[tuple[Candidate, int]], objective: Objective, limits: Limits) -> float:
+def _objective(pools: Sequence[tuple[Candidate, int]], objective: ObjectiveOrWeights, limits: Limits) -> float:
     return math.fsum(unit_cost(c, objective) * (n + limits.spares) for c, n in pools)

@@ -11,7 +11,7 @@ from planner.optimization.reduction import Pieces
 from planner.optimization.solver import solve
 from planner.optimization.solver_outcome import SolveOutcome
 from planner.pools.candidate import Candidate
-from planner.pools.limits import Limits, Objective, unit_cost
+from planner.pools.limits import Limits, ObjectiveOrWeights, unit_cost
 
 __all__ = ["TIE_BREAK", "Program", "Way", "ways_through"]
 
@@ -44,7 +44,7 @@ class Program:
         pieces: Mapping[str, Pieces],
         demand_per_s: float | None,
         scale_per_s: float,
-        objective: Objective,
+        objective: ObjectiveOrWeights,
         limits: Limits,
         usual_power_w: float,
     ) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from planner.optimization.enumeration import most_affordable
 from planner.pools.candidate import Candidate
-from planner.pools.limits import Limits, Objective, unit_cost
+from planner.pools.limits import Limits, ObjectiveOrWeights, unit_cost
 
 KINK = 0.2  # of a machine: more than a curve rises above the line between two of its points; measured: up to 0.03
 OBJECTIVE_TOLERANCE = 1e-7  # relative: plans this close to the best known one count as as good
@@ -110,7 +110,7 @@ class Resource:
 
 
 def resources(
-    candidates: Sequence[Candidate], objective: Objective, limits: Limits, best: float | None
+    candidates: Sequence[Candidate], objective: ObjectiveOrWeights, limits: Limits, best: float | None
 ) -> list[Resource]:
     """Budgets, and for an objective that is minimised its best known value."""
     totals = [

@@ -40,7 +40,7 @@ from planner.optimization.reduction import (
 )
 from planner.optimization.solver import solve
 from planner.pools.candidate import Candidate
-from planner.pools.limits import Limits, Objective, unit_cost
+from planner.pools.limits import Limits, ObjectiveOrWeights, unit_cost
 
 __all__ = [
     "Pair", "Selection", "Simple", "Way", "balanced", "best_simple", "best_throughput", "choose", "enumerate_pairs",
@@ -100,7 +100,7 @@ class _Selecting:
     """What is known so far: the curves, the best plan and the bound."""
 
     def __init__(
-        self, candidates: Sequence[Candidate], rate_per_s: float, objective: Objective, limits: Limits,
+        self, candidates: Sequence[Candidate], rate_per_s: float, objective: ObjectiveOrWeights, limits: Limits,
         incumbent: Simple | None,
     ) -> None:  # fmt: skip
         self.pool = {c.key: c for c in sorted(candidates, key=lambda c: c.key)}
@@ -241,7 +241,7 @@ class _Selecting:
 def choose(
     candidates: Sequence[Candidate],
     rate_per_s: float,
-    objective: Objective,
+    objective: ObjectiveOrWeights,
     limits: Limits,
     *,
     incumbent: Simple | None,

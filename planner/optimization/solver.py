@@ -25,7 +25,7 @@ import pulp
 
 from planner.errors import ScenarioError, SolverError, UnknownNameError
 from planner.optimization.highs import highs_lp, quiet_highs, run_highs
-from planner.optimization.solver_outcome import SOLVER_TOLERANCE, UNBOUNDED, RawSolution, SolveOutcome, Status
+from planner.optimization.solver_outcome import SOLVER_TOLERANCE, UNBOUNDED, RawSolution, SolveOutcome, SolverStatus
 
 SOLVERS = ("highs", "cbc")
 ROW_TOLERANCE = 1e-6
@@ -227,7 +227,7 @@ def _known_objective(problem: pulp.LpProblem, warm_start: Mapping[str, float] | 
 
 def _judge(
     problem: pulp.LpProblem, raw: RawSolution, gap: float, known: float | None
-) -> tuple[tuple[Status, float | None, float | None, float | None] | None, list[str]]:
+) -> tuple[tuple[SolverStatus, float | None, float | None, float | None] | None, list[str]]:
     """Return (status, objective, bound, gap) of an answer that holds, else None and what is wrong with it."""
     if raw.unsound:
         return None, [raw.unsound]

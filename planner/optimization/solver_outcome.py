@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["optimal", "limit", "infeasible", "none"]
+SolverStatus = Literal["optimal", "limit", "infeasible", "none"]
 UNBOUNDED = "the model is unbounded"
 SOLVER_TOLERANCE = 1e-9  # primal, dual and integer; HiGHS allows 1e-10 at the least
 
@@ -31,7 +31,7 @@ class SolveOutcome:
         Name and version.
     """
 
-    status: Status
+    status: SolverStatus
     objective: float | None
     bound: float | None
     gap: float | None
@@ -48,7 +48,7 @@ class SolveOutcome:
 class RawSolution:
     """A solver's own words, before any check. `unsound` says what makes them unusable."""
 
-    status: Status
+    status: SolverStatus
     values: dict[str, float] | None
     bound: float | None
     solver: str

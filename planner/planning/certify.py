@@ -24,7 +24,7 @@ from planner.planning.certificate import (
     SimulatedPercentiles,
     SparesRemoved,
 )
-from planner.planning.correction import HOPE, Cluster, Corrections, Hopes
+from planner.planning.correction import HOPE, Corrections, Hopes, PoolCounts
 from planner.planning.near_ties import simpler
 from planner.planning.search import Solution, prepare_search, solve_search
 from planner.planning.sharing import shared_anew
@@ -90,7 +90,7 @@ class Certification:
         )  # fmt: skip
         self._corrections, self._doubts = Corrections(), Corrections()
         self._rounds: list[CertificationRound] = []
-        self._reduced: set[Cluster] = set()
+        self._reduced: set[PoolCounts] = set()
         self._n_hunted = 0
         self._last: Solution | None = None
         self._last_verdict: Verdict | None = None

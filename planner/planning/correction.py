@@ -10,7 +10,7 @@ import numpy as np
 from planner.pools.candidate import Candidate, Counts
 from planner.serving.capacity import CapacityCurve
 
-Cluster = frozenset[tuple[str, int]]
+PoolCounts = frozenset[tuple[str, int]]
 
 
 @dataclass(frozen=True)

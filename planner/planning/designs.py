@@ -15,14 +15,14 @@ from planner.optimization.selection import (
 )
 from planner.pools.candidate import Candidate
 from planner.pools.design import design_name
-from planner.pools.limits import Limits, Objective, unit_cost
+from planner.pools.limits import Limits, ObjectiveOrWeights, unit_cost
 from planner.scenario.resolve import Problem
 
 DESIGNS_COMPARED = 8  # best designs whose exact plans are worked out, besides the best homogeneous one
 
 
 def enumerate_designs(
-    candidates: Sequence[Candidate], problem: Problem, limits: Limits, objective: Objective | None = None
+    candidates: Sequence[Candidate], problem: Problem, limits: Limits, objective: ObjectiveOrWeights | None = None
 ) -> dict[str, Simple]:
     """Best plan of each design with one mixed type, or one prefill and one decode type.
 
@@ -54,7 +54,7 @@ def _has_baseline(designs: dict[str, Simple]) -> bool:
     return any(len(simple.pools) == 1 for simple in designs.values())
 
 
-def _optimistic(pair: Pair, rate_per_s: float, objective: Objective, limits: Limits) -> float:
+def _optimistic(pair: Pair, rate_per_s: float, objective: ObjectiveOrWeights, limits: Limits) -> float:
     """Value of a pair's plan, the smaller the better, at counts that are never too high; inf if nothing fits."""
     if objective == "throughput":
         return -optimistic_throughput(pair, limits) or math.inf
@@ -63,12 +63,12 @@ def _optimistic(pair: Pair, rate_per_s: float, objective: Objective, limits: Lim
     )
 
 
-def _value(simple: Simple, objective: Objective) -> float:
+def _value(simple: Simple, objective: ObjectiveOrWeights) -> float:
     """What enumeration compares, the smaller the better."""
     return -simple.rate_per_s if objective == "throughput" else simple.objective
 
 
-def _is_better(a: Simple, b: Simple, objective: Objective) -> bool:
+def _is_better(a: Simple, b: Simple, objective: ObjectiveOrWeights) -> bool:
     return (_value(a, objective), len(a.pools), _power(a)) < (_value(b, objective), len(b.pools), _power(b))
 
 
@@ -76,7 +76,7 @@ def _power(simple: Simple) -> float:
     return sum(c.configuration.machine.rated_power_w * n for c, n in simple.pools)
 
 
-def best_of(simples: Iterable[Simple], problem: Problem, objective: Objective | None = None) -> Simple | None:
+def best_of(simples: Iterable[Simple], problem: Problem, objective: ObjectiveOrWeights | None = None) -> Simple | None:
     """The best of some plans; None of none. The objective is the scenario's unless told."""
     best: Simple | None = None
     for simple in simples:

@@ -13,7 +13,7 @@ from planner.optimization.selection import Selection, choose
 from planner.planning.designs import best_of, enumerate_designs
 from planner.pools.candidate import Candidate
 from planner.pools.configuration import Configuration, configurations_of
-from planner.pools.limits import BUDGETS, Budget, Limits, Objective, price_usd_per_hour
+from planner.pools.limits import BUDGETS, Budget, Limits, ObjectiveOrWeights, price_usd_per_hour
 from planner.scenario.changes import setting
 from planner.scenario.resolve import Problem, changed
 from planner.serving.requests import Limit, reference_latencies
@@ -189,7 +189,7 @@ def _count_limit(name: str, limits: Limits) -> int:
 
 
 def _choose(
-    candidates: Sequence[Candidate], problem: Problem, objective: Objective, limits: Limits
+    candidates: Sequence[Candidate], problem: Problem, objective: ObjectiveOrWeights, limits: Limits
 ) -> Selection | None:
     """Best plan for another objective or limits; None where there is none, or none was found in time."""
     scenario = problem.scenario

@@ -20,7 +20,7 @@ from planner.optimization.selection import (
     choose,
 )
 from planner.planning.certificate import Certificate
-from planner.planning.correction import NOTHING_LEARNT, Cluster, Corrections, Hopes
+from planner.planning.correction import NOTHING_LEARNT, Corrections, Hopes, PoolCounts
 from planner.planning.designs import best_of, enumerate_designs
 from planner.planning.infeasible import explain_infeasible, unreachable
 from planner.planning.links import check_links
@@ -98,7 +98,7 @@ class Solution:
     near_tie: NearTie | None = None
 
     @property
-    def cluster(self) -> Cluster:
+    def cluster(self) -> PoolCounts:
         """The candidates with their machines."""
         return frozenset((key, member.count) for key, member in zip(self.keys, self.members, strict=True))
 

@@ -20,7 +20,7 @@ from planner.planning.reuse import candidates_of
 from planner.pools.candidate import Candidate
 from planner.pools.configuration import Configuration, configurations_of, layouts
 from planner.pools.design import Design
-from planner.pools.limits import BUDGETS, Limits, Objective
+from planner.pools.limits import BUDGETS, Limits, ObjectiveOrWeights
 from planner.scenario.machines import FEWEST_IN_MACHINE, MOST_FOR_ONE, is_open, newest_rented, wanted_machines
 from planner.scenario.resolve import Problem
 from planner.scenario.scenario import ALL_MACHINES, CURRENT_MACHINES
@@ -94,7 +94,7 @@ def _standing(problem: Problem, chosen: Chosen, name: str, top_rate_per_s: float
     absent = _why_not_considered(problem, machine)
     needs_price = problem.scenario.objective == "cost" or problem.limits.max_cost_usd_per_hour is not None
     priced = some[0].price is not None
-    objective: Objective = problem.scenario.objective if priced or not needs_price else "machines"
+    objective: ObjectiveOrWeights = problem.scenario.objective if priced or not needs_price else "machines"
     without = Limits(spares=problem.limits.spares)
     limits = problem.limits if problem.scenario.objective == "throughput" else without
     found = list(_plans(problem, chosen, machine, some, objective, limits, top_rate_per_s, paired))
@@ -167,7 +167,7 @@ def _plans(
     chosen: Chosen,
     machine: Machine,
     some: Sequence[Configuration],
-    objective: Objective,
+    objective: ObjectiveOrWeights,
     limits: Limits,
     top_rate_per_s: float,
     paired: bool,
@@ -227,7 +227,7 @@ def _compared(
     machine: Machine,
     best: Simple,
     found: Collection[Simple],
-    objective: Objective,
+    objective: ObjectiveOrWeights,
     absent: tuple[str, str, str] | None,
 ) -> Standing:
     """A machine that could serve, held against the plan."""

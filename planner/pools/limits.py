@@ -12,7 +12,7 @@ from planner.pools.configuration import Configuration
 from planner.units import format_money, format_power
 
 ObjectiveName = Literal["cost", "power", "machines", "carbon", "throughput"]
-Objective = ObjectiveName | Mapping[str, float]
+ObjectiveOrWeights = ObjectiveName | Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def price_usd_per_hour(candidate: Candidate) -> float:
     return _price(candidate.configuration)
 
 
-def unit_cost(candidate: Candidate, objective: Objective) -> float:
+def unit_cost(candidate: Candidate, objective: ObjectiveOrWeights) -> float:
     """What one machine adds to the objective; for throughput, its rated power, which breaks ties [W].
 
     An objective that is not named is a price of each machine by its name.

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic import model_validator as on_model
 
-from planner.catalog.quantities import Count, Seconds
+from planner.catalog.quantities import LargeCount, Seconds
 
 DAY_MINUTES = 24 * 60
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
@@ -68,12 +68,12 @@ _TEXT = {"type": "string", "description": "A time of day such as 18:00, or with 
 MomentText = Annotated[Moment, BeforeValidator(read_moment), PlainSerializer(str), WithJsonSchema(_TEXT)]
 
 
-class Batch(BaseModel):
+class BatchWork(BaseModel):
     """Work that comes every day and may wait until its deadline."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    requests: Count = Field(description="A day, such as 50 M.")
+    requests: LargeCount = Field(description="A day, such as 50 M.")
     arrives: Annotated[tuple[MomentText, ...], BeforeValidator(_as_list)] = Field(
         default=(Moment(0),), description="When all of it is there; or from when until when it arrives, evenly."
     )
@@ -87,7 +87,7 @@ class Batch(BaseModel):
     )
 
     @on_model(mode="after")
-    def _ends_after_it_begins(self) -> Batch:
+    def _ends_after_it_begins(self) -> BatchWork:
         if (self.deadline is None) == (self.within_s is None):
             raise ValueError("give either a deadline (such as 06:00) or within (such as 12h)")
         if self.within_s is not None and self.within_s < 60:

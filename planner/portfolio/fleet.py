@@ -37,7 +37,7 @@ from planner.catalog.quantities import (
 from planner.catalog.schema import Precision
 from planner.economics.finance import Payments
 from planner.errors import TraceError, near_misses
-from planner.portfolio.batch import DAY_MINUTES, Batch
+from planner.portfolio.batch import DAY_MINUTES, BatchWork
 from planner.scenario.scenario import DEFAULT_OBJECTIVES, MAX_RATE_PER_S, PAPER_MACHINES, Names, Scenario
 from planner.scenario.scenario_file import is_trace_file
 from planner.workload.day_shape import SHAPES
@@ -85,7 +85,7 @@ def _reader(dimension: units.Dimension, low: float, high: float) -> BeforeValida
 
 
 Growth = Annotated[float, _reader(units.FRACTION, -0.5, 1.0), schema_of(units.FRACTION)]
-Factor = Annotated[float, Field(ge=0, le=1000)]
+RateFactor = Annotated[float, Field(ge=0, le=1000)]
 
 
 class DayPart(BaseModel):
@@ -94,7 +94,7 @@ class DayPart(BaseModel):
     model_config = STRICT
 
     hours: float = Field(gt=0)
-    rate: Factor
+    rate: RateFactor
 
 
 def _read_day(value: object) -> object:
@@ -137,8 +137,8 @@ class DemandScenario(BaseModel):
     model_config = STRICT
 
     probability: Fraction
-    rate: Factor = Field(default=1.0, description="Demand of all workloads over the stated one.")
-    rates: dict[str, Factor] = Field(default={}, description="The same by workload, where they differ.")
+    rate: RateFactor = Field(default=1.0, description="Demand of all workloads over the stated one.")
+    rates: dict[str, RateFactor] = Field(default={}, description="The same by workload, where they differ.")
 
 
 class FleetWorkload(BaseModel):
@@ -152,7 +152,9 @@ class FleetWorkload(BaseModel):
     output_tokens: int | None = Field(default=None, ge=1, description="Of every request, where there is no workload.")
     rate_per_s: PerS | None = Field(default=None, validation_alias=AliasChoices("rate_per_s", "rate"))
     drop_failed: bool = Field(default=False, description="Whether failed requests of a trace are left out.")
-    batch: Batch | None = Field(default=None, description="Work with a deadline, in place of a rate and objectives.")
+    batch: BatchWork | None = Field(
+        default=None, description="Work with a deadline, in place of a rate and objectives."
+    )
     arrival_cv2: float | None = Field(default=None, gt=0, le=1000)
     size_buckets: tuple[int, ...] = Field(
         default=(), description="Prompt tokens at which requests may be routed to pools of their own."

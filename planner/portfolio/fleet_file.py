@@ -17,7 +17,7 @@ from pydantic import (
 from planner.catalog.loading import Layer, read_layer
 from planner.errors import ScenarioError, near_misses
 from planner.parsing import is_file
-from planner.portfolio.batch import Batch
+from planner.portfolio.batch import BatchWork
 from planner.portfolio.fleet import DayPart, DemandScenario, Fleet, FleetWorkload
 from planner.scenario.scenario_file import is_trace_file
 
@@ -140,7 +140,7 @@ def _fields_at(path: tuple[str | int, ...]) -> list[str]:
         if part == "workloads":
             kind = FleetWorkload
         elif part == "batch":
-            kind = Batch
+            kind = BatchWork
         elif part == "scenarios":
             kind = DemandScenario
         elif part == "day":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,12 +37,11 @@ from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, pr
 from planner.portfolio.infeasible import explained
 from planner.portfolio.periods import fleet_calendar, mean_factors, months_text
 from planner.portfolio.supplies import ELECTRIC, offers_of, refuse_unpriced, supplies_of
-from planner.scenario.progress import quiet
+from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, configurations, resolve
 from planner.serving.capacity import CapacityCurve
 from planner.workload.sizes import RequestSizes
 
-Progress = Callable[[str], None]
 _FEW = 4  # machines from which on a pool of batch work carries in proportion to so many
 _ROUGH_GAP = 0.02  # of the plan that the draw of machines is taken from first
 _DRAWS = 3  # times that the draw is taken from the plan before

@@ -14,8 +14,8 @@ from planner.serving.requests import Lane
 from planner.simulation.arrivals import Requests, draw_requests
 from planner.simulation.closed_loop import Clients
 from planner.simulation.energy import PoolPower
+from planner.simulation.engine import simulate_requests
 from planner.simulation.outcome import Outcome
-from planner.simulation.run import simulate_requests
 from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire, check_cluster
 from planner.simulation.steps import StepTable, tabulate
 from planner.simulation.summary import METRICS, Simulated, summarise

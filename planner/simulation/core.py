@@ -1,7 +1,7 @@
 """The compiled twin of the engine, where one was built: the same bytes, many times sooner.
 
 `core.c` is compiled when the package is installed (`hatch_build.py`); where that could not be, `library` is None and
-`planner.simulation.engine` runs in Python.
+`planner.simulation.loop` runs in Python.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def simulate(
     due_s: np.ndarray | None = None,
     latency_s: float = 0.0,
 ) -> Outcome:
-    """Run requests through a cluster; arguments as `planner.simulation.run` prepares them.
+    """Run requests through a cluster; arguments as `planner.simulation.engine` prepares them.
 
     `due_s` is when requests reach the scheduler, where a front end holds them up, and `latency_s` what is told of it in
     the outcome.

@@ -19,7 +19,7 @@ FORM = "cost=1520USD/h, power=408kW, machines=40, or what machines cost or draw:
 
 
 @dataclass(frozen=True)
-class Budget:
+class ComparedBudget:
     """What a cluster may cost, draw or count at most.
 
     Attributes
@@ -59,7 +59,7 @@ class Budget:
 
 def parse_budgets(
     texts: Sequence[str], catalog: Catalog, books: Sequence[str] = (), *, where: str = "budgets"
-) -> tuple[Budget, ...]:
+) -> tuple[ComparedBudget, ...]:
     """Read budgets.
 
     Parameters
@@ -84,7 +84,7 @@ def parse_budgets(
     return tuple({one.text: one for one in found}.values())
 
 
-def _parsed(text: str, catalog: Catalog, books: Sequence[str], where: str) -> Iterator[Budget]:
+def _parsed(text: str, catalog: Catalog, books: Sequence[str], where: str) -> Iterator[ComparedBudget]:
     name, equals, amount = (part.strip() for part in str(text).partition("="))
     if not equals or not amount:
         raise ScenarioError("not a budget", where=where, value=text, rule=FORM)
@@ -97,10 +97,10 @@ def _parsed(text: str, catalog: Catalog, books: Sequence[str], where: str) -> It
         if number < 1:
             raise ScenarioError("a budget is that of one machine at least", where=where, value=text)
         for each in ("cost", "power") if kind == "machines" else (kind,):
-            yield Budget(each, number * _each(each, machine, catalog, books, where), f"{each}={number}x{machine.name}",
-                         machine.name)  # fmt: skip
+            most = number * _each(each, machine, catalog, books, where)
+            yield ComparedBudget(each, most, f"{each}={number}x{machine.name}", machine.name)
         return
-    yield Budget(kind, _amount(kind, amount, text, where), f"{kind}={amount}")
+    yield ComparedBudget(kind, _amount(kind, amount, text, where), f"{kind}={amount}")
 
 
 def _each(kind: str, machine: Machine, catalog: Catalog, books: Sequence[str], where: str) -> float:

@@ -23,8 +23,8 @@ from planner.pools.limits import ObjectiveName
 from planner.scenario.opened import Asked, CatalogLike, ScenarioLike, ask
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, has_budget
-from planner.studies.budgets import Budget, parse_budgets
-from planner.studies.comparison_result import Comparison, ComparisonRow, Status
+from planner.studies.budgets import ComparedBudget, parse_budgets
+from planner.studies.comparison_result import Comparison, ComparisonRow, RowStatus
 from planner.studies.designs import find_baseline, machines_of, read_designs
 from planner.studies.head import head_of
 from planner.studies.presets import preset_of
@@ -39,7 +39,7 @@ class Question:
     """What every design is sized for: least of something at the rate asked for, or most load within a budget."""
 
     objective: ObjectiveName
-    budget: Budget | None = None
+    budget: ComparedBudget | None = None
 
     def words(self, rate_per_s: float) -> str:
         """`least cost at 70 requests/s`, `most load for 408 kW rated, the power of 40 x dgx-h100`."""
@@ -279,7 +279,7 @@ def _row(common: Problem, design: Design, question: Question, answer: Plan | Pla
     )
 
 
-def _status(plan: Plan | PlannerError) -> Status:
+def _status(plan: Plan | PlannerError) -> RowStatus:
     if not isinstance(plan, Plan):
         return "unsolved" if isinstance(plan, NoPlanFoundError) else "infeasible"
     if plan.certificate is not None and plan.certificate.status != "confirmed":

@@ -15,7 +15,7 @@ from planner.studies.head import Head
 
 COMPARISON_SCHEMA_VERSION = "1.0"
 
-Status = Literal["optimal", "limit", "unconfirmed", "infeasible", "unsolved"]
+RowStatus = Literal["optimal", "limit", "unconfirmed", "infeasible", "unsolved"]
 
 
 class ComparisonRow(Result):
@@ -26,7 +26,7 @@ class ComparisonRow(Result):
     objective: Literal["cost", "power", "machines", "carbon", "throughput"]
     budget: str | None = Field(description="Of throughput within a budget: the budget as given.")
     design: str = Field(description="As asked for.")
-    status: Status = Field(
+    status: RowStatus = Field(
         description="optimal (proven), limit (a plan, not proven), unconfirmed (by simulation, where that was asked), "
         "infeasible, unsolved (no plan found in time)."
     )

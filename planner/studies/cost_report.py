@@ -78,7 +78,7 @@ class MissingPlan(Result):
     machines: list[str]
 
 
-class BreakEven(Result):
+class OwningBreakEven(Result):
     """Owning one machine of the plan against renting it or one like it."""
 
     machine: str
@@ -114,7 +114,7 @@ class CostReport(Result):
     plans: list[PricePlanCost]
     pools: list[PoolCost]
     missing: list[MissingPlan]
-    break_even: list[BreakEven]
+    break_even: list[OwningBreakEven]
     energy: EnergyUse | None = Field(description="While switched on, at the expected draw.")
     prompt_tokens_per_hour: float = Field(description="While switched on.")
     output_tokens_per_hour: float

@@ -26,10 +26,10 @@ from planner.errors import ScenarioError, UnknownNameError
 from planner.planning.plan import Plan
 from planner.scenario.scenario import Scenario
 from planner.studies.cost_report import (
-    BreakEven,
     CostAssumptions,
     CostReport,
     MissingPlan,
+    OwningBreakEven,
     PoolCost,
     PricePlanCost,
 )
@@ -357,7 +357,7 @@ def _break_evens(
     catalog: Catalog,
     scenario: Scenario,
     assumptions: CostAssumptions,
-) -> Iterator[BreakEven]:
+) -> Iterator[OwningBreakEven]:
     """Each machine that can be bought against every rent of it and its like, the cheapest rent last."""
     seen: set[str] = set()
     for pool, options in zip(plan.pools, offers, strict=True):
@@ -379,7 +379,7 @@ def _break_evens(
         for rent in sorted(rents, key=lambda r: (-_price(r), r.machine, r.plan)):
             assert rent.source is not None
             saving = rent.usd_per_hour_at(assumptions.hours_used_fraction) - running
-            yield BreakEven(
+            yield OwningBreakEven(
                 machine=machine.name,
                 rented_machine=rent.machine,
                 plan=rent.plan,

@@ -18,7 +18,7 @@ _MOST_SOLVED = 200
 
 
 @dataclass(frozen=True)
-class Offer:
+class OfferOfMachine:
     """A best plan, as far as a price matters: what it costs as a line over the price's factor.
 
     Attributes
@@ -40,7 +40,9 @@ class Offer:
         return self.fixed_usd_per_hour + self.slope_usd_per_hour * factor
 
 
-def breakpoints(best: Callable[[float], Offer], low: float, high: float) -> list[tuple[float, Offer, Offer]]:
+def breakpoints(
+    best: Callable[[float], OfferOfMachine], low: float, high: float
+) -> list[tuple[float, OfferOfMachine, OfferOfMachine]]:
     """Every multiple of a price, between two, at which another plan becomes the best one.
 
     Parameters
@@ -68,7 +70,9 @@ def breakpoints(best: Callable[[float], Offer], low: float, high: float) -> list
     """
     solved = 0
 
-    def between(f0: float, a: Offer, f1: float, b: Offer) -> list[tuple[float, Offer, Offer]]:
+    def between(
+        f0: float, a: OfferOfMachine, f1: float, b: OfferOfMachine
+    ) -> list[tuple[float, OfferOfMachine, OfferOfMachine]]:
         nonlocal solved
         scale = max(a.at(f0), b.at(f1))
         if abs(a.at(f0) - b.at(f0)) <= _SAME * scale and abs(a.at(f1) - b.at(f1)) <= _SAME * scale:
@@ -86,7 +90,7 @@ def breakpoints(best: Callable[[float], Offer], low: float, high: float) -> list
     return between(low, best(low), high, best(high))
 
 
-def design_flips(best: Callable[[float], Offer]) -> dict[str, tuple[float, Offer] | None]:
+def design_flips(best: Callable[[float], OfferOfMachine]) -> dict[str, tuple[float, OfferOfMachine] | None]:
     """The nearest multiples of a price below and above today's at which another design wins; None within the range.
 
     Returns
@@ -95,7 +99,7 @@ def design_flips(best: Callable[[float], Offer]) -> dict[str, tuple[float, Offer
         `lower` and `higher` -> the multiple and the best plan beyond it.
     """
     now = best(1.0)
-    found: dict[str, tuple[float, Offer] | None] = {"lower": None, "higher": None}
+    found: dict[str, tuple[float, OfferOfMachine] | None] = {"lower": None, "higher": None}
     for factor, _, after in breakpoints(best, 1.0, RANGE[1]):
         if after.design != now.design:
             found["higher"] = (factor, after)

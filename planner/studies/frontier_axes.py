@@ -15,13 +15,13 @@ from planner.pools.configuration import Configuration
 from planner.pools.limits import ObjectiveName
 from planner.scenario.changes import Change, budget, limit, setting
 from planner.scenario.scenario import Scenario
-from planner.studies.frontier_result import Unit
+from planner.studies.frontier_result import AxisUnit
 from planner.workload.objectives import ALIASES, METRICS, Objective, parse_objective
 
 Y_AXES: tuple[ObjectiveName, ...] = ("cost", "power", "machines")
 X_AXES = (*Y_AXES, "rate", *METRICS)
 _LABELS = {"cost": "cost", "power": "rated power", "machines": "machines", "rate": "load"}
-_UNITS: Mapping[str, Unit] = {"cost": "USD/h", "power": "W", "machines": "machines", "rate": "requests/s"}
+_UNITS: Mapping[str, AxisUnit] = {"cost": "USD/h", "power": "W", "machines": "machines", "rate": "requests/s"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FrontierAxis:
 
     name: str
     label: str
-    unit: Unit
+    unit: AxisUnit
     objective: Objective | None = None
 
     @property
@@ -130,7 +130,7 @@ def read_axes(x: str, y: str, scenario: Scenario) -> tuple[FrontierAxis, Frontie
     if ALIASES.get(metric, metric) not in METRICS:
         raise UnknownNameError.of("axis", x, [*X_AXES, *ALIASES], where="x")
     objective = _objective(wanted, scenario)
-    unit: Unit = "s" if objective.limit_s is not None else "x"
+    unit: AxisUnit = "s" if objective.limit_s is not None else "x"
     return FrontierAxis(str(objective).partition("=")[0], f"limit of {objective.label}", unit, objective), least
 
 

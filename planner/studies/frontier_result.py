@@ -15,7 +15,7 @@ from planner.studies.head import Head
 
 FRONTIER_SCHEMA_VERSION = "1.0"
 
-Unit = Literal["USD/h", "W", "machines", "s", "x", "requests/s"]
+AxisUnit = Literal["USD/h", "W", "machines", "s", "x", "requests/s"]
 
 
 class FrontierPoint(Result):
@@ -46,10 +46,10 @@ class Frontier(Head):
     schema_version: str = FRONTIER_SCHEMA_VERSION
     x: str = Field(description="power, cost, machines, rate, or an objective such as ttft.p99.")
     x_label: str
-    x_unit: Unit
+    x_unit: AxisUnit
     y: Literal["cost", "power", "machines"]
     y_label: str
-    y_unit: Unit
+    y_unit: AxisUnit
     tolerance: float = Field(description="Relative, to which x is known: where a point lies, and how close two may be.")
     method: str = Field(description="How the points were found, and what that proves.")
     ends: str = Field(description="Why there are no further points.")

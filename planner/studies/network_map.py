@@ -32,8 +32,8 @@ from planner.studies.runner import run_in_order
 TOLERANCE = 0.005  # relative, to which a break-even bandwidth is found
 _SLOWER = 10.0
 
-Way = Literal["overlapped", "serialised"]
-WAYS: tuple[Way, ...] = ("overlapped", "serialised")
+TransferWay = Literal["overlapped", "serialised"]
+WAYS: tuple[TransferWay, ...] = ("overlapped", "serialised")
 
 
 class SplitPlan(BaseModel):
@@ -70,7 +70,7 @@ class LinkRow(BaseModel):
     serialised: SplitPlan | None
 
 
-class BreakEven(BaseModel):
+class LinkBreakEven(BaseModel):
     """Where splitting begins to pay."""
 
     model_config = ConfigDict(frozen=True)
@@ -90,10 +90,12 @@ class NetworkMap(Head):
     kv_bytes_per_request: float = Field(description="KV cache of a mean prompt, all of which crosses the network.")
     mixed: SplitPlan | None = Field(description="The best design of one mixed pool, which needs no network.")
     points: list[NetworkPoint]
-    break_even: dict[Way, BreakEven]
+    break_even: dict[TransferWay, LinkBreakEven]
     unlimited: SplitPlan | None = Field(description="The best plan that splits with links of unlimited bandwidth.")
-    own: dict[Way, SplitPlan | None] = Field(description="On the machines' own network.")
-    tenth: dict[Way, SplitPlan | None] = Field(description="At a tenth of the bandwidth of the machines' own network.")
+    own: dict[TransferWay, SplitPlan | None] = Field(description="On the machines' own network.")
+    tenth: dict[TransferWay, SplitPlan | None] = Field(
+        description="At a tenth of the bandwidth of the machines' own network."
+    )
     links: list[LinkRow]
 
     def to_records(self) -> list[dict[str, Any]]:
@@ -151,12 +153,18 @@ def map_network(problem: Problem, axis: Axis, *, workers: int | None = None, pro
         raise ScenarioError("a network map has one axis", where="x", value=axis.name, rule="network=FROM..TO[:POINTS]")
     if not problem.design.split:
         raise ScenarioError("this design does not split", where="design", value=problem.design.name, fix="leave it out")
-    model = _Model(problem)
+    model = _NetworkModel(problem)
     mixed = model.mixed()
     unlimited = model.split(nic_rate(UNLIMITED_BYTES_PER_S), "overlapped")
     if mixed is None and unlimited is None:
         sizings(problem)  # raises with the reason
-    items: list[Item] = [*axis.values, *links(problem), *((way, axis.values[0], mixed) for way in WAYS), None, TENTH]
+    items: list[NetworkItem] = [
+        *axis.values,
+        *links(problem),
+        *((way, axis.values[0], mixed) for way in WAYS),
+        None,
+        TENTH,
+    ]
     if workers is None and not needs_end_to_end(problem.need):
         workers = 1
     job = partial(_answer, Job.of(Asked(problem.scenario, problem.catalog)))
@@ -178,13 +186,15 @@ def map_network(problem: Problem, axis: Axis, *, workers: int | None = None, pro
 
 
 TENTH = "a tenth of the machines' own"
-Item = float | str | tuple[Way, float, SplitPlan | None] | None  # a NIC's line rate, a fabric, a break-even, their own
+NetworkItem = (
+    float | str | tuple[TransferWay, float, SplitPlan | None] | None
+)  # a NIC's line rate, a fabric, a break-even, their own
 
 
-def _answer(job: Job, item: Item) -> Any:
+def _answer(job: Job, item: NetworkItem) -> Any:
     """What splitting costs on one network, or where it breaks even."""
     problem = _resolved(job)
-    model = _Model(problem)
+    model = _NetworkModel(problem)
     if isinstance(item, float):
         plans = {way: model.split(nic_rate(item), way) for way in WAYS}
         return NetworkPoint(nic_bandwidth_bytes_per_s=item, **plans)
@@ -206,7 +216,7 @@ def _resolved(job: Job) -> Problem:
     return job.resolved()
 
 
-class _Model:
+class _NetworkModel:
     """Best plans of a problem on other networks."""
 
     def __init__(self, problem: Problem) -> None:
@@ -219,11 +229,11 @@ class _Model:
         names = tuple(machine.name for machine in self._problem.machines)
         return self._best(changed(self._problem, setting(design="baseline", machines=names)))
 
-    def split(self, network: Change, way: Way) -> SplitPlan | None:
+    def split(self, network: Change, way: TransferWay) -> SplitPlan | None:
         """Best design that splits, on another network."""
         return self._best(self._on(network, way))
 
-    def _on(self, network: Change, way: Way) -> Problem:
+    def _on(self, network: Change, way: TransferWay) -> Problem:
         return changed(self._problem, self._own.then(network).then(supposing(kv_transfer=way)))
 
     def _best(self, problem: Problem) -> SplitPlan | None:
@@ -237,23 +247,23 @@ class _Model:
         value = best.value(problem.scenario.objective, self._prices)
         return SplitPlan(value=value, design=best.design, pools=best.describe())
 
-    def break_even(self, mixed: SplitPlan | None, way: Way, slowest: float) -> BreakEven:
+    def break_even(self, mixed: SplitPlan | None, way: TransferWay, slowest: float) -> LinkBreakEven:
         """By bisection: what a plan costs never rises with the bandwidth."""
 
         def worth_it(rate: float) -> bool:
             return pays(self.split(nic_rate(rate), way), mixed)
 
         if not worth_it(UNLIMITED_BYTES_PER_S):
-            return BreakEven(verdict="never", pays_at_bytes_per_s=None, not_at_bytes_per_s=None)
+            return LinkBreakEven(verdict="never", pays_at_bytes_per_s=None, not_at_bytes_per_s=None)
         if worth_it(slowest):
-            return BreakEven(verdict="always", pays_at_bytes_per_s=None, not_at_bytes_per_s=None)
+            return LinkBreakEven(verdict="always", pays_at_bytes_per_s=None, not_at_bytes_per_s=None)
         low, high = slowest, slowest
         while not worth_it(high):
             low, high = high, high * 4.0
         while high / low > 1.0 + TOLERANCE:
             middle = float(np.sqrt(low * high))
             low, high = (low, middle) if worth_it(middle) else (middle, high)
-        return BreakEven(verdict="above", pays_at_bytes_per_s=high, not_at_bytes_per_s=low)
+        return LinkBreakEven(verdict="above", pays_at_bytes_per_s=high, not_at_bytes_per_s=low)
 
     def link(self, name: str) -> LinkRow:
         """A link of the catalog, with the transfer between machines of the same kind as the best plan's prefill."""

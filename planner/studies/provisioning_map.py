@@ -30,7 +30,7 @@ from planner.studies.head import Head, head_of
 
 MOST_CELLS = 20_000
 MEMORY, BUSY, NETWORK, BUDGET = "decode KV memory", "prefill utilisation", "network", "budgets and stock"
-Counts = tuple[int, int]  # first and last, both included
+CountsOfPair = tuple[int, int]  # first and last, both included
 
 
 class MapPool(BaseModel):
@@ -73,7 +73,7 @@ class ProvisioningMap(Head):
     prefill: MapPool
     decode: MapPool
     rules: list[str] = Field(description="Objectives and limits that a cell is held against.")
-    least: dict[str, Counts | None] = Field(
+    least: dict[str, CountsOfPair | None] = Field(
         description="For each rule the least prefill and the least decode count on the map at which it holds somewhere."
     )
     cells: list[ProvisioningCell] = Field(description="By prefill, then decode machines.")
@@ -96,8 +96,8 @@ class ProvisioningMap(Head):
 
 def map_provisioning(
     problem: Problem,
-    prefill: Counts | None = None,
-    decode: Counts | None = None,
+    prefill: CountsOfPair | None = None,
+    decode: CountsOfPair | None = None,
     progress: Progress = quiet,
 ) -> ProvisioningMap:
     """Judge every pair of counts of one prefill and one decode machine.
@@ -215,7 +215,7 @@ class _Judge:
         return self._known["decode", m]
 
 
-def _check(problem: Problem, prefill: Counts | None, decode: Counts | None) -> None:
+def _check(problem: Problem, prefill: CountsOfPair | None, decode: CountsOfPair | None) -> None:
     if not problem.design.split:
         raise ScenarioError(
             "this design does not split",
@@ -242,7 +242,7 @@ def _check(problem: Problem, prefill: Counts | None, decode: Counts | None) -> N
             raise ScenarioError(what, where=name, value=f"{first}..{last}", fix=f"write it like {max(first, 1)}..40")
 
 
-def _check_size(*ranges: Counts) -> None:
+def _check_size(*ranges: CountsOfPair) -> None:
     n, m = (last - first + 1 for first, last in ranges)
     if n * m > MOST_CELLS:
         raise ScenarioError(
@@ -253,7 +253,7 @@ def _check_size(*ranges: Counts) -> None:
         )
 
 
-def _around(count: int) -> Counts:
+def _around(count: int) -> CountsOfPair:
     return (1, count + max(5, round(0.6 * count))) if count <= 80 else (count - 64, count + 64)
 
 
@@ -268,7 +268,7 @@ def _best_pair(problem: Problem, progress: Progress) -> Simple:
     raise explain_infeasible(posed, candidates)
 
 
-def _pool(candidate: Candidate, counts: Counts) -> MapPool:
+def _pool(candidate: Candidate, counts: CountsOfPair) -> MapPool:
     c = candidate.configuration
     return MapPool(
         machine=c.machine.name,
@@ -287,14 +287,14 @@ def _value(cell: ProvisioningCell, problem: Problem) -> float:
     return cell.power_w if objective == "power" else float(cell.machines)
 
 
-def _least(cells: Sequence[ProvisioningCell], rule: str) -> Counts | None:
+def _least(cells: Sequence[ProvisioningCell], rule: str) -> CountsOfPair | None:
     held = [c for c in cells if rule not in c.broken]
     return (min(c.prefill_machines for c in held), min(c.decode_machines for c in held)) if held else None
 
 
 def _notes(
     problem: Problem, feasible: Sequence[ProvisioningCell], optimum: ProvisioningCell | None, n: int, m: int,
-    ranges: tuple[Counts, Counts],
+    ranges: tuple[CountsOfPair, CountsOfPair],
 ) -> list[str]:  # fmt: skip
     notes = list(problem.notes)
     inside = ranges[0][0] <= n <= ranges[0][1] and ranges[1][0] <= m <= ranges[1][1]

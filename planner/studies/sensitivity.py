@@ -22,11 +22,11 @@ from planner.scenario.opened import Asked, CatalogLike, ScenarioLike, ask
 from planner.scenario.progress import quiet
 from planner.scenario.resolve import Problem, changed
 from planner.studies.bought import carried, cost_by_machine, electricity_usd_per_hour, misses, value_of
-from planner.studies.decision import NO_PLAN, RANGE, Offer, design_flips, load_flips
+from planner.studies.decision import NO_PLAN, RANGE, OfferOfMachine, design_flips, load_flips
 from planner.studies.head import head_of
 from planner.studies.job import Job
 from planner.studies.runner import run_in_order
-from planner.studies.sensitivity_report import Flip, InputEffect, MonteCarlo, Outcome, Sensitivity
+from planner.studies.sensitivity_report import Flip, InputEffect, MonteCarlo, OutcomeOfError, Sensitivity
 from planner.studies.uncertain_input import (
     UncertainInput,
     change_of,
@@ -125,7 +125,7 @@ def _planned(base: Job) -> tuple[Problem, Solution]:
     return problem, solve_problem(problem)
 
 
-def _outcome(case: tuple[Job, Job]) -> Outcome:
+def _outcome(case: tuple[Job, Job]) -> OutcomeOfError:
     base, bought = _planned(case[0])
     problem = case[1].resolved()
     spares, objective = base.limits.spares, base.scenario.objective
@@ -133,7 +133,7 @@ def _outcome(case: tuple[Job, Job]) -> Outcome:
     best = best_or_none(problem)
     bills = [None if s is None else _billed_usd_per_hour(s, problem) for s in (best, bought)]
     members, _ = carried(bought, problem)
-    return Outcome(
+    return OutcomeOfError(
         value=None if best is None else best.selection.objective + (bills[0] or 0.0),
         design=None if best is None else design_of(best.members),
         pools=None if best is None else _pools(best, spares),
@@ -149,7 +149,7 @@ def _billed_usd_per_hour(solution: Solution, problem: Problem) -> float | None:
     return electricity_usd_per_hour(solution, problem) if is_electricity_billed(problem) else None
 
 
-def _effect(i: UncertainInput, low: Outcome, high: Outcome) -> InputEffect:
+def _effect(i: UncertainInput, low: OutcomeOfError, high: OutcomeOfError) -> InputEffect:
     swing = None if low.value is None or high.value is None else abs(high.value - low.value)
     return InputEffect(
         input=i.name,
@@ -164,7 +164,7 @@ def _effect(i: UncertainInput, low: Outcome, high: Outcome) -> InputEffect:
     )
 
 
-def _summary(drawn: Sequence[Outcome], seed: int, stopped: Sequence[UncertainInput]) -> MonteCarlo:
+def _summary(drawn: Sequence[OutcomeOfError], seed: int, stopped: Sequence[UncertainInput]) -> MonteCarlo:
     n = len(drawn)
     values = np.array([o.value for o in drawn if o.value is not None])
     bought = np.array([o.bought_value for o in drawn])
@@ -211,11 +211,11 @@ def _price_flips(problem: Problem) -> list[Flip]:
         if price is None:
             continue
 
-        def best(factor: float, name: str = machine.name) -> Offer:
+        def best(factor: float, name: str = machine.name) -> OfferOfMachine:
             solution = _surely(changed(problem, supposing(prices={name: factor})))
             costs = cost_by_machine(solution.members, spares)
             own = costs.pop(name, 0.0) / factor
-            return Offer(design_of(solution.members), _pools(solution, spares), math.fsum(costs.values()), own)
+            return OfferOfMachine(design_of(solution.members), _pools(solution, spares), math.fsum(costs.values()), own)
 
         for direction, flip in design_flips(best).items():
             flips.append(

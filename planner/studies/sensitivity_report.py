@@ -13,7 +13,7 @@ from planner.studies.head import Head
 IN_THE_RENT = "rented prices contain the electricity"
 
 
-class Outcome(Result):
+class OutcomeOfError(Result):
     """What happens at one value of an input, or in one draw of all; values as `Sensitivity.value` counts them."""
 
     value: float | None = Field(description="Re-optimised: objective of the best plan; null where there is none.")
@@ -33,8 +33,8 @@ class InputEffect(Result):
     error_fraction: float
     low_factor: float = Field(description="Of the input: 1 less its error, or the least it can be.")
     source: str = Field(description="Who says so: the runtime, the user, or a default.")
-    low: Outcome
-    high: Outcome
+    low: OutcomeOfError
+    high: OutcomeOfError
     swing: float | None = Field(description="Between the re-optimised values; null where one has no plan.")
     note: str | None = Field(default=None, description="Where its range is not its error: a PUE stops at 1.")
 

@@ -39,14 +39,14 @@ from planner.studies.head import Study
 from planner.studies.job import ALONE, Job
 from planner.studies.runner import run_resumed
 
-Status = Literal["optimal", "near_tie", "limit", "infeasible", "none", "error"]
+SweepStatus = Literal["optimal", "near_tie", "limit", "infeasible", "none", "error"]
 
 
 class SweepRow(Result):
     """The plan of one scenario of a sweep, or why there is none."""
 
     values: dict[str, Any] = Field(description="The fields varied, as the scenario has them.")
-    status: Status = Field(
+    status: SweepStatus = Field(
         description="optimal: proven; limit: a plan, not proven in time; infeasible: proven to have none; "
         "none: no plan found in time; error: could not be posed."
     )

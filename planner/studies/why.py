@@ -22,7 +22,7 @@ from planner.planning.search import Solution, largest_rate, solve_problem
 from planner.planning.standing import Chosen, standings
 from planner.pools.configuration import configurations_of
 from planner.pools.design import GENERAL, PAPER, parse_design
-from planner.pools.limits import Objective
+from planner.pools.limits import ObjectiveOrWeights
 from planner.scenario.changes import setting
 from planner.scenario.opened import CatalogLike, ScenarioLike, ask
 from planner.scenario.progress import quiet
@@ -145,7 +145,7 @@ def _loads(problem: Problem, chosen: Chosen, standing: Standing) -> Iterator[str
     scenario = problem.scenario
     if standing.relative is None or standing.relative <= 0 or scenario.objective == "throughput":
         return
-    objective: Objective = scenario.objective
+    objective: ObjectiveOrWeights = scenario.objective
     every = [standing.machine, *(name for name in chosen.counts if name != standing.machine)]
     by_name = {m.name: m for m in problem.machines}
     found = []

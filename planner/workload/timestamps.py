@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from planner.errors import TraceError
 from planner.units import format_time
-from planner.workload.trace_cells import MISSING, Cells
+from planner.workload.trace_cells import MISSING, TextCells
 
 FloatArray = NDArray[np.float64]
 PER_S = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -30,7 +30,7 @@ _DATE_TIME = re.compile(rb"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class ArrivalTimes:
     """When requests came.
 
     Attributes
@@ -51,7 +51,7 @@ class Arrivals:
 
 
 def arrivals_of(
-    cells: Cells,
+    cells: TextCells,
     column: str,
     unit: str | None,
     *,
@@ -59,7 +59,7 @@ def arrivals_of(
     form_tells: bool = False,
     any_order: bool = False,
     where: Callable[[int], str],
-) -> Arrivals:
+) -> ArrivalTimes:
     """Read a column of timestamps.
 
     Parameters
@@ -100,7 +100,7 @@ def arrivals_of(
         named, absolute = "dates", True
     falls = np.flatnonzero(np.diff(seconds) < 0)
     if not falls.size:
-        return Arrivals(seconds, None, named, tuple(notes))
+        return ArrivalTimes(seconds, None, named, tuple(notes))
     if not (any_order or absolute):
         row = int(falls[0]) + 1
         raise TraceError(
@@ -110,10 +110,10 @@ def arrivals_of(
         )  # fmt: skip
     order = np.argsort(seconds, kind="stable")
     notes.append(f"{falls.size:,} rows are before the one above them: sorted by {column}")
-    return Arrivals(seconds[order], order, named, tuple(notes))
+    return ArrivalTimes(seconds[order], order, named, tuple(notes))
 
 
-def _checked(cells: Cells, column: str, where: Callable[[int], str]) -> FloatArray:
+def _checked(cells: TextCells, column: str, where: Callable[[int], str]) -> FloatArray:
     numbers = cells.numbers
     for bad, what, rule, fix in (
         (~np.isfinite(numbers), "is not finite", "a number", None),
@@ -130,7 +130,7 @@ def _epoch_unit_of(value: float) -> str | None:
     return next((u for u, per_s in PER_S.items() if _EPOCH_S[0] <= value / per_s < _EPOCH_S[1]), None)
 
 
-def _epoch_unit(numbers: FloatArray, cells: Cells, column: str, where: Callable[[int], str]) -> str | None:
+def _epoch_unit(numbers: FloatArray, cells: TextCells, column: str, where: Callable[[int], str]) -> str | None:
     unit = _epoch_unit_of(float(numbers[0]))
     if unit is None:
         return None
@@ -196,7 +196,7 @@ def reading(unit: str, n: int, span: float) -> str:
     return f"{NAMES[unit]} ({(n - 1) / span * PER_S[unit]:,.3g} requests/s over {format_time(span / PER_S[unit])})"
 
 
-def _dates_ns(cells: Cells, column: str, where: Callable[[int], str]) -> NDArray[np.int64]:
+def _dates_ns(cells: TextCells, column: str, where: Callable[[int], str]) -> NDArray[np.int64]:
     """Nanoseconds since 1970, UTC unless a row says another offset."""
     rows = cells.other_rows
     if rows.size < cells.numbers.size:
@@ -307,7 +307,7 @@ def _offset_ns(offset: bytes | None) -> int:
     return (-1 if offset[:1] == b"-" else 1) * minutes * 60 * 10**9
 
 
-def _not_a_time(cells: Cells, column: str, row: int, where: Callable[[int], str]) -> TraceError:
+def _not_a_time(cells: TextCells, column: str, row: int, where: Callable[[int], str]) -> TraceError:
     shown = cells.shown(row)
     missing = shown is MISSING
     what = f"{column} is {'missing' if missing else 'empty' if shown in ('', None) else 'not a time'}"

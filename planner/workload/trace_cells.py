@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-Bytes = NDArray[np.uint8]
+ByteArray = NDArray[np.uint8]
 
 _MOST_DIGITS = 18  # that an int64 holds
 _WIDEST_TEXT = 64  # bytes of a cell that are kept: dates and names of states are shorter
@@ -18,7 +18,7 @@ MISSING = object()
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class TextCells:
     """The cells of one column.
 
     Attributes
@@ -52,32 +52,32 @@ class Cells:
             return int(number) if number.is_integer() else number
         return self.other(row)
 
-    def taken(self, kept: NDArray[np.bool_]) -> Cells:
+    def taken(self, kept: NDArray[np.bool_]) -> TextCells:
         """The cells of some rows."""
         chosen = kept[self.other_rows]
         new_row = np.cumsum(kept) - 1
-        return Cells(self.numbers[kept], new_row[self.other_rows[chosen]], self.others[chosen])
+        return TextCells(self.numbers[kept], new_row[self.other_rows[chosen]], self.others[chosen])
 
 
-def joined(parts: Sequence[Cells]) -> Cells:
+def joined(parts: Sequence[TextCells]) -> TextCells:
     """The cells of parts that follow each other."""
     if len(parts) == 1:
         return parts[0]
     offsets = np.cumsum([0, *(part.numbers.size for part in parts[:-1])])
     others = [part.others for part in parts if part.others.size]
-    return Cells(
+    return TextCells(
         np.concatenate([part.numbers for part in parts]),
         np.concatenate([part.other_rows + offset for part, offset in zip(parts, offsets, strict=True)]),
         np.concatenate(others) if others else parts[0].others,
     )
 
 
-def cells_of_values(values: Sequence[object]) -> Cells:
+def cells_of_values(values: Sequence[object]) -> TextCells:
     """Cells of the values of JSON records."""
     kinds = set(map(type, values))
     if kinds <= {int, float}:
         try:
-            return Cells(np.array(values, dtype=float), np.empty(0, dtype=np.int64), np.empty(0, dtype=object))
+            return TextCells(np.array(values, dtype=float), np.empty(0, dtype=np.int64), np.empty(0, dtype=object))
         except OverflowError:
             pass
     numbers = np.full(len(values), np.nan)
@@ -90,10 +90,10 @@ def cells_of_values(values: Sequence[object]) -> Cells:
             numbers[row] = number
     others = np.empty(len(rows), dtype=object)
     others[:] = [values[row] for row in rows]
-    return Cells(numbers, np.array(rows, dtype=np.int64), others)
+    return TextCells(numbers, np.array(rows, dtype=np.int64), others)
 
 
-def cells_of_texts(texts: Sequence[str]) -> Cells:
+def cells_of_texts(texts: Sequence[str]) -> TextCells:
     """Cells of the fields of a CSV that were read one by one."""
     numbers = np.full(len(texts), np.nan)
     rows: list[int] = []
@@ -104,7 +104,7 @@ def cells_of_texts(texts: Sequence[str]) -> Cells:
         else:
             numbers[row] = number
     others = np.array([texts[row].encode()[:_WIDEST_TEXT] for row in rows], dtype=f"S{_WIDEST_TEXT}")
-    return Cells(numbers, np.array(rows, dtype=np.int64), others)
+    return TextCells(numbers, np.array(rows, dtype=np.int64), others)
 
 
 def _number(value: object) -> float | None:
@@ -120,7 +120,7 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def cells_of_fields(buffer: Bytes, start: NDArray[np.int64], end: NDArray[np.int64]) -> Cells:
+def cells_of_fields(buffer: ByteArray, start: NDArray[np.int64], end: NDArray[np.int64]) -> TextCells:
     """Cells of the fields `buffer[start:end]` of a CSV, read all at once.
 
     Parameters
@@ -162,14 +162,14 @@ def cells_of_fields(buffer: Bytes, start: NDArray[np.int64], end: NDArray[np.int
     numbers = np.where(negative & plain, -numbers, numbers)
     rows = np.flatnonzero(~plain)
     if not rows.size:
-        return Cells(numbers, rows, np.empty(0, dtype="S1"))
+        return TextCells(numbers, rows, np.empty(0, dtype="S1"))
     texts = texts_of_fields(buffer, start[rows], end[rows])
     if rows.size > n // 2 and not _any_number(texts):
-        return Cells(numbers, rows, texts)
+        return TextCells(numbers, rows, texts)
     read = [_number(text.decode("utf-8", "replace")) for text in texts.tolist()]
     one = np.array([number is not None for number in read])
     numbers[rows[one]] = [number for number in read if number is not None]
-    return Cells(numbers, rows[~one], texts[~one])
+    return TextCells(numbers, rows[~one], texts[~one])
 
 
 def _any_number(texts: NDArray[np.bytes_]) -> bool:
@@ -178,7 +178,7 @@ def _any_number(texts: NDArray[np.bytes_]) -> bool:
     return any(_number(text.decode("utf-8", "replace")) is not None for text in texts[::step].tolist())
 
 
-def texts_of_fields(buffer: Bytes, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bytes_]:
+def texts_of_fields(buffer: ByteArray, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bytes_]:
     """The fields as byte strings of one width, cut after 64 bytes."""
     widest = max(min(int((end - start).max(initial=1)), _WIDEST_TEXT), 1)
     out = np.zeros((start.size, widest), dtype=np.uint8)

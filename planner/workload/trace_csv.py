@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import TraceError
-from planner.workload.trace_cells import Cells, cells_of_fields, cells_of_texts
-from planner.workload.trace_text import Progress, byte_blocks, decoded
+from planner.workload.trace_cells import TextCells, cells_of_fields, cells_of_texts
+from planner.workload.trace_text import ByteProgress, byte_blocks, decoded
 
 _SAMPLE = 200  # rows that are looked at before columns are chosen
 _ROWS_AT_ONCE = 50_000
@@ -49,7 +49,7 @@ class CsvBlock:
         """Number of rows."""
         return int(self.lines.size)
 
-    def cells(self, column: int) -> Cells:
+    def cells(self, column: int) -> TextCells:
         """The cells of a column."""
         if self.buffer is None:
             return cells_of_texts([row[column].strip() for row in self.rows])
@@ -86,7 +86,7 @@ def open_csv(path: Path, first: str) -> CsvHead:
     return CsvHead(path, tuple(columns), sample, line, delimiter)
 
 
-def csv_blocks(head: CsvHead, progress: Progress | None) -> Iterator[CsvBlock]:
+def csv_blocks(head: CsvHead, progress: ByteProgress | None) -> Iterator[CsvBlock]:
     """All rows below the header, in order.
 
     Raises

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.workload.trace_cells import MISSING, Cells
+from planner.workload.trace_cells import MISSING, TextCells
 
 _STATES = re.compile(
     r"fail|error|cancel|timeout|timed.?out|abort|reject|incomplete|refused|dropped|exception", re.IGNORECASE
@@ -16,7 +16,7 @@ _FALSE = ("", "false", "no", "0", "none", "null", "nan", "{}", "[]", "ok")
 _ERROR_STATUS = 400.0  # of HTTP, from here on
 
 
-def failed_rows(name: str, cells: Cells) -> NDArray[np.bool_]:
+def failed_rows(name: str, cells: TextCells) -> NDArray[np.bool_]:
     """Rows that a column says have failed.
 
     Parameters
@@ -47,7 +47,7 @@ def failed_rows(name: str, cells: Cells) -> NDArray[np.bool_]:
     return np.asarray(failed)
 
 
-def _others(cells: Cells) -> list[tuple[int, str]]:
+def _others(cells: TextCells) -> list[tuple[int, str]]:
     found = []
     for row, value in zip(cells.other_rows.tolist(), cells.others.tolist(), strict=True):
         if value is MISSING or value is None:

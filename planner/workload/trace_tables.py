@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import TraceError, near_misses
-from planner.workload.trace_cells import Cells, cells_of_values, joined
+from planner.workload.trace_cells import TextCells, cells_of_values, joined
 from planner.workload.trace_csv import CsvHead, csv_blocks, open_csv
 from planner.workload.trace_json import first_objects, flat, names_of, objects, read_document, spread_over_lines, values
-from planner.workload.trace_text import Progress, beginning, text_blocks
+from planner.workload.trace_text import ByteProgress, beginning, text_blocks
 
 CSV, LINES, DOCUMENT = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson"), (".json",)
 EXTENSIONS = tuple(kind + zipped for zipped in ("", ".gz") for kind in (*CSV, *LINES, *DOCUMENT))
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class RawColumns:
     """Columns that were read.
 
     Attributes
@@ -38,7 +38,7 @@ class Columns:
     n_rows : int
     """
 
-    cells: dict[str, Cells]
+    cells: dict[str, TextCells]
     lists: dict[str, list[Any]]
     n_rows: int
 
@@ -95,7 +95,7 @@ class RawTable:
         """Every object of JSON lines, whole: of files with few, large ones."""
         return [record for records, _ in self._records(None) for record in records]
 
-    def read(self, names: Sequence[str], lists: Sequence[str] = (), progress: Progress | None = None) -> Columns:
+    def read(self, names: Sequence[str], lists: Sequence[str] = (), progress: ByteProgress | None = None) -> RawColumns:
         """Read the columns of these names, from the first row to the last.
 
         Raises
@@ -108,8 +108,8 @@ class RawTable:
         with _uncollected():
             return self._read(names, lists, progress)
 
-    def _read(self, names: Sequence[str], lists: Sequence[str], progress: Progress | None) -> Columns:
-        parts: dict[str, list[Cells]] = {name: [] for name in names}
+    def _read(self, names: Sequence[str], lists: Sequence[str], progress: ByteProgress | None) -> RawColumns:
+        parts: dict[str, list[TextCells]] = {name: [] for name in names}
         found: dict[str, list[Any]] = {name: [] for name in lists}
         n_rows = 0
         if self.csv is not None:
@@ -129,9 +129,9 @@ class RawTable:
                     found[name] += values(records, name)
         if not n_rows:
             raise TraceError("the trace has a header and no requests", where=self.head, rule="at least one request")
-        return Columns({name: joined(cells) for name, cells in parts.items()}, found, n_rows)
+        return RawColumns({name: joined(cells) for name, cells in parts.items()}, found, n_rows)
 
-    def _records(self, progress: Progress | None) -> Iterator[tuple[list[dict[str, Any]], NDArray[np.int64]]]:
+    def _records(self, progress: ByteProgress | None) -> Iterator[tuple[list[dict[str, Any]], NDArray[np.int64]]]:
         if self.records is not None:
             yield self.records, np.arange(1, len(self.records) + 1)
             return

@@ -13,7 +13,7 @@ from planner.errors import TraceError
 FIRST = 1_000_000  # bytes in which the header and the first records are sought
 _AT_ONCE = 4_000_000  # bytes of text that are taken apart together
 _LONGEST_LINE = 1_000_000_000  # bytes
-Progress = Callable[[str], object]
+ByteProgress = Callable[[str], object]
 
 
 def opened(path: Path) -> BinaryIO:
@@ -76,7 +76,7 @@ def decoded(data: bytes, path: Path, line: int) -> str:
         ) from None  # fmt: skip
 
 
-def byte_blocks(path: Path, progress: Progress | None) -> Iterator[tuple[bytes, int, bool]]:
+def byte_blocks(path: Path, progress: ByteProgress | None) -> Iterator[tuple[bytes, int, bool]]:
     """Whole lines, a few megabytes together, with the number of the first and whether the file ends with them."""
     size = path.stat().st_size
     line, rest, n_read = 1, b"", 0
@@ -98,7 +98,7 @@ def byte_blocks(path: Path, progress: Progress | None) -> Iterator[tuple[bytes, 
             piece = following
 
 
-def text_blocks(path: Path, progress: Progress | None) -> Iterator[tuple[str, int, bool]]:
+def text_blocks(path: Path, progress: ByteProgress | None) -> Iterator[tuple[str, int, bool]]:
     """As `byte_blocks`, as text."""
     for data, line, last in byte_blocks(path, progress):
         yield decoded(data, path, line), line, last

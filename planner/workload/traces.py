@@ -15,12 +15,12 @@ from planner.errors import TraceError
 from planner.workload.prefixes import PrefixBlocks, blocks_of
 from planner.workload.sizes import FloatArray, RequestSizes
 from planner.workload.timestamps import arrivals_of
-from planner.workload.trace_cells import MISSING, Cells
+from planner.workload.trace_cells import MISSING, TextCells
 from planner.workload.trace_columns import TraceColumns, choose_columns
 from planner.workload.trace_documents import Run, is_benchmark_result, of_results, requests_in
 from planner.workload.trace_failures import failed_rows
-from planner.workload.trace_tables import Columns, RawTable, open_table
-from planner.workload.trace_text import Progress
+from planner.workload.trace_tables import RawColumns, RawTable, open_table
+from planner.workload.trace_text import ByteProgress
 
 MAX_TOKENS = 1e8
 
@@ -103,7 +103,7 @@ def read_trace(
     *,
     columns: Mapping[str, str] | None = None,
     drop_failed: bool = False,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
 ) -> Trace:
     """Read a trace file.
 
@@ -205,7 +205,7 @@ def _stated(runs: tuple[Run, ...], n: int) -> tuple[float | None, float | None]:
 
 
 def _usable(
-    table: RawTable, chosen: TraceColumns, found: Columns, drop_failed: bool, notes: list[str]
+    table: RawTable, chosen: TraceColumns, found: RawColumns, drop_failed: bool, notes: list[str]
 ) -> NDArray[np.bool_]:
     """Rows that are requests: all of them, or those that did not fail where failed ones are to be left out."""
     failed = np.zeros(found.n_rows, dtype=bool)
@@ -243,7 +243,7 @@ def _usable(
     return np.ones(n, dtype=bool)
 
 
-def _tokens(table: RawTable, column: str, cells: Cells, row_of: NDArray[np.int64]) -> FloatArray:
+def _tokens(table: RawTable, column: str, cells: TextCells, row_of: NDArray[np.int64]) -> FloatArray:
     rule = f"{column} is a whole number of tokens"
     if cells.other_rows.size:
         row = int(cells.other_rows[0])
@@ -280,7 +280,7 @@ def _infinite(shown: object) -> bool:
         return False
 
 
-def _cached_share(cells: Cells, prompt_tokens: FloatArray) -> float | None:
+def _cached_share(cells: TextCells, prompt_tokens: FloatArray) -> float | None:
     """Prompt tokens that were cached, of all; what a row does not say counts as none."""
     cached = np.clip(np.nan_to_num(cells.numbers, nan=0.0, posinf=0.0, neginf=0.0), 0.0, prompt_tokens)
     return float(cached.sum() / prompt_tokens.sum()) if cells.other_rows.size < cells.numbers.size else None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from planner.calibration import Measurements, calibrate, read_measurements
-from planner.calibration.problem import Defaults, Problem
+from planner.calibration.problem import FitDefaults, FitProblem
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import Efficiency, Runtime
 from planner.errors import ScenarioError, TraceError, UnknownNameError
@@ -190,7 +190,7 @@ def test_what_files_do_not_say_must_be_said(catalog: Catalog, made_steps: Made) 
         calibrate(catalog, renamed(steps, model="lama-3.1-8b"), runtime)
     assert "llama-3.1-8b" in caught.value.suggestions
     silent = renamed(steps, model="/models/ours", tensor_parallel=None)
-    found = calibrate(catalog, silent, runtime, defaults=Defaults(model="llama-3.1-8b", tensor_parallel=1))
+    found = calibrate(catalog, silent, runtime, defaults=FitDefaults(model="llama-3.1-8b", tensor_parallel=1))
     assert found.n_rows == len(steps)
     with pytest.raises(ScenarioError, match="measured on 16 accelerators"):
         calibrate(catalog, renamed(steps, tensor_parallel=16), runtime)
@@ -230,7 +230,7 @@ def test_llama_predicts_bloom(catalog: Catalog, machine: str, prefill: float, de
     bloom = Measurements(steps=tuple(s for s in every if s.setup.model == "bloom-176b"))
     base = rough(catalog, machine)
     found = calibrate(catalog, llama, base, catalog.machine(machine))
-    unseen = Problem(catalog, bloom, base, catalog.machine(machine), Defaults())
+    unseen = FitProblem(catalog, bloom, base, catalog.machine(machine), FitDefaults())
     error = np.abs(unseen.predict_s(found.efficiency) / unseen.measured_s - 1.0)
     phases = np.array([row.phase for row in unseen.rows])
     assert error[phases == "prefill"].mean() <= prefill

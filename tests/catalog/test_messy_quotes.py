@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.imports.quote import Defaults
+from planner.catalog.imports.quote import QuoteDefaults
 from planner.catalog.imports.quote_books import book_text, books_of
 from planner.catalog.imports.quote_columns import parse_mapping
 from planner.catalog.imports.quotes import Quotes, read_quotes
@@ -149,9 +149,9 @@ def test_what_a_refusal_suggests_is_not_a_wrong_price(read: Read) -> None:
         read(text)
     assert "--unit GPU/h" in str(caught.value.fix)
     with pytest.raises(InputError, match="far from the others") as caught:
-        read(text, defaults=Defaults(period="h"))
+        read(text, defaults=QuoteDefaults(period="h"))
     assert "--unit GPU/h" in str(caught.value.fix)
-    (quote,) = read(text, defaults=Defaults(period="h", per="accelerator")).quotes
+    (quote,) = read(text, defaults=QuoteDefaults(period="h", per="accelerator")).quotes
     assert quote.amount == 24.80
 
 

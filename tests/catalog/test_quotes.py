@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.imports.quote import Defaults
+from planner.catalog.imports.quote import QuoteDefaults
 from planner.catalog.imports.quote_books import book_text, books_of, compare, differences
 from planner.catalog.imports.quote_columns import parse_mapping
 from planner.catalog.imports.quote_titles import price_title
@@ -106,7 +106,7 @@ def test_titles_that_are_named_and_machines_that_are_mapped(read: Read) -> None:
         "What;How much;When\nDGX H100 640GB;31.5;20.11.2026\n",
         mapping=parse_mapping(['machine=What,price="How much"', "date=When"]),
         machine_names={"dgx h100 640gb": "dgx-h100"},
-        defaults=Defaults(provider="acme", currency="USD", period="h"),
+        defaults=QuoteDefaults(provider="acme", currency="USD", period="h"),
     )
     (quote,) = found.quotes
     assert (quote.machine, quote.amount_text, quote.date) == ("dgx-h100", "31.50 USD/h", datetime.date(2026, 11, 20))
@@ -265,7 +265,7 @@ def test_a_purchase_needs_a_life(read: Read) -> None:
     text = "Machine,Price,Plan,Vendor,Date\ndgx-h100,265000 USD,purchase,acme,2026-11-20\n"
     with pytest.raises(InputError, match="a purchase without a life"):
         read(text)
-    assert read(text, defaults=Defaults(life="4 years")).quotes[0].life == "4 years"
+    assert read(text, defaults=QuoteDefaults(life="4 years")).quotes[0].life == "4 years"
     with pytest.raises(InputError, match="unknown price plan"):
         read(text.replace("purchase", "barter"))
 
@@ -275,7 +275,7 @@ def test_missing_units_and_currencies(read: Read) -> None:
     with pytest.raises(InputError, match="without its currency") as caught:
         read(text)
     assert any("without its unit" in line for line in caught.value.also)
-    assert read(text, defaults=Defaults(currency="USD", period="h")).quotes[0].amount_text == "31.50 USD/h"
+    assert read(text, defaults=QuoteDefaults(currency="USD", period="h")).quotes[0].amount_text == "31.50 USD/h"
     with pytest.raises(InputError, match="not a currency"):
         read("Machine,Price,Currency,Vendor,Date\ndgx-h100,31.5,dollars,acme,2026-11-20\n")
 

@@ -16,8 +16,9 @@ Planner = Callable[..., Any]
 SMALL = ("alternatives", "--rate", "20/s", "--within", "30 %", "--owned", "dgx-a100=2")
 
 
-def test_table_json_and_csv(planner: Planner) -> None:
+def test_table_json_and_csv(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Alternatives.model_validate_json(planner(*SMALL, "--format", "json").out)
+    monkeypatch.setattr(module, "alternatives", lambda *_, **__: found)  # the same in every form
     rows = list(csv.DictReader(io.StringIO(planner(*SMALL, "--format", "csv").out)))
     assert [r["pools"] for r in rows] == [p.pools for p in found.plans]
     text = planner(*SMALL).out
@@ -26,6 +27,8 @@ def test_table_json_and_csv(planner: Planner) -> None:
         line = next(line for line in text.splitlines() if f"  {plan.pools}  " in line)
         assert "; ".join(plan.reasons) in line and f"{plan.cost_usd_per_hour:,.2f}" in line
         assert (plan.bought or "nothing") in line
+    nothing_owned = found.model_copy(update={"owned": {}})
+    monkeypatch.setattr(module, "alternatives", lambda *_, **__: nothing_owned)
     assert "to buy" not in planner(*SMALL[:-2]).out
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.economics.finance import HOURS_PER_MONTH
-from planner.portfolio.batch import Batch, Lot
+from planner.portfolio.batch import BatchWork, Lot
 from planner.portfolio.calendar import Stage, days, factor_at, periods_within, stages_of
 
 DAY = 24 * 60
@@ -16,7 +16,7 @@ YEAR = [Stage("", 0.0, 12.0, 1.0, {}, {})]
 
 
 def lots_of(**fields: object) -> list[Lot]:
-    return Batch.model_validate({"requests": 1200.0, **fields}).lots()
+    return BatchWork.model_validate({"requests": 1200.0, **fields}).lots()
 
 
 def test_a_flat_day_is_one_period_of_all_hours() -> None:

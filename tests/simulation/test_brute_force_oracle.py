@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from planner.simulation.arrivals import Requests, requests_of
+from planner.simulation.engine import simulate_requests
 from planner.simulation.outcome import Outcome
-from planner.simulation.run import simulate_requests
 from planner.simulation.specification import LaneSpec, Policy, Way, Wire
 
 from .affine import WIRE, AffineSteps, lanes_of

@@ -9,8 +9,8 @@ import planner
 from planner.errors import ScenarioError
 from planner.simulation.arrivals import requests_of
 from planner.simulation.closed_loop import Clients, behind_front_end
+from planner.simulation.engine import simulate_requests
 from planner.simulation.outcome import Outcome
-from planner.simulation.run import simulate_requests
 from planner.simulation.summary import values_of
 
 from .affine import AffineSteps, lanes_of

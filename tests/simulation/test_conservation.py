@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.simulation.arrivals import Requests, requests_of
-from planner.simulation.engine import Simulation
+from planner.simulation.engine import simulate_requests
+from planner.simulation.loop import Simulation
 from planner.simulation.outcome import Outcome
-from planner.simulation.run import simulate_requests
 from planner.simulation.specification import SPLITWISE, Failure, LaneSpec, Policy, Way, Wire
 from planner.simulation.summary import values_of
 

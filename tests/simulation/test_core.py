@@ -16,9 +16,9 @@ import pytest
 
 from planner.simulation import core
 from planner.simulation.arrivals import requests_of
+from planner.simulation.engine import simulate_requests
 from planner.simulation.lane import chunk_of
 from planner.simulation.outcome import Outcome
-from planner.simulation.run import simulate_requests
 from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire
 from planner.simulation.steps import Spread
 

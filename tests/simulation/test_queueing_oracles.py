@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from planner.simulation.arrivals import Requests, requests_of
+from planner.simulation.engine import simulate_requests
 from planner.simulation.outcome import Outcome
-from planner.simulation.run import simulate_requests
 from planner.simulation.specification import Policy, Wire
 from planner.simulation.statistics import Interval, mean_interval, percentile_interval, share_interval
 from planner.simulation.summary import values_of

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import InfeasibleError
-from planner.studies.decision import LOAD_TOLERANCE, Offer, breakpoints, design_flips, load_flips
+from planner.studies.decision import LOAD_TOLERANCE, OfferOfMachine, breakpoints, design_flips, load_flips
 
 Lines = list[tuple[float, float]]
 
 
-def _best(lines: Lines, factor: float) -> Offer:
+def _best(lines: Lines, factor: float) -> OfferOfMachine:
     i = min(range(len(lines)), key=lambda i: (lines[i][0] + lines[i][1] * factor, i))
-    return Offer(f"design {i}", f"{i}", *lines[i])
+    return OfferOfMachine(f"design {i}", f"{i}", *lines[i])
 
 
 @settings(max_examples=60)

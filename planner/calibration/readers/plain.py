@@ -12,16 +12,16 @@ from collections.abc import Mapping
 
 from planner.calibration.kernels import SHAPES
 from planner.calibration.measurements import KernelMeasurement, Measurements, StepMeasurement
-from planner.calibration.readers.tables import Table, positive
+from planner.calibration.readers.tables import TableOfResults, positive
 from planner.errors import TraceError, near_misses
 
 
-def matches(table: Table) -> bool:
+def matches(table: TableOfResults) -> bool:
     """Whether the columns are those of this format."""
     return bool(table.column("phase") or table.column("kind"))
 
 
-def read(table: Table) -> Measurements:
+def read(table: TableOfResults) -> Measurements:
     """Read the rows.
 
     Raises
@@ -62,7 +62,7 @@ def read(table: Table) -> Measurements:
     return Measurements(steps=tuple(steps), kernels=tuple(kernels), files=(table.path,))
 
 
-def _shape(kind: str, row: Mapping[str, str], table: Table, where: str) -> dict[str, float]:
+def _shape(kind: str, row: Mapping[str, str], table: TableOfResults, where: str) -> dict[str, float]:
     if kind not in SHAPES:
         raise TraceError(
             f"unknown kind of kernel {kind!r}",

@@ -7,16 +7,16 @@ tpot_ms`; further columns are ignored, and rows can be chosen by them (`--where 
 from __future__ import annotations
 
 from planner.calibration.measurements import Measurements, ServingMeasurement
-from planner.calibration.readers.tables import Table, positive
+from planner.calibration.readers.tables import TableOfResults, positive
 from planner.errors import TraceError
 
 
-def matches(table: Table) -> bool:
+def matches(table: TableOfResults) -> bool:
     """Whether the columns are those of this format."""
     return table.latency_column("tpot") is not None
 
 
-def read(table: Table) -> Measurements:
+def read(table: TableOfResults) -> Measurements:
     """Read the rows.
 
     Raises

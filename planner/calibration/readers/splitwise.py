@@ -8,19 +8,19 @@ prefill step and a decode step at the mean context of the run, prompt + token_si
 from __future__ import annotations
 
 from planner.calibration.measurements import Measurements, StepMeasurement
-from planner.calibration.readers.tables import Table, positive
+from planner.calibration.readers.tables import TableOfResults, positive
 
 COLUMNS = (
     "model", "hardware", "prompt_size", "batch_size", "token_size", "prompt_time", "token_time", "tensor_parallel"
 )  # fmt: skip
 
 
-def matches(table: Table) -> bool:
+def matches(table: TableOfResults) -> bool:
     """Whether the columns are those of this format."""
     return {"prompt_size", "prompt_time", "token_time"} <= set(table.columns)
 
 
-def read(table: Table) -> Measurements:
+def read(table: TableOfResults) -> Measurements:
     """Read the rows, without those that are known not to be measurements of a step.
 
     Raises

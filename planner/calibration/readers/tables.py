@@ -38,7 +38,7 @@ _PRECISIONS = {
 
 
 @dataclass(frozen=True)
-class Table:
+class TableOfResults:
     """A CSV file: where it is, the line of its header, its columns, and each row with its line number."""
 
     path: str
@@ -76,7 +76,7 @@ class Table:
             fix="docs/calibration.md lists the columns of each format",
         )
 
-    def only(self, conditions: Sequence[tuple[str, str]]) -> Table:
+    def only(self, conditions: Sequence[tuple[str, str]]) -> TableOfResults:
         """The rows in which every named column has the given value.
 
         Raises
@@ -103,7 +103,7 @@ class Table:
                     fix=f"there are: {', '.join(map(repr, values[:8]))}",
                 )
             rows = kept
-        return Table(self.path, self.columns, rows, self.header_line)
+        return TableOfResults(self.path, self.columns, rows, self.header_line)
 
     def setup(self, line: int, row: Mapping[str, str]) -> Setup:
         """What the row says about what it ran on."""
@@ -130,7 +130,7 @@ class Table:
         )
 
 
-def read_table(text: str, path: str) -> Table:
+def read_table(text: str, path: str) -> TableOfResults:
     """Split CSV text into rows; lines that start with # are comments.
 
     Raises
@@ -158,7 +158,7 @@ def read_table(text: str, path: str) -> Table:
         rows.append((line, dict(zip(columns, fields, strict=True))))
     if not rows:
         raise TraceError("no rows below the header", where=f"{path}:{header_line}")
-    return Table(path, columns, rows, header_line)
+    return TableOfResults(path, columns, rows, header_line)
 
 
 def positive(value: object, name: str, where: str) -> float:

@@ -21,7 +21,7 @@ from planner.catalog.imports.families import CLASSES
 from planner.catalog.imports.huggingface_attention import read_mixers
 from planner.catalog.imports.huggingface_blocks import read_blocks
 from planner.catalog.imports.huggingface_feed_forward import read_feed_forward
-from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_fields import ConfigFields
 from planner.catalog.imports.huggingface_layers import n_single_block_layers, read_layers
 from planner.catalog.imports.huggingface_precision import read_precisions
 from planner.catalog.imports.huggingface_refusals import refuse_inexpressible, refuse_unread
@@ -179,7 +179,7 @@ def llm_from_hf_config(config: Mapping[str, object], *, name: str, where: str = 
             rule="lower-case letters, digits, dot, dash and underscore",
             fix="choose one like llama-3.1-70b",
         )
-    fields = Fields(config, where)
+    fields = ConfigFields(config, where)
     refuse_inexpressible(fields)  # first: what is missing matters less than what cannot be planned
     n_layers = _n_layers(fields)
     hidden_size = fields.integer(*HIDDEN_SIZE)
@@ -228,7 +228,7 @@ def llm_from_hf_config(config: Mapping[str, object], *, name: str, where: str = 
     return llm.model_copy(update={"n_parameters": n_parameters(llm)})
 
 
-def _n_layers(fields: Fields) -> int:
+def _n_layers(fields: ConfigFields) -> int:
     found = n_single_block_layers(fields)
     if found is None:
         found = fields.integer(*N_LAYERS)
@@ -240,7 +240,7 @@ def _n_layers(fields: Fields) -> int:
 
 
 def _layers(
-    fields: Fields, n_layers: int, hidden_size: int, max_context_tokens: int
+    fields: ConfigFields, n_layers: int, hidden_size: int, max_context_tokens: int
 ) -> tuple[list[AnyMixer], list[DenseMlp], Experts | None]:
     if fields.text.get("block_configs"):
         return *read_blocks(fields, n_layers=n_layers, hidden_size=hidden_size), None
@@ -250,7 +250,7 @@ def _layers(
     return mixers, *read_feed_forward(fields, layers, hidden_size=hidden_size)
 
 
-def _other_parameters(fields: Fields, n_layers: int, hidden_size: int) -> tuple[int, int]:
+def _other_parameters(fields: ConfigFields, n_layers: int, hidden_size: int) -> tuple[int, int]:
     """Weights beside layers: learnt positions; Gemma's embeddings by layer, their projections, mixing of streams."""
     width = fields.optional_integer("hidden_size_per_layer_input") or 0
     looked_up = 0
@@ -263,7 +263,7 @@ def _other_parameters(fields: Fields, n_layers: int, hidden_size: int) -> tuple[
     return other + 2 * hidden_size * rank * n_layers + 2 * (streams - 1) * hidden_size**2, looked_up
 
 
-def _max_context_tokens(fields: Fields) -> int:
+def _max_context_tokens(fields: ConfigFields) -> int:
     # Several names may stand beside each other with different meanings (n_ctx, seq_length); the first one decides.
     for name in MAX_CONTEXT:
         found = fields.optional_integer(name, minimum=1)
@@ -272,7 +272,7 @@ def _max_context_tokens(fields: Fields) -> int:
     raise fields.missing(*MAX_CONTEXT)
 
 
-def _tied_embeddings(fields: Fields) -> bool:
+def _tied_embeddings(fields: ConfigFields) -> bool:
     for config in (fields.text, fields.outer):
         value = config.get("tie_word_embeddings")
         if isinstance(value, bool):
@@ -287,7 +287,7 @@ def _tied_embeddings(fields: Fields) -> bool:
     return False
 
 
-def _notes(fields: Fields) -> str | None:
+def _notes(fields: ConfigFields) -> str | None:
     notes = list(fields.remarks)
     if fields.is_nested:
         notes.append("The language model alone; encoders of other modalities are left out.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_fields import ConfigFields
 from planner.catalog.imports.huggingface_layers import (
     BOTH,
     CHUNKED,
@@ -18,7 +18,7 @@ from planner.catalog.imports.huggingface_layers import (
     SLIDING,
     SPARSE,
     WINDOW,
-    Layer,
+    ConfigLayer,
 )
 from planner.catalog.imports.huggingface_recurrent import read_convolution, read_linear, read_mamba
 from planner.catalog.layers import (
@@ -36,7 +36,7 @@ HEAD_DIM = ("head_dim", "kv_channels", "attention_head_dim")
 INDEX_SCALE_BYTES, INDEX_SCALED = 4.0, 128
 
 
-def read_mixers(fields: Fields, layers: list[Layer], *, hidden_size: int) -> list[AnyMixer]:
+def read_mixers(fields: ConfigFields, layers: list[ConfigLayer], *, hidden_size: int) -> list[AnyMixer]:
     """Return the kinds of token mixing that a config describes, each with its number of layers.
 
     Raises
@@ -68,13 +68,13 @@ def read_mixers(fields: Fields, layers: list[Layer], *, hidden_size: int) -> lis
     return [mixer.model_copy(update={"n_layers": n}) for mixer, n in found.items()]
 
 
-def _linear(fields: Fields, hidden_size: int) -> AnyMixer:
+def _linear(fields: ConfigFields, hidden_size: int) -> AnyMixer:
     n_heads = fields.integer(*N_HEADS)
     head_dim = fields.optional_integer(*HEAD_DIM, minimum=1) or hidden_size // n_heads
     return read_linear(fields, n_heads=n_heads, head_dim=head_dim)
 
 
-def _attention(fields: Fields, kind: str, layer: int, *, n_layers: int, hidden_size: int) -> AnyMixer:
+def _attention(fields: ConfigFields, kind: str, layer: int, *, n_layers: int, hidden_size: int) -> AnyMixer:
     n_heads = _heads(fields, kind, layer, n_layers)
     kv_lora_rank = fields.optional_integer("kv_lora_rank")
     if kv_lora_rank and fields.boolean("use_mla", default=True):
@@ -119,7 +119,7 @@ def _attention(fields: Fields, kind: str, layer: int, *, n_layers: int, hidden_s
     )
 
 
-def _compressed(fields: Fields, ratio: int) -> CompressedAttention:
+def _compressed(fields: ConfigFields, ratio: int) -> CompressedAttention:
     indexed = ratio == 4  # the other ratio leaves few enough entries to attend to all
     return CompressedAttention(
         type="compressed",
@@ -135,16 +135,16 @@ def _compressed(fields: Fields, ratio: int) -> CompressedAttention:
     )
 
 
-def _indexer(fields: Fields) -> Indexer:
+def _indexer(fields: ConfigFields) -> Indexer:
     width = fields.integer("index_head_dim")
     scales = INDEX_SCALE_BYTES * width / INDEX_SCALED
     return Indexer(n_heads=fields.integer("index_n_heads"), head_dim=width, cache_bytes=width + scales)
 
 
-def _blocks_of_index(fields: Fields) -> tuple[int, Indexer]:
+def _blocks_of_index(fields: ConfigFields) -> tuple[int, Indexer]:
     """Index of MiniMax-M3, which picks blocks of tokens; its keys are kept as the others are, in 16 bits."""
     nested = fields.text.get("sparse_attention_config")
-    part = Fields(nested, fields.where) if isinstance(nested, Mapping) else fields
+    part = ConfigFields(nested, fields.where) if isinstance(nested, Mapping) else fields
     n_heads = part.integer("sparse_num_index_heads", "index_n_heads")
     width = part.integer("sparse_index_dim", "index_head_dim")
     blocks = part.integer("sparse_topk_blocks", "index_topk_blocks")
@@ -152,7 +152,7 @@ def _blocks_of_index(fields: Fields) -> tuple[int, Indexer]:
     return blocks * size, Indexer(n_heads=n_heads, head_dim=width, cache_bytes=2.0 * width, weighted=False)
 
 
-def _override(fields: Fields, layer: int, name: str) -> int | None:
+def _override(fields: ConfigFields, layer: int, name: str) -> int | None:
     """A layer's own value of a field, of configs that list what differs by layer."""
     by_layer = fields.text.get("per_layer_config")
     if isinstance(by_layer, Mapping):
@@ -163,7 +163,7 @@ def _override(fields: Fields, layer: int, name: str) -> int | None:
     return None
 
 
-def _heads(fields: Fields, kind: str, layer: int, n_layers: int) -> int:
+def _heads(fields: ConfigFields, kind: str, layer: int, n_layers: int) -> int:
     if (own := _override(fields, layer, "num_attention_heads")) is not None:
         return own
     for name in ("num_attention_heads_per_layer", "num_attention_heads"):
@@ -179,7 +179,7 @@ def _heads(fields: Fields, kind: str, layer: int, n_layers: int) -> int:
     return fields.integer(*N_HEADS)
 
 
-def _kv_heads(fields: Fields, kind: str, layer: int, n_heads: int, n_layers: int) -> int:
+def _kv_heads(fields: ConfigFields, kind: str, layer: int, n_heads: int, n_layers: int) -> int:
     if (own := _override(fields, layer, "num_key_value_heads")) is not None:
         return own
     listed = fields.numbers_listed("num_key_value_heads", n_layers)
@@ -198,7 +198,7 @@ def _kv_heads(fields: Fields, kind: str, layer: int, n_heads: int, n_layers: int
     return _n_kv_heads(fields, n_heads)
 
 
-def _n_kv_heads(fields: Fields, n_heads: int) -> int:
+def _n_kv_heads(fields: ConfigFields, n_heads: int) -> int:
     if fields.model_type in ("mpt", "dbrx"):
         nested = fields.text.get("attn_config")
         given = nested.get("kv_n_heads") if isinstance(nested, dict) else None
@@ -215,7 +215,7 @@ def _n_kv_heads(fields: Fields, n_heads: int) -> int:
     return fields.optional_integer(*N_KV_HEADS, minimum=1) or n_heads
 
 
-def _head_dim(fields: Fields, kind: str, layer: int, *, n_heads: int, hidden_size: int) -> int:
+def _head_dim(fields: ConfigFields, kind: str, layer: int, *, n_heads: int, hidden_size: int) -> int:
     if (own := _override(fields, layer, "head_dim")) is not None:
         return own
     if kind == SLIDING and (found := fields.optional_integer("swa_head_dim")):
@@ -230,7 +230,7 @@ def _head_dim(fields: Fields, kind: str, layer: int, *, n_heads: int, hidden_siz
     return hidden_size // n_heads
 
 
-def _gate_width(fields: Fields, n_heads: int, v_head_dim: int) -> int:
+def _gate_width(fields: ConfigFields, n_heads: int, v_head_dim: int) -> int:
     """Columns of a gate on the output of attention."""
     rule = fields.family.gate if fields.family else ""
     for names, width in (
@@ -246,7 +246,7 @@ def _gate_width(fields: Fields, n_heads: int, v_head_dim: int) -> int:
     return {"": 0, "head": n_heads, "full": n_heads * v_head_dim}[rule]
 
 
-def _kv(fields: Fields, kind: str, layer: int, n_layers: int) -> str:
+def _kv(fields: ConfigFields, kind: str, layer: int, n_layers: int) -> str:
     shared = fields.optional_integer("num_kv_shared_layers") or 0
     if layer >= n_layers - shared:
         return "shared"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from planner.catalog.imports.huggingface_attention import HEAD_DIM, N_HEADS
-from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_fields import ConfigFields
 from planner.catalog.layers import AnyMixer, DenseMlp, MultiHeadAttention
 
 WIDTH_MULTIPLE = 256
 
 
-def read_blocks(fields: Fields, *, n_layers: int, hidden_size: int) -> tuple[list[AnyMixer], list[DenseMlp]]:
+def read_blocks(fields: ConfigFields, *, n_layers: int, hidden_size: int) -> tuple[list[AnyMixer], list[DenseMlp]]:
     """Return the attention and the dense blocks of each kind, with their numbers of layers.
 
     Notes
@@ -51,7 +51,7 @@ def read_blocks(fields: Fields, *, n_layers: int, hidden_size: int) -> tuple[lis
     )
 
 
-def _attention(fields: Fields, block: Mapping[str, object], n_heads: int, head_dim: int) -> MultiHeadAttention:
+def _attention(fields: ConfigFields, block: Mapping[str, object], n_heads: int, head_dim: int) -> MultiHeadAttention:
     n_kv, group = block.get("num_key_value_heads"), block.get("n_heads_in_group")
     if isinstance(group, int) and group > 0 and n_heads % group == 0:
         n_kv = n_heads // group
@@ -67,7 +67,7 @@ def _attention(fields: Fields, block: Mapping[str, object], n_heads: int, head_d
     )
 
 
-def _width(fields: Fields, block: Mapping[str, object], hidden_size: int) -> int:
+def _width(fields: ConfigFields, block: Mapping[str, object], hidden_size: int) -> int:
     given, factor = block.get("intermediate_size"), block.get("ffn_mult")
     if isinstance(given, int) and given > 0:
         return given

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from planner.catalog.imports.families import CLASSES
-from planner.catalog.imports.huggingface_fields import Fields
-from planner.catalog.imports.huggingface_layers import Layer
+from planner.catalog.imports.huggingface_fields import ConfigFields
+from planner.catalog.imports.huggingface_layers import ConfigLayer
 from planner.catalog.layers import DenseMlp, Experts
 
 N_EXPERTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts", "num_routed_experts")
@@ -39,7 +39,7 @@ REFUSED_FIELDS = {"expert_map": "experts placed by a map", "moe_num_experts_per_
 
 
 def read_feed_forward(
-    fields: Fields, layers: list[Layer], *, hidden_size: int
+    fields: ConfigFields, layers: list[ConfigLayer], *, hidden_size: int
 ) -> tuple[list[DenseMlp], Experts | None]:
     """Return the dense blocks (none where every layer has experts) and the experts (None without).
 
@@ -74,10 +74,10 @@ def read_feed_forward(
     return mlps, _experts(fields, n_experts, sum(with_experts), n_layers=n_layers, gated=gated, dense=bool(dense))
 
 
-def _n_experts(fields: Fields) -> int:
+def _n_experts(fields: ConfigFields) -> int:
     nested = fields.text.get("ffn_config")
     if fields.model_type == "dbrx" and isinstance(nested, Mapping):
-        return Fields(nested, fields.where).integer("moe_num_experts")
+        return ConfigFields(nested, fields.where).integer("moe_num_experts")
     if fields.text.get("enable_moe_block") is False:
         return 0
     found = fields.optional_integer(*N_EXPERTS) if not _listed(fields, *N_EXPERTS) else _first(fields, *N_EXPERTS)
@@ -85,11 +85,11 @@ def _n_experts(fields: Fields) -> int:
     return found if found and found > 1 else 0
 
 
-def _listed(fields: Fields, *names: str) -> bool:
+def _listed(fields: ConfigFields, *names: str) -> bool:
     return any(isinstance(fields.text.get(name), list) for name in names)
 
 
-def _first(fields: Fields, *names: str) -> int | None:
+def _first(fields: ConfigFields, *names: str) -> int | None:
     """Read a count that some families list by layer (all alike) or by modality (text first)."""
     for name in names:
         value = fields.text.get(name)
@@ -104,9 +104,11 @@ def _first(fields: Fields, *names: str) -> int | None:
     return fields.optional_integer(*names)
 
 
-def _experts(fields: Fields, n_experts: int, n_layers_with: int, *, n_layers: int, gated: bool, dense: bool) -> Experts:
+def _experts(
+    fields: ConfigFields, n_experts: int, n_layers_with: int, *, n_layers: int, gated: bool, dense: bool
+) -> Experts:
     nested = fields.text.get("ffn_config")
-    part = Fields(nested, fields.where) if fields.model_type == "dbrx" and isinstance(nested, Mapping) else fields
+    part = ConfigFields(nested, fields.where) if fields.model_type == "dbrx" and isinstance(nested, Mapping) else fields
     width = _first(part, *EXPERT_WIDTH) or 0
     if not width:
         own = part.model_type in ("llama4_text", "jamba", "dbrx") or part is not fields
@@ -136,7 +138,7 @@ def _experts(fields: Fields, n_experts: int, n_layers_with: int, *, n_layers: in
     )
 
 
-def _layers_with_experts(fields: Fields, layers: list[Layer]) -> list[bool]:
+def _layers_with_experts(fields: ConfigFields, layers: list[ConfigLayer]) -> list[bool]:
     n_layers = len(layers)
     if any(layer.feed_forward for layer in layers):
         return [layer.feed_forward == "moe" for layer in layers]
@@ -181,7 +183,7 @@ def _layers_with_experts(fields: Fields, layers: list[Layer]) -> list[bool]:
     ]
 
 
-def _shared_experts(fields: Fields, expert_width: int) -> tuple[int, int]:
+def _shared_experts(fields: ConfigFields, expert_width: int) -> tuple[int, int]:
     """Return the number of shared experts and the width of all that every token passes beside the experts."""
     if fields.model_type == "llama4_text":
         return 1, expert_width
@@ -200,7 +202,7 @@ def _shared_experts(fields: Fields, expert_width: int) -> tuple[int, int]:
     return (n_shared or 0) or (1 if beside else 0), (n_shared or 0) * expert_width + beside
 
 
-def _dense_widths(fields: Fields, n_layers: int, hidden_size: int, n_experts: int) -> list[int]:
+def _dense_widths(fields: ConfigFields, n_layers: int, hidden_size: int, n_experts: int) -> list[int]:
     """Width of the dense block of each layer."""
     given = fields.optional_integer("dense_intermediate_size", "intermediate_size_mlp", minimum=1)
     if given is not None and (n_experts or fields.model_type == "llama4_text"):
@@ -214,7 +216,7 @@ def _dense_widths(fields: Fields, n_layers: int, hidden_size: int, n_experts: in
     return [width] * n_layers
 
 
-def _dense_width(fields: Fields, hidden_size: int) -> int:
+def _dense_width(fields: ConfigFields, hidden_size: int) -> int:
     width = fields.optional_integer(*DENSE_WIDTH, minimum=1)
     if width is not None:
         if fields.model_type == "lfm2" and fields.boolean("block_auto_adjust_ff_dim", default=True):
@@ -233,7 +235,7 @@ def _dense_width(fields: Fields, hidden_size: int) -> int:
     return (given or ratio) * hidden_size
 
 
-def _adjusted(fields: Fields, width: int) -> int:
+def _adjusted(fields: ConfigFields, width: int) -> int:
     """Width that LFM2 makes of the one it gives: two thirds, times a factor, up to a multiple."""
     factor, multiple = fields.text.get("block_ffn_dim_multiplier", 1.0), fields.optional_integer("block_multiple_of")
     width = int(2 * width / 3)
@@ -243,7 +245,7 @@ def _adjusted(fields: Fields, width: int) -> int:
     return multiple * ((width + multiple - 1) // multiple)
 
 
-def _is_gated(fields: Fields) -> bool:
+def _is_gated(fields: ConfigFields) -> bool:
     if fields.family:
         return fields.family.gated
     name, activation = fields.find(*ACTIVATION)

@@ -14,7 +14,7 @@ NEXT_TOKEN_LAYERS = ("num_nextn_predict_layers", "num_mtp_modules", "mtp_num_hid
 NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
 
 
-class Fields:
+class ConfigFields:
     """A config with its language model found, read by alias and by type.
 
     A field that is null counts as left out. Where a value comes from the family instead of the file, or is

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_fields import ConfigFields
 
 FULL, SLIDING, CHUNKED, LINEAR, MAMBA, CONVOLUTION = "full", "sliding", "chunked", "linear", "mamba", "conv"
 SPARSE, REUSED, BOTH, NONE = "sparse", "reused", "both", "none"
@@ -34,20 +34,20 @@ _BLOCKS = {"mamba": "M", "linear_attention": "M", "mamba2": "M", "attention": "*
 }  # fmt: skip
 
 
-class Layer(NamedTuple):
+class ConfigLayer(NamedTuple):
     """One layer: how it mixes tokens, and its feed-forward ("": as its place among experts says)."""
 
     mixer: str
     feed_forward: str = ""
 
 
-def n_single_block_layers(fields: Fields) -> int | None:
+def n_single_block_layers(fields: ConfigFields) -> int | None:
     """Return the number of layers where each is one block only (Nemotron-H), None for every other model."""
     blocks = _single_blocks(fields)
     return None if blocks is None else len(blocks)
 
 
-def read_layers(fields: Fields, *, n_layers: int, max_context_tokens: int) -> list[Layer]:
+def read_layers(fields: ConfigFields, *, n_layers: int, max_context_tokens: int) -> list[ConfigLayer]:
     """Return the kind of every layer.
 
     Raises
@@ -57,7 +57,7 @@ def read_layers(fields: Fields, *, n_layers: int, max_context_tokens: int) -> li
     """
     blocks = _single_blocks(fields)
     if blocks is not None:
-        return [Layer(*_LETTERS[letter]) for letter in blocks]
+        return [ConfigLayer(*_LETTERS[letter]) for letter in blocks]
     kinds = _given_kinds(fields, n_layers) or _kinds_by_rule(fields, n_layers)
     # A window or chunk that no context can fill is none.
     window = fields.optional_integer(*WINDOW) or 0
@@ -67,10 +67,10 @@ def read_layers(fields: Fields, *, n_layers: int, max_context_tokens: int) -> li
     if CHUNKED in kinds and not chunk:
         raise fields.missing("attention_chunk_size")
     unfilled = {kind for kind, span in ((SLIDING, window), (CHUNKED, chunk)) if span >= max_context_tokens}
-    return [Layer(FULL if kind in unfilled else kind) for kind in kinds]
+    return [ConfigLayer(FULL if kind in unfilled else kind) for kind in kinds]
 
 
-def _single_blocks(fields: Fields) -> str | None:
+def _single_blocks(fields: ConfigFields) -> str | None:
     pattern = fields.text.get("hybrid_override_pattern")
     if isinstance(pattern, str):
         letters = pattern.replace("|", "")
@@ -88,7 +88,7 @@ def _single_blocks(fields: Fields) -> str | None:
     return "".join(_BLOCKS[kind] for kind in types)
 
 
-def _given_kinds(fields: Fields, n_layers: int) -> list[str] | None:
+def _given_kinds(fields: ConfigFields, n_layers: int) -> list[str] | None:
     """Kinds that the config lists layer by layer, None where it does not."""
     for name in ("layer_types", "layers_block_type", "attention_layers"):
         types = fields.layer_list(name, n_layers)
@@ -118,7 +118,7 @@ def _given_kinds(fields: Fields, n_layers: int) -> list[str] | None:
     return None
 
 
-def _kind(fields: Fields, name: str, kind: object) -> str:
+def _kind(fields: ConfigFields, name: str, kind: object) -> str:
     found = _TYPES.get(kind) if isinstance(kind, str) else None
     if found is None:
         raise fields.refuse(name, f"layers of type {kind!r}")
@@ -129,13 +129,13 @@ def _kind(fields: Fields, name: str, kind: object) -> str:
     return found
 
 
-def _compressed(fields: Fields, ratio: object) -> str:
+def _compressed(fields: ConfigFields, ratio: object) -> str:
     if ratio not in (0, 4, 128):
         raise fields.refuse("compress_ratios", f"entries of {ratio!r} tokens")
     return f"{COMPRESSED}{ratio}"
 
 
-def _kinds_by_rule(fields: Fields, n_layers: int) -> list[str]:
+def _kinds_by_rule(fields: ConfigFields, n_layers: int) -> list[str]:
     """Kinds by a period or by the rule of the model's class."""
     family = fields.family
     if fields.model_type == "falcon_h1":
@@ -163,7 +163,7 @@ def _kinds_by_rule(fields: Fields, n_layers: int) -> list[str]:
     return _windowed(fields, n_layers)
 
 
-def _indexed(fields: Fields, n_layers: int) -> list[str]:
+def _indexed(fields: ConfigFields, n_layers: int) -> list[str]:
     """Layers with an index of their own, and layers that take the choice of the one before (GLM-5)."""
     types = fields.layer_list("indexer_types", n_layers)
     pattern = fields.text.get("index_topk_pattern")
@@ -177,7 +177,7 @@ def _indexed(fields: Fields, n_layers: int) -> list[str]:
     return [REUSED if kind == "shared" else SPARSE for kind in types]
 
 
-def _block_sparse(fields: Fields, n_layers: int) -> list[str]:
+def _block_sparse(fields: ConfigFields, n_layers: int) -> list[str]:
     nested = fields.text["sparse_attention_config"]
     assert isinstance(nested, dict)
     if nested.get("use_sparse_attention") is False:
@@ -190,7 +190,7 @@ def _block_sparse(fields: Fields, n_layers: int) -> list[str]:
     return [SPARSE if flag else FULL for flag in flags[:n_layers]]
 
 
-def _chunked(fields: Fields, n_layers: int) -> list[str]:
+def _chunked(fields: ConfigFields, n_layers: int) -> list[str]:
     """Llama 4: layers without rotary embedding see everything, the others a chunk."""
     if not fields.optional_integer("attention_chunk_size"):
         return [FULL] * n_layers
@@ -203,7 +203,7 @@ def _chunked(fields: Fields, n_layers: int) -> list[str]:
     return [CHUNKED if flag else FULL for flag in rotary[:n_layers]]
 
 
-def _windowed(fields: Fields, n_layers: int) -> list[str]:
+def _windowed(fields: ConfigFields, n_layers: int) -> list[str]:
     """Sliding windows by a pattern, a period or the rule of the family; full attention without a window."""
     window = fields.optional_integer("sliding_window", "sliding_window_size") or None
     if window is None or not fields.boolean("use_sliding_window", default=True):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_fields import ConfigFields
 from planner.catalog.precision import Precision
 from planner.errors import CatalogError
 
@@ -76,7 +76,7 @@ class Precisions(NamedTuple):
     mixer: Precision | None = None
 
 
-def read_precisions(fields: Fields, *, n_layers: int, has_experts: bool) -> Precisions:
+def read_precisions(fields: ConfigFields, *, n_layers: int, has_experts: bool) -> Precisions:
     """Return the precisions of weights, expert weights, KV cache and what mixes tokens (None: that of weights).
 
     Which modules stay unquantised is read from the lists of exceptions: where they name the attention of most
@@ -98,7 +98,7 @@ def read_precisions(fields: Fields, *, n_layers: int, has_experts: bool) -> Prec
     return precisions
 
 
-def _precisions(fields: Fields, base: Precision, *, n_layers: int, has_experts: bool) -> Precisions:
+def _precisions(fields: ConfigFields, base: Precision, *, n_layers: int, has_experts: bool) -> Precisions:
     quantization = _quantization(fields)
     if quantization is None:
         return Precisions(base, None, _kv_precision(fields, None, base))
@@ -147,7 +147,7 @@ def _spared_by_parent(patterns: list[str], n_layers: int) -> dict[str, float]:
     return found
 
 
-def _by_module(fields: Fields, quantization: Mapping[str, object], *, has_experts: bool) -> Precisions | None:
+def _by_module(fields: ConfigFields, quantization: Mapping[str, object], *, has_experts: bool) -> Precisions | None:
     """Precisions of a config that gives them by module or by groups of modules; None for every other config."""
     listed = quantization.get("quantized_layers")
     groups = quantization.get("config_groups")
@@ -179,7 +179,7 @@ def _most(found: list[Precision]) -> Precision:
     return max(dict.fromkeys(found), key=found.count)
 
 
-def _base_precision(fields: Fields) -> tuple[Precision, bool]:
+def _base_precision(fields: ConfigFields) -> tuple[Precision, bool]:
     """Return the unquantised precision, and whether the config gives it."""
     for config in (fields.text, fields.outer):
         for name in ("dtype", "torch_dtype"):
@@ -193,7 +193,7 @@ def _base_precision(fields: Fields) -> tuple[Precision, bool]:
     return "bf16", False
 
 
-def _quantization(fields: Fields) -> Mapping[str, object] | None:
+def _quantization(fields: ConfigFields) -> Mapping[str, object] | None:
     for config in (fields.text, fields.outer):
         value = config.get("quantization_config", config.get("compression_config"))
         if value is None:
@@ -204,7 +204,7 @@ def _quantization(fields: Fields) -> Mapping[str, object] | None:
     return None
 
 
-def _quantised_precision(fields: Fields, quantization: Mapping[str, object]) -> Precision:
+def _quantised_precision(fields: ConfigFields, quantization: Mapping[str, object]) -> Precision:
     method = str(quantization.get("quant_method", "")).lower()
     if method in ("fp8", "fbgemm_fp8", "deepspeedfp"):
         return "fp8"
@@ -229,7 +229,7 @@ def _quantised_precision(fields: Fields, quantization: Mapping[str, object]) -> 
     raise _unusable(fields, quantization, "a method that is not known")
 
 
-def _group_precision(fields: Fields, group: object) -> Precision:
+def _group_precision(fields: ConfigFields, group: object) -> Precision:
     weights = group.get("weights") if isinstance(group, Mapping) else None
     if not isinstance(weights, Mapping):
         raise fields.error("quantization_config", "must give the weights of each of its config_groups")
@@ -239,14 +239,14 @@ def _group_precision(fields: Fields, group: object) -> Precision:
     return "mxfp4" if found == "fp4" and shared_by_32 else found  # NVFP4 has a scale for 16 values
 
 
-def _by_bits(fields: Fields, kind: str, bits: object) -> Precision:
+def _by_bits(fields: ConfigFields, kind: str, bits: object) -> Precision:
     precision = _BY_BITS.get((kind, bits)) if isinstance(bits, int) else None
     if precision is None:
         raise fields.error("quantization_config", f"has {kind} weights of {bits!r} bits; known are 4 and 8")
     return precision
 
 
-def _kv_precision(fields: Fields, quantization: Mapping[str, object] | None, base: Precision) -> Precision:
+def _kv_precision(fields: ConfigFields, quantization: Mapping[str, object] | None, base: Precision) -> Precision:
     scheme = quantization.get("kv_cache_scheme", quantization.get("kv_cache_quant_algo")) if quantization else None
     if isinstance(scheme, Mapping):
         return _by_bits(fields, str(scheme.get("type", "float")), scheme.get("num_bits"))
@@ -303,7 +303,7 @@ def _as_regex(pattern: str) -> str:
     return "^" + re.escape(pattern).replace(r"\*", ".*") + r"(\.|$)"
 
 
-def _unusable(fields: Fields, quantization: Mapping[str, object], why: str) -> CatalogError:
+def _unusable(fields: ConfigFields, quantization: Mapping[str, object], why: str) -> CatalogError:
     return CatalogError(
         f"quantization_config: {why}",
         where=fields.where,

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_fields import ConfigFields
 from planner.catalog.layers import LinearAttention, Mamba, ShortConvolution
 
 _STATE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 
 
-def read_linear(fields: Fields, *, n_heads: int, head_dim: int) -> LinearAttention:
+def read_linear(fields: ConfigFields, *, n_heads: int, head_dim: int) -> LinearAttention:
     """Return the linear attention of a config: by its fields, gated delta rule, KDA or lightning attention."""
     state = _state_bytes(fields)
     nested = fields.text.get("linear_attn_config")
     if isinstance(nested, Mapping):
-        part = Fields(nested, fields.where)
+        part = ConfigFields(nested, fields.where)
         width = part.integer("head_dim")
         return LinearAttention(
             type="kda",
@@ -67,7 +67,7 @@ def read_linear(fields: Fields, *, n_heads: int, head_dim: int) -> LinearAttenti
     )
 
 
-def read_mamba(fields: Fields, *, hidden_size: int) -> Mamba:
+def read_mamba(fields: ConfigFields, *, hidden_size: int) -> Mamba:
     """Return the state-space layers of a config: Mamba-2 where it gives heads, else Mamba-1."""
     state = _state_bytes(fields)
     state_size = fields.integer("ssm_state_size", "mamba_d_state")
@@ -104,12 +104,12 @@ def read_mamba(fields: Fields, *, hidden_size: int) -> Mamba:
     )
 
 
-def read_convolution(fields: Fields) -> ShortConvolution:
+def read_convolution(fields: ConfigFields) -> ShortConvolution:
     """Return the short convolutions of a config (LFM2)."""
     return ShortConvolution(type="short-convolution", conv_kernel=fields.integer("conv_L_cache"))
 
 
-def _state_bytes(fields: Fields) -> float:
+def _state_bytes(fields: ConfigFields) -> float:
     for name in ("mamba_ssm_dtype", "mamba_ssm_cache_dtype"):
         value = fields.text.get(name)
         if isinstance(value, str) and value in _STATE_BYTES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from planner.catalog.imports.huggingface_fields import Fields
+from planner.catalog.imports.huggingface_fields import ConfigFields
 from planner.catalog.imports.huggingface_layers import (
     BOTH,
     CHUNKED,
@@ -105,7 +105,7 @@ _FIELDS_OF_KINDS = {
 }
 
 
-def refuse_inexpressible(fields: Fields) -> None:
+def refuse_inexpressible(fields: ConfigFields) -> None:
     """Raise CatalogError, naming field and value, if a field says that layers are of a kind the catalog lacks.
 
     Fields whose name looks like attention but which are not understood count too.
@@ -125,7 +125,7 @@ def refuse_inexpressible(fields: Fields) -> None:
             raise fields.refuse(str(name), "a field about the layers that is not understood")
 
 
-def refuse_unread(fields: Fields, kinds: set[str]) -> None:
+def refuse_unread(fields: ConfigFields, kinds: set[str]) -> None:
     """Raise CatalogError, naming field and value, if a field is about a kind of layer that no layer was read as."""
     span = fields.optional_integer("sliding_window", "sliding_window_size")
     for name, of in _FIELDS_OF_KINDS.items():
@@ -140,7 +140,7 @@ def refuse_unread(fields: Fields, kinds: set[str]) -> None:
         raise fields.refuse("num_global_key_value_heads", "heads of full-attention layers alone")
 
 
-def _is_chunked_by_class(fields: Fields) -> bool:
+def _is_chunked_by_class(fields: ConfigFields) -> bool:
     return fields.family is not None and fields.family.others == "chunked"
 
 

@@ -61,7 +61,7 @@ class Quote:
 
 
 @dataclass(frozen=True)
-class Defaults:
+class QuoteDefaults:
     """What holds where the file has no column for it."""
 
     provider: str | None = None

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Offer:
+class QuotedOffer:
     """One of the prices of a machine under a price plan.
 
     Attributes
@@ -158,12 +158,12 @@ def _entry(quote: Quote) -> object:
 
 def compare(
     books: Mapping[str, Sequence[Quote]], catalog: Catalog, *, default: bool, today: datetime.date | None = None
-) -> list[Offer]:
+) -> list[QuotedOffer]:
     """Put all prices of each quoted machine side by side: the quotes, and what the catalog has without them.
 
     The rule is the catalog's own (`planner.catalog.precedence`), the quotes taken as prices of the user.
     """
-    offers: list[Offer] = []
+    offers: list[QuotedOffer] = []
     book_of = {id(quote): name for name, quotes in books.items() for quote in quotes}
     for machine, plan, members in by_machine([q for quotes in books.values() for q in quotes]):
         quoted = {book_of[id(q)]: (q, q.per_hour * _rate(catalog, q.currency)) for q in members}
@@ -188,7 +188,7 @@ def compare(
         for c in shown:
             quote = quoted[c.book][0] if c.book in quoted else None
             usd = usd_of(c)
-            offers.append(Offer(
+            offers.append(QuotedOffer(
                 machine, plan, quote.amount_text if quote else _amount_text(catalog, c.book, machine, plan), usd,
                 c.provider, str(c.date), c.book, quote.row if quote else None, c is best,
                 reasons.get(id(c), "counts only when its book is named"), usd / usd_of(best) - 1 if best else None,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from planner.catalog.imports.quote_table import Cell, Table
+from planner.catalog.imports.quote_table import Cell, QuoteTable
 from planner.catalog.imports.quote_titles import (
     REQUIRED,
     ROLE_OF,
@@ -61,7 +61,7 @@ class PriceColumn:
 
 
 @dataclass(frozen=True)
-class Columns:
+class QuoteColumns:
     """The columns of a table.
 
     Attributes
@@ -81,7 +81,7 @@ class Columns:
         Titles of columns that are not read.
     """
 
-    table: Table
+    table: QuoteTable
     head: int
     place: Mapping[str, int]
     prices: Sequence[PriceColumn]
@@ -125,7 +125,7 @@ def parse_mapping(texts: Sequence[str], *, where: str = "--map") -> dict[str, st
     return mapping
 
 
-def find_columns(tables: Sequence[Table], mapping: Mapping[str, str]) -> Columns:
+def find_columns(tables: Sequence[QuoteTable], mapping: Mapping[str, str]) -> QuoteColumns:
     """Find the table and its titles: the first row that names machine and price.
 
     Sheets called bill of materials, quotes, offers or prices are looked at before others.
@@ -139,7 +139,7 @@ def find_columns(tables: Sequence[Table], mapping: Mapping[str, str]) -> Columns
         tables,
         key=lambda t: _PREFERRED_SHEETS.index(name) if (name := t.sheet.casefold()) in _PREFERRED_SHEETS else 99,
     )
-    best: tuple[Table, int] | None = None
+    best: tuple[QuoteTable, int] | None = None
     most = 0
     for table in ranked:
         for n, row in enumerate(table.rows[:_HEAD_WITHIN]):
@@ -155,12 +155,12 @@ def find_columns(tables: Sequence[Table], mapping: Mapping[str, str]) -> Columns
     raise _missing(*best, mapping)
 
 
-def has_quotes(table: Table) -> bool:
+def has_quotes(table: QuoteTable) -> bool:
     """Whether a table has a row that names machine and price."""
     return any(all(role in _roles(row, {}) for role in REQUIRED) for row in table.rows[:_HEAD_WITHIN])
 
 
-def _columns(table: Table, head: int, place: dict[str, int], mapping: Mapping[str, str]) -> Columns:
+def _columns(table: QuoteTable, head: int, place: dict[str, int], mapping: Mapping[str, str]) -> QuoteColumns:
     titles = [cell.text for cell in table.rows[head]]
     _refuse_twins(table, head, titles, mapping)
     prices = _prices(table, head, titles, place, mapping)
@@ -175,7 +175,7 @@ def _columns(table: Table, head: int, place: dict[str, int], mapping: Mapping[st
     aside = Saying()
     for text in loose:
         aside = _joined(aside, _of_remark(text))
-    return Columns(table, head, place, prices, _said_above(above), aside, unread)
+    return QuoteColumns(table, head, place, prices, _said_above(above), aside, unread)
 
 
 def _is_remark(row: Sequence[Cell], machine: int, prices: Sequence[PriceColumn]) -> bool:
@@ -185,7 +185,7 @@ def _is_remark(row: Sequence[Cell], machine: int, prices: Sequence[PriceColumn])
     )  # fmt: skip
 
 
-def is_remark(columns: Columns, row: Sequence[Cell]) -> bool:
+def is_remark(columns: QuoteColumns, row: Sequence[Cell]) -> bool:
     """Whether a row is running text, such as a note below the table: no machine has so many words and no price."""
     return _is_remark(row, columns.place["machine"], columns.prices)
 
@@ -245,7 +245,7 @@ def _roles(row: Sequence[Cell], mapping: Mapping[str, str]) -> dict[str, int]:
 
 
 def _prices(
-    table: Table, head: int, titles: Sequence[str], place: dict[str, int], mapping: Mapping[str, str]
+    table: QuoteTable, head: int, titles: Sequence[str], place: dict[str, int], mapping: Mapping[str, str]
 ) -> list[PriceColumn]:
     """The columns of prices: the one that is named, the only one, or one for each of several price plans."""
     if "price" in mapping:
@@ -280,7 +280,7 @@ def _likeliest(found: Sequence[PriceColumn]) -> PriceColumn:
     )
 
 
-def _refuse_twins(table: Table, head: int, titles: Sequence[str], mapping: Mapping[str, str]) -> None:
+def _refuse_twins(table: QuoteTable, head: int, titles: Sequence[str], mapping: Mapping[str, str]) -> None:
     """Refuse two columns of one role, but for prices, which `_prices` looks at, and remarks."""
     seen: dict[str, str] = {}
     for title in titles:
@@ -295,13 +295,13 @@ def _refuse_twins(table: Table, head: int, titles: Sequence[str], mapping: Mappi
             )  # fmt: skip
 
 
-def _refuse_missing(table: Table, head: int, place: Mapping[str, int], mapping: Mapping[str, str]) -> None:
+def _refuse_missing(table: QuoteTable, head: int, place: Mapping[str, int], mapping: Mapping[str, str]) -> None:
     for role in mapping:
         if role not in place:
             raise _missing(table, head, mapping)
 
 
-def _missing(table: Table, head: int, mapping: Mapping[str, str]) -> InputError:
+def _missing(table: QuoteTable, head: int, mapping: Mapping[str, str]) -> InputError:
     titles = [cell.text for cell in table.rows[head] if cell.text]
     place = _roles(table.rows[head], mapping)
     role = next(r for r in (*mapping, *REQUIRED) if r not in place)
@@ -322,6 +322,6 @@ def _missing(table: Table, head: int, mapping: Mapping[str, str]) -> InputError:
     )
 
 
-def rows_below(columns: Columns) -> Iterator[tuple[int, Sequence[Cell]]]:
+def rows_below(columns: QuoteColumns) -> Iterator[tuple[int, Sequence[Cell]]]:
     """Yield the rows below the titles with their number, counted from 0."""
     yield from enumerate(columns.table.rows[columns.head + 1 :], columns.head + 1)

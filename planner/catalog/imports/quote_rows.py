@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from planner import units
 from planner.catalog.catalog import Catalog
-from planner.catalog.imports.quote import Defaults, Quote
-from planner.catalog.imports.quote_columns import Columns, PriceColumn
+from planner.catalog.imports.quote import Quote, QuoteDefaults
+from planner.catalog.imports.quote_columns import PriceColumn, QuoteColumns
 from planner.catalog.imports.quote_machines import MachineNames
 from planner.catalog.imports.quote_numbers import Decimal, find_number, read_date
 from planner.catalog.imports.quote_table import Cell
@@ -44,8 +44,8 @@ class RowReader:
     """
 
     def __init__(
-        self, columns: Columns, catalog: Catalog, machines: MachineNames, defaults: Defaults, today: datetime.date,
-        decimal: Decimal,
+        self, columns: QuoteColumns, catalog: Catalog, machines: MachineNames, defaults: QuoteDefaults,
+        today: datetime.date, decimal: Decimal,
     ) -> None:  # fmt: skip
         self._columns, self._catalog, self._machines = columns, catalog, machines
         self._defaults, self._today, self._decimal = defaults, today, decimal

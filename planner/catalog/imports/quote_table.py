@@ -49,7 +49,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class QuoteTable:
     """The cells of one sheet, or of one CSV (`sheet` is empty).
 
     `epoch` is day 0 of its dates, `delimiter` what divides the cells of a CSV, `notes` how it was read.
@@ -69,7 +69,7 @@ class Table:
         return place if column is None else f"{place}, column {_letters(column)}" + (f" ({title})" if title else "")
 
 
-def read_tables(path: Path, sheet: str | None = None) -> list[Table]:
+def read_tables(path: Path, sheet: str | None = None) -> list[QuoteTable]:
     """Read a file of quotes.
 
     Parameters
@@ -109,20 +109,20 @@ def read_tables(path: Path, sheet: str | None = None) -> list[Table]:
     return _workbook(path, content, sheet)
 
 
-def _csv_tables(path: Path, content: bytes) -> list[Table]:
+def _csv_tables(path: Path, content: bytes) -> list[QuoteTable]:
     if content.startswith((b"PK\x03\x04", _OLE)):
         raise InputError("this is a workbook under the name of a CSV", where=str(path), fix="name it .xlsx")
     text, notes = _decoded(path, content)
     first, _, rest = text.partition("\n")
     if match := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own way to say it
-        return [Table(path, "", _csv_rows(path, "\n" + rest, match[1]), delimiter=match[1], notes=notes)]
+        return [QuoteTable(path, "", _csv_rows(path, "\n" + rest, match[1]), delimiter=match[1], notes=notes)]
     head = "\n".join(text.splitlines()[:_HEAD_LINES])
     counts = {delimiter: head.count(delimiter) for delimiter in ";\t|,"}
     likely = sorted((d for d, n in counts.items() if n), key=lambda d: -counts[d]) or [","]
     tables, problem = [], None
     for delimiter in likely:
         try:
-            tables.append(Table(path, "", _csv_rows(path, text, delimiter), delimiter=delimiter, notes=notes))
+            tables.append(QuoteTable(path, "", _csv_rows(path, text, delimiter), delimiter=delimiter, notes=notes))
         except InputError as error:
             problem = problem or error
     if not tables and problem is not None:
@@ -167,7 +167,7 @@ def _unquoted(text: str) -> str:
     return text[1:] if text[:1] == "'" and text[1:2] in tuple("=+-@\t\n ") else text
 
 
-def _workbook(path: Path, content: bytes, sheet: str | None) -> list[Table]:
+def _workbook(path: Path, content: bytes, sheet: str | None) -> list[QuoteTable]:
     if content.startswith(_OLE):
         if _ENCRYPTED in content:
             raise InputError(
@@ -207,7 +207,7 @@ def _workbook(path: Path, content: bytes, sheet: str | None) -> list[Table]:
         raise UnknownNameError.of("sheet", sheet, names, where="--sheet")
     epoch = stored.epoch.date() if isinstance(stored.epoch, datetime.datetime) else datetime.date(1899, 12, 30)
     return [
-        Table(path, name, _sheet_rows(path, stored[name], shown[name]), epoch)
+        QuoteTable(path, name, _sheet_rows(path, stored[name], shown[name]), epoch)
         for name in names
         if sheet in (None, name)
     ]

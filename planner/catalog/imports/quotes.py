@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from planner.catalog.catalog import Catalog
-from planner.catalog.imports.quote import Defaults, Quote
-from planner.catalog.imports.quote_columns import Columns, find_columns, has_quotes, is_remark, rows_below
+from planner.catalog.imports.quote import Quote, QuoteDefaults
+from planner.catalog.imports.quote_columns import QuoteColumns, find_columns, has_quotes, is_remark, rows_below
 from planner.catalog.imports.quote_machines import MachineNames
 from planner.catalog.imports.quote_numbers import Decimal, find_number
 from planner.catalog.imports.quote_outliers import FACTOR, outliers
 from planner.catalog.imports.quote_rows import RowReader
-from planner.catalog.imports.quote_table import Cell, Table, read_tables
+from planner.catalog.imports.quote_table import Cell, QuoteTable, read_tables
 from planner.catalog.prices import PlanName
 from planner.catalog.validation import joined
 from planner.errors import InputError
@@ -46,7 +46,7 @@ def read_quotes(
     mapping: Mapping[str, str] | None = None,
     machine_names: Mapping[str, str] | None = None,
     sheet: str | None = None,
-    defaults: Defaults | None = None,
+    defaults: QuoteDefaults | None = None,
     decimal: Decimal | None = None,
     accept_outliers: bool = False,
 ) -> Quotes:
@@ -65,7 +65,7 @@ def read_quotes(
         What the file calls a machine to its name in the catalog.
     sheet : str, optional
         The sheet of a workbook. Left out: the first with the titles of quotes.
-    defaults : Defaults, optional
+    defaults : QuoteDefaults, optional
         For what has no column.
     decimal : str, optional
         `point` or `comma`. Left out: what the numbers of the file say.
@@ -91,7 +91,7 @@ def read_quotes(
     found = Quotes(path, columns.table.sheet)
     found.notes += columns.table.notes
     reader = RowReader(
-        columns, catalog, machines, defaults or Defaults(), today, decimal or _decimal_of(columns, found.notes)
+        columns, catalog, machines, defaults or QuoteDefaults(), today, decimal or _decimal_of(columns, found.notes)
     )
     problems: list[InputError] = []
     if columns.aside.unknown:
@@ -126,7 +126,7 @@ def read_quotes(
     return found
 
 
-def _is_no_quote(columns: Columns, row: Sequence[Cell]) -> bool:
+def _is_no_quote(columns: QuoteColumns, row: Sequence[Cell]) -> bool:
     """Whether a row is empty, a total, a remark, or the titles once more."""
     machine = columns.cell(row, "machine")
     prices = [row[p.column] for p in columns.prices if p.column < len(row)]
@@ -138,7 +138,7 @@ def _is_no_quote(columns: Columns, row: Sequence[Cell]) -> bool:
     return is_remark(columns, row)
 
 
-def _decimal_of(columns: Columns, notes: list[str]) -> Decimal:
+def _decimal_of(columns: QuoteColumns, notes: list[str]) -> Decimal:
     """Which decimal sign the numbers of a file have: what those say that can be read in one way."""
     said: set[Decimal] = set()
     unsure = 0
@@ -163,7 +163,7 @@ def _decimal_of(columns: Columns, notes: list[str]) -> Decimal:
 
 
 def _note_what_is_not_read(
-    found: Quotes, columns: Columns, tables: Sequence[Table], skipped: Sequence[int], sheet: str | None
+    found: Quotes, columns: QuoteColumns, tables: Sequence[QuoteTable], skipped: Sequence[int], sheet: str | None
 ) -> None:
     if columns.unread:
         found.notes.append(f"columns not read: {', '.join(columns.unread)}")
@@ -175,7 +175,7 @@ def _note_what_is_not_read(
             found.notes.append(f"sheets with quotes that are not read: {', '.join(others)}: name one with --sheet")
 
 
-def _far_from_others(found: Quotes, catalog: Catalog, columns: Columns, accepted: bool) -> list[InputError]:
+def _far_from_others(found: Quotes, catalog: Catalog, columns: QuoteColumns, accepted: bool) -> list[InputError]:
     problems = []
     for outlier in outliers(found.quotes, catalog):
         quote = outlier.quote
@@ -197,7 +197,7 @@ def _far_from_others(found: Quotes, catalog: Catalog, columns: Columns, accepted
     return problems
 
 
-def _without_repetitions(found: Quotes, problems: list[InputError], columns: Columns) -> None:
+def _without_repetitions(found: Quotes, problems: list[InputError], columns: QuoteColumns) -> None:
     seen: dict[tuple[object, ...], Quote] = {}
     for quote in found.quotes:
         key = (quote.machine, quote.plan, quote.provider, quote.date, quote.currency, quote.region, quote.tier)

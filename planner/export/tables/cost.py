@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from planner.catalog.prices import PlanName
 from planner.export.tables.text import age, aligned, counted, labelled, number, percent, wrapped
-from planner.studies.cost_report import BreakEven, CostReport, PoolCost
+from planner.studies.cost_report import CostReport, OwningBreakEven, PoolCost
 from planner.units import format_money
 
 WIDTH = 100
@@ -96,7 +96,7 @@ def _small(usd: float | None) -> str:
     return "-" if usd is None else f"{usd:,.3f}" if usd < 10 else f"{usd:,.2f}"
 
 
-def _break_even(machine: str, rows: Sequence[BreakEven]) -> list[str]:
+def _break_even(machine: str, rows: Sequence[OwningBreakEven]) -> list[str]:
     first = rows[0]
     heading = (
         f"Owning a {machine}: {format_money(first.owned_fixed_usd_per_hour)}/h and "

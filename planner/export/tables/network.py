@@ -7,7 +7,7 @@ import datetime
 from planner.export.tables.head import PREDICTED
 from planner.export.tables.plan_basis import priced
 from planner.export.tables.text import fitted, labelled, percent, stacked, wrapped
-from planner.studies.network_map import WAYS, BreakEven, NetworkMap, SplitPlan, Way, pays
+from planner.studies.network_map import WAYS, LinkBreakEven, NetworkMap, SplitPlan, TransferWay, pays
 from planner.units import format_bandwidth, format_data, format_line_rate, format_money, format_power, format_time
 
 WIDTH = 100
@@ -75,7 +75,7 @@ def remarks(found: NetworkMap) -> list[tuple[str, str]]:
     return texts + [("Notes", note) for note in found.notes]
 
 
-def break_even_text(found: BreakEven, way: Way) -> str:
+def break_even_text(found: LinkBreakEven, way: TransferWay) -> str:
     """Where splitting begins to pay, in words."""
     how = "sending layer by layer" if way == "overlapped" else "sending after the prompt computation"
     if found.verdict == "never":
@@ -109,7 +109,7 @@ def _against(plan: SplitPlan | None, found: NetworkMap) -> str:
     return f"{'+' if change >= 0.0005 else ''}{percent(change, 1)}"
 
 
-def _in_both_ways(plans: dict[Way, SplitPlan | None], found: NetworkMap) -> str:
+def _in_both_ways(plans: dict[TransferWay, SplitPlan | None], found: NetworkMap) -> str:
     texts = {}
     for way in WAYS:
         plan = plans[way]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from planner.catalog.imports.quote_books import Offer
+from planner.catalog.imports.quote_books import QuotedOffer
 from planner.export.tables.text import aligned
 
 _TITLES = ("", "price", "provider", "date", "price book", "")
 
 
-def quotes_table(offers: Sequence[Offer]) -> str:
+def quotes_table(offers: Sequence[QuotedOffer]) -> str:
     """Return all prices of each machine and price plan: the one that counts, and the others against it.
 
     Parameters
     ----------
-    offers : sequence of Offer
+    offers : sequence of QuotedOffer
         As `compare` puts them side by side.
     """
     blocks = []
@@ -28,7 +28,7 @@ def quotes_table(offers: Sequence[Offer]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _row(offer: Offer) -> list[str]:
+def _row(offer: QuotedOffer) -> list[str]:
     usd = f"{offer.usd:,.2f} USD" + ("" if offer.plan == "owned" else "/h")
     same = offer.amount_text.replace(",", "") == usd.replace(",", "")
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from planner.export.tables.text import INDENT, aligned, labelled, number, percent, wrapped
-from planner.studies.sensitivity_report import IN_THE_RENT, Flip, InputEffect, MonteCarlo, Outcome, Sensitivity
+from planner.studies.sensitivity_report import IN_THE_RENT, Flip, InputEffect, MonteCarlo, OutcomeOfError, Sensitivity
 from planner.units import format_money
 
 WIDTH = 100
@@ -101,11 +101,11 @@ def _verdict(effect: InputEffect) -> str:
     return f"fails if {' or '.join(failing)}" if failing else "holds"
 
 
-def _other(outcome: Outcome, found: Sensitivity) -> bool:
+def _other(outcome: OutcomeOfError, found: Sensitivity) -> bool:
     return outcome.design is not None and outcome.design != found.design
 
 
-def _best(outcome: Outcome, found: Sensitivity) -> str:
+def _best(outcome: OutcomeOfError, found: Sensitivity) -> str:
     if outcome.value is None:
         return "no plan"
     value = outcome.value / 1e3 if found.objective == "power" else outcome.value

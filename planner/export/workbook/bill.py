@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from planner.catalog.prices import STALE_AFTER_DAYS
 from planner.economics.options import Assumptions
 from planner.export.workbook.formulas import Formula, choose, known, sum_where, total
-from planner.export.workbook.grid import Book, Grid
+from planner.export.workbook.grid import Book, CellGrid
 from planner.planning.plan import HOURS_PER_MONTH, Plan, PriceUsed
 
 YES, NO = "yes", "no"
@@ -75,7 +75,7 @@ def keys_of(plan: Plan, others: Mapping[str, Plan]) -> dict[str, dict[str, str]]
     }
 
 
-def assumptions(book: Book, grid: Grid, plan: Plan, others: Mapping[str, Plan]) -> dict[str, Formula]:
+def assumptions(book: Book, grid: CellGrid, plan: Plan, others: Mapping[str, Plan]) -> dict[str, Formula]:
     """Write the inputs; returns the price cell of each machine, and of those of other plans at other prices."""
     grid.text(0, 0, "Assumptions", "title")
     grid.text(1, 0, "Coloured cells are inputs: change them and every sheet follows.", "subtitle")
@@ -99,7 +99,7 @@ def assumptions(book: Book, grid: Grid, plan: Plan, others: Mapping[str, Plan]) 
     return prices
 
 
-def _prices(book: Book, grid: Grid, plan: Plan, others: Mapping[str, Plan], row: int) -> dict[str, Formula]:
+def _prices(book: Book, grid: CellGrid, plan: Plan, others: Mapping[str, Plan], row: int) -> dict[str, Formula]:
     grid.text(row, 0, "Prices", "heading")
     titles = [
         "Machine",
@@ -141,7 +141,7 @@ def _prices(book: Book, grid: Grid, plan: Plan, others: Mapping[str, Plan], row:
     return cells
 
 
-def _provenance(grid: Grid, row: int, price: PriceUsed) -> None:
+def _provenance(grid: CellGrid, row: int, price: PriceUsed) -> None:
     converted = ""
     if price.currency != "USD":
         converted = (
@@ -154,7 +154,7 @@ def _provenance(grid: Grid, row: int, price: PriceUsed) -> None:
     grid.paragraph(row, 7, 7, price.source + converted)
 
 
-def _from_the_plan(book: Book, grid: Grid, plan: Plan, row: int) -> None:
+def _from_the_plan(book: Book, grid: CellGrid, plan: Plan, row: int) -> None:
     grid.text(row, 0, "From the plan: to change any of these, make a new plan", "heading")
     grid.table_head(row + 1, ["What", "Value", "Unit"], right=["Value"])
     figures = (
@@ -193,7 +193,7 @@ BILL_WIDTHS = (9, 20, 8, 8, 9, 11, 11, 12, 14, 11, 11, 11, 7, 13, 13, 15, 9, 11,
 
 
 def bill_of_materials(
-    book: Book, grid: Grid, plan: Plan, prices: dict[str, Formula], others: Mapping[str, Plan]
+    book: Book, grid: CellGrid, plan: Plan, prices: dict[str, Formula], others: Mapping[str, Plan]
 ) -> Bill:
     """Write one row a pool and their totals."""
     names = book.names

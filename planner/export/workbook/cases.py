@@ -12,7 +12,7 @@ from planner.economics.finance import monthly_present_value_factor
 from planner.export.tables.plan import breaking_load, objective_rows
 from planner.export.workbook.bill import Bill
 from planner.export.workbook.formulas import Formula, choose, function, if_number, total
-from planner.export.workbook.grid import BLUE, ORANGE, Book, Grid
+from planner.export.workbook.grid import BLUE, ORANGE, Book, CellGrid
 from planner.export.workbook.owning import OwningTerms, owning
 from planner.planning.plan import Plan
 
@@ -47,7 +47,7 @@ def _present_value(rate: float, months: float, payment: float, _: float, in_adva
 
 
 def scenarios(
-    book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[str, Plan], terms: Mapping[str, OwningTerms]
+    book: Book, grid: CellGrid, plan: Plan, bill: Bill, others: Mapping[str, Plan], terms: Mapping[str, OwningTerms]
 ) -> None:
     """Write the comparison of designs and plans, and the cases of money below it."""
     grid.text(0, 0, "Scenarios", "title")
@@ -63,7 +63,7 @@ def scenarios(
     grid.print_from_top(frozen=4)
 
 
-def _comparison(book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[str, Plan]) -> int:
+def _comparison(book: Book, grid: CellGrid, plan: Plan, bill: Bill, others: Mapping[str, Plan]) -> int:
     names = book.names
     options = [_option("This plan", plan)]
     most_load = plan.solver.objective == "throughput"
@@ -120,7 +120,7 @@ def _comparison(book: Book, grid: Grid, plan: Plan, bill: Bill, others: Mapping[
     return last + 4 + (90 + 40 * len(options)) // 18
 
 
-def _cost(counts: Sequence[Formula], prices: Sequence[Formula], grid: Grid) -> Formula:
+def _cost(counts: Sequence[Formula], prices: Sequence[Formula], grid: CellGrid) -> Formula:
     """Cost an hour, machine by machine: a price that is missing is missed by the designs that need it only."""
     used = [count * price for count, price in zip(counts, prices, strict=True) if count.value]
     return functools.reduce(operator.add, used)
@@ -146,7 +146,7 @@ _CASES: tuple[tuple[str, float, float, float], ...] = (
 )
 
 
-def _cases(book: Book, grid: Grid, row: int) -> int:
+def _cases(book: Book, grid: CellGrid, row: int) -> int:
     names = book.names
     grid.text(row, 0, "Cases of money for this plan", "heading")
     grid.text(
@@ -178,7 +178,7 @@ def _cases(book: Book, grid: Grid, row: int) -> int:
     return row + 3 + len(inputs) + len(results)
 
 
-def sensitivity(book: Book, grid: Grid, plan: Plan, bill: Bill) -> None:
+def sensitivity(book: Book, grid: CellGrid, plan: Plan, bill: Bill) -> None:
     """Write how far each input moves the total, and the prices at which another design costs the same."""
     grid.text(0, 0, "Sensitivity", "title")
     grid.text(
@@ -241,7 +241,7 @@ def _swings(book: Book, bill: Bill) -> list[_Row]:
     return sorted(rows, key=lambda row: -(row[1] * row[3].value if isinstance(row[3].value, float) else 0.0))
 
 
-def _tornado(book: Book, grid: Grid, first: int, last: int) -> None:
+def _tornado(book: Book, grid: CellGrid, first: int, last: int) -> None:
     chart = book.chart({"type": "bar"}, "How far one input moves the total", "change, USD a month")
     for column, name, colour in ((6, "input at its low value", BLUE), (7, "input at its high value", ORANGE)):
         chart.add_series({
@@ -254,7 +254,7 @@ def _tornado(book: Book, grid: Grid, first: int, last: int) -> None:
     grid.page.insert_chart(last + 2, 0, chart, {"x_offset": 4, "y_offset": 4})
 
 
-def _flips(book: Book, grid: Grid, plan: Plan, bill: Bill, row: int) -> int:
+def _flips(book: Book, grid: CellGrid, plan: Plan, bill: Bill, row: int) -> int:
     grid.text(row, 0, "Prices at which another design costs the same", "heading")
     grid.text(
         row + 1, 0, "One price moves, the others stay. Counts stay too: near such a price, make a new plan.", "note"
@@ -307,7 +307,7 @@ def _cost_at(counts: Mapping[str, int], bill: Bill, machine: str, price: Formula
     return functools.reduce(operator.add, terms)
 
 
-def _needs_a_new_plan(grid: Grid, plan: Plan, row: int) -> None:
+def _needs_a_new_plan(grid: CellGrid, plan: Plan, row: int) -> None:
     grid.text(row, 0, "What needs a new plan, and how near it is", "heading")
     titles, rows = objective_rows(plan)
     slack = titles.index("slack")

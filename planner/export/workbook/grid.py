@@ -56,7 +56,7 @@ class Book:
         self.names: dict[str, Formula] = {}
         self.inputs = dict(inputs or {})
 
-    def sheet(self, title: str, widths: Sequence[float], pages_high: int) -> Grid:
+    def sheet(self, title: str, widths: Sequence[float], pages_high: int) -> CellGrid:
         """Add a sheet with the widths of its columns [characters] and the pages it prints on (0: as many as needed)."""
         page = self._book.add_worksheet(title)
         for column, width in enumerate(widths):
@@ -68,7 +68,7 @@ class Book:
         page.set_margins(left=0.4, right=0.4, top=0.5, bottom=0.6)
         page.set_footer("&L&8&F, &A&R&8page &P of &N")
         page.set_row(0, 24)
-        return Grid(self, title, page, widths)
+        return CellGrid(self, title, page, widths)
 
     def name(self, name: str, cell: Formula) -> Formula:
         """Name a cell; returns it under that name."""
@@ -126,7 +126,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-class Grid:
+class CellGrid:
     """One sheet. Rows and columns count from 0."""
 
     def __init__(self, book: Book, title: str, page: Any, widths: Sequence[float]) -> None:

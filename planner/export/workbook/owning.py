@@ -12,7 +12,7 @@ from planner.economics.finance import HOURS_PER_YEAR, capital_recovery_factor
 from planner.errors import CatalogError
 from planner.export.workbook.bill import Bill
 from planner.export.workbook.formulas import Formula, choose, function, known
-from planner.export.workbook.grid import Book, Grid
+from planner.export.workbook.grid import Book, CellGrid
 from planner.planning.plan import Plan
 
 
@@ -103,7 +103,7 @@ _INPUTS = (
 )  # fmt: skip
 
 
-def owning(book: Book, grid: Grid, plan: Plan, bill: Bill, terms: Mapping[str, OwningTerms], row: int) -> int:
+def owning(book: Book, grid: CellGrid, plan: Plan, bill: Bill, terms: Mapping[str, OwningTerms], row: int) -> int:
     """Write the block; returns the row below it."""
     grid.text(row, 0, "Owning against renting, one machine of each type", "heading")
     grid.text(
@@ -132,7 +132,7 @@ def owning(book: Book, grid: Grid, plan: Plan, bill: Bill, terms: Mapping[str, O
 
 
 def _column(
-    book: Book, grid: Grid, plan: Plan, bill: Bill, machine: str, terms: OwningTerms, at: int, column: int
+    book: Book, grid: CellGrid, plan: Plan, bill: Bill, machine: str, terms: OwningTerms, at: int, column: int
 ) -> None:
     names = book.names
     cells = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from planner.export.result_tables import ResultTable, is_money
 from planner.export.workbook.formulas import Formula, total
-from planner.export.workbook.grid import Book, Grid
+from planner.export.workbook.grid import Book, CellGrid
 
 _CREATED = datetime.date(1980, 1, 1)
 _WIDEST = 44
@@ -51,7 +51,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _write(grid: Grid, row: int, column: int, name: str, value: object) -> None:
+def _write(grid: CellGrid, row: int, column: int, name: str, value: object) -> None:
     if isinstance(value, bool):
         grid.text(row, column, "yes" if value else "no")
     elif isinstance(value, int | float):

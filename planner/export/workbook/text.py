@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from planner.export.tables.plan import remarks
 from planner.export.workbook.bill import Bill
 from planner.export.workbook.cases import present_value
-from planner.export.workbook.grid import BLUE, Book, Grid
+from planner.export.workbook.grid import BLUE, Book, CellGrid
 from planner.planning.plan import Plan
 from planner.workload.objectives import METRIC_TITLES
 
@@ -19,7 +19,7 @@ SUMMARY_WIDTHS = (36, 18, 16, 16, 16, 16, 16)
 METHOD_WIDTHS = (34, 100)
 
 
-def summary(book: Book, grid: Grid, plan: Plan, bill: Bill, units: Mapping[str, float] | None) -> None:
+def summary(book: Book, grid: CellGrid, plan: Plan, bill: Bill, units: Mapping[str, float] | None) -> None:
     """Write the key figures, the objectives, and what may be changed here."""
     grid.text(0, 0, f"{plan.design} for {plan.model}", "title")
     grid.text(
@@ -52,7 +52,7 @@ def summary(book: Book, grid: Grid, plan: Plan, bill: Bill, units: Mapping[str, 
     grid.print_from_top(frozen=2, last_column=6)
 
 
-def _by_pool(grid: Grid, bill: Bill, row: int) -> int:
+def _by_pool(grid: CellGrid, bill: Bill, row: int) -> int:
     grid.table_head(row, ["Pool", "Machines", "USD a month"], right=["Machines", "USD a month"])
     for n, (name, quantity, cost) in enumerate(bill.pools, row + 1):
         grid.text(n, 0, name)
@@ -61,7 +61,7 @@ def _by_pool(grid: Grid, bill: Bill, row: int) -> int:
     return row + 1 + len(bill.pools)
 
 
-def _figures(book: Book, grid: Grid, plan: Plan, bill: Bill, units: Mapping[str, float] | None, row: int) -> int:
+def _figures(book: Book, grid: CellGrid, plan: Plan, bill: Bill, units: Mapping[str, float] | None, row: int) -> int:
     names = book.names
     grid.table_head(row, ["Key figures", "", "Unit"])
     whole = names["total_usd_per_month"]
@@ -103,7 +103,7 @@ def _figures(book: Book, grid: Grid, plan: Plan, bill: Bill, units: Mapping[str,
     return at
 
 
-def _objectives(grid: Grid, plan: Plan, row: int) -> int:
+def _objectives(grid: CellGrid, plan: Plan, row: int) -> int:
     """Each objective as predicted, and as simulated where the plan was."""
     titles = ["Objective", "Limit", "Predicted", "To spare", "Simulated", "95 % interval", ""]
     grid.table_head(row, titles, right=titles[1:6])
@@ -156,7 +156,7 @@ _SAID = ("Latency", "Slowdown", "Proof", "Corrected", "Binding", "Minimal", "Spa
 _NO_DAY = datetime.date(1980, 1, 1)  # none of them speaks of ages
 
 
-def method_and_sources(grid: Grid, plan: Plan) -> None:
+def method_and_sources(grid: CellGrid, plan: Plan) -> None:
     """Write how each figure is found, the sources, and everything that was asked."""
     grid.text(0, 0, "Method and sources", "title")
     row = 2
