@@ -46,11 +46,7 @@ def choose_ways(ways: Sequence[Way], n: int, seed: int) -> np.ndarray | None:
 
 
 def too_large(
-    lanes: Sequence[LaneSpec],
-    ways: Sequence[Way],
-    way_of: np.ndarray | None,
-    requests: Requests,
-    overflow: bool,
+    lanes: Sequence[LaneSpec], ways: Sequence[Way], way_of: np.ndarray | None, requests: Requests, overflow: bool
 ) -> np.ndarray:
     """Requests that the smallest lane on their way could never hold."""
     whole = requests.prompt_tokens + requests.output_tokens
