@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from planner.catalog.entry import CatalogModel, Entry
 from planner.catalog.layers import AnyMixer, Attention, Count, DenseMlp, Experts, Positive
 from planner.catalog.precision import Precision
-from planner.catalog.quantities import NParameters
+from planner.catalog.quantities import FractionOrZero, NParameters
 
 
 def _as_list(value: Any) -> Any:
@@ -58,6 +58,9 @@ class Llm(Entry):
     kv_precision: Precision = Field(description="Of the KV cache, as usually served.")
     max_context_tokens: Positive
     draft_layers: Count = Field(default=0, description="Layers of the multi-token-prediction head that it ships.")
+    draft_acceptance: FractionOrZero | None = Field(
+        default=None, description="Probability that a draft token of this head is accepted after those before it were."
+    )
     n_parameters: NParameters = Field(description="As published; lint compares it with the architecture's.")
 
     @model_validator(mode="after")

@@ -127,6 +127,8 @@ _FIELDS: dict[str, tuple[str, Callable[[Any, str], object]]] = {
     "prefix_cached": ("prefix_cached", read_fraction),
     "tokens_per_step": ("tokens_per_step", read_number),
     "draft_tokens": ("draft_tokens", _as_is),
+    "speculate": ("speculate", _as_is),
+    "acceptance": ("acceptance", read_fraction),
     "runtime": ("runtime", _as_is),
     "precision": ("precision", _as_is),
     "kv_precision": ("kv_precision", _as_is),

@@ -146,6 +146,18 @@ DraftOption = Annotated[
         "--draft-tokens", "N", "Draft tokens verified a sequence and decode step. [default: the runtime's, or 0]"
     ),
 ]
+SpeculateOption = Annotated[
+    int | None,
+    scenario_option(
+        "--speculate", "N", "Draft tokens of the head that the model ships, verified in each decode step. [default: 0]"
+    ),
+]
+AcceptanceOption = Annotated[
+    str | None,
+    scenario_option(
+        "--acceptance", "SHARE", "Of draft tokens, each after those before it. [default: as the model's file states]"
+    ),
+]
 RuntimeOption = Annotated[str | None, scenario_option("--runtime", "NAME", "Serving software. [default: vllm-2026]")]
 PrecisionOption = Annotated[
     str | None,
@@ -366,6 +378,8 @@ _SCENARIO_OPTIONS: dict[str, Any] = {
     "prefix_cached": PrefixOption,
     "tokens_per_step": TokensPerStepOption,
     "draft_tokens": DraftOption,
+    "speculate": SpeculateOption,
+    "acceptance": AcceptanceOption,
     "runtime": RuntimeOption,
     "precision": PrecisionOption,
     "kv_precision": KvPrecisionOption,

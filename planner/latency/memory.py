@@ -11,7 +11,7 @@ from planner.engine.settings import sequence_limit, token_budget
 from planner.errors import DoesNotFitError
 from planner.latency.layout import Layout
 from planner.latency.sequences import rank_kv_bytes_per_token
-from planner.latency.weights import rank_weight_bytes
+from planner.latency.weights import rank_layer_bytes, rank_weight_bytes
 from planner.units import format_data
 
 WIDE = 8  # ranks beyond which expert parallelism is called wide
@@ -45,8 +45,13 @@ class MemoryFit:
         return self.weight_bytes + self.activation_bytes + self.reserve_bytes
 
 
-def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:
+def memory_fit(
+    llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout, n_draft_layers: int = 0
+) -> MemoryFit:
     """Divide the memory of each accelerator among weights, activations, what the engine keeps, and KV cache.
+
+    A module that drafts tokens has `n_draft_layers` more layers like the model's in the last stage, with their cache;
+    embeddings and LM head are shared (DeepSeek-V3, arXiv 2412.19437, section 2.2).
 
     Notes
     -----
@@ -57,13 +62,14 @@ def memory_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Lay
     workspace (TensorRT-LLM's `free_gpu_memory_fraction`).
     """
     weights, use = rank_weight_bytes(llm, layout, redundant_experts(runtime, layout)), runtime.memory_use
+    weights += n_draft_layers * rank_layer_bytes(llm, layout, redundant_experts(runtime, layout))
     activations = activation_bytes(llm, accelerator, runtime, layout)
     capacity = accelerator.memory_bytes
     kept = use.workspace_bytes + (use.communicator_bytes if layout.accelerators_per_replica > 1 else 0.0)
     of = capacity if use.reserve_of == "memory" else max(capacity - weights - activations - kept, 0.0)
     reserve = kept + runtime.memory_reserve * of
     layers_per_stage = math.ceil(llm.n_layers / layout.pipeline_parallel)
-    kv = rank_kv_bytes_per_token(llm, layout) * layers_per_stage / llm.n_layers
+    kv = rank_kv_bytes_per_token(llm, layout) * (layers_per_stage + n_draft_layers) / llm.n_layers
     free = capacity - weights - activations - reserve
     resident = free / kv * layout.attention_data_parallel
     return MemoryFit(capacity, weights, activations, reserve, kv, resident)
@@ -103,9 +109,11 @@ def activation_bytes(llm: Llm, accelerator: Accelerator, runtime: Runtime, layou
     return max(2.0 * budget * (2 * llm.hidden_size + max(widest)), sampler)
 
 
-def require_fit(llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout) -> MemoryFit:
+def require_fit(
+    llm: Llm, accelerator: Accelerator, runtime: Runtime, layout: Layout, n_draft_layers: int = 0
+) -> MemoryFit:
     """Return the fit, or raise `DoesNotFitError` with both byte counts when no token is left room for."""
-    fit = memory_fit(llm, accelerator, runtime, layout)
+    fit = memory_fit(llm, accelerator, runtime, layout, n_draft_layers)
     if fit.resident_tokens < 1:
         n = layout.accelerators_per_replica
         raise DoesNotFitError(

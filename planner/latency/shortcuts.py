@@ -81,6 +81,45 @@ class Shortcuts:
         return int(budget / (1.0 - self.prefix_cached))
 
 
+def speculating(llm: Llm, n_drafts: int, acceptance: float | None = None, prefix_cached: float = 0.0) -> Shortcuts:
+    """Decode steps that verify draft tokens of the head that a model ships.
+
+    Parameters
+    ----------
+    llm : Llm
+    n_drafts : int
+        Draft tokens a sequence and step; 0 for none.
+    acceptance : float, optional
+        Probability that a draft token is accepted when those before it were; left out: what the model's file states.
+    prefix_cached : float
+        Share of each prompt's tokens that is cached.
+
+    Raises
+    ------
+    ScenarioError
+        The model ships no head, or nobody states how often its drafts are accepted.
+    """
+    if n_drafts == 0:
+        return Shortcuts(prefix_cached)
+    if not llm.draft_layers:
+        raise ScenarioError(
+            f"{llm.name} ships no head that drafts tokens", where="speculate", value=n_drafts,
+            fix="of a draft model of your own give --draft-tokens with --tokens-per-step",
+        )  # fmt: skip
+    likely = llm.draft_acceptance if acceptance is None else acceptance
+    if likely is None:
+        raise ScenarioError(
+            f"nobody states how often drafts of {llm.name} are accepted", where="acceptance",
+            fix="give --acceptance, such as 80 % as your server's log says",
+        )  # fmt: skip
+    return Shortcuts(prefix_cached, sum(likely**i for i in range(n_drafts + 1)), n_drafts)
+
+
+def draft_layers(llm: Llm, shortcuts: Shortcuts) -> int:
+    """Layers of the draft module that a server keeps in memory: the model's head, one layer of a foreign module."""
+    return max(llm.draft_layers, 1) if shortcuts.draft_tokens else 0
+
+
 def without_cached(batch: Batch, prefix_cached: float) -> Batch:
     """The batch with that share of every prompt's tokens in the KV cache already.
 

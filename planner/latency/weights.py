@@ -216,6 +216,20 @@ def rank_weight_bytes(llm: Llm, layout: Layout, redundant_experts: int = 0) -> f
     return total + norms + experts
 
 
+def rank_layer_bytes(llm: Llm, layout: Layout, redundant_experts: int = 0) -> float:
+    """Weights of one more layer on an accelerator [bytes]: with experts, if any has them; mixers as on average."""
+    total = 0.0
+    for matrix in matrices(llm, layout):
+        if matrix.name == "lm-head" or (matrix.name.startswith("mlp") and llm.experts):
+            continue
+        share = 1.0 if matrix.name in ("router", "shared-experts", "latent") else matrix.n_layers / llm.n_layers
+        total += share * matrix.elements * matrix.bytes_per_element
+    if llm.experts:
+        held = (llm.experts.n_experts + redundant_experts) / layout.ranks
+        total += held * parameters.expert_elements(llm) * expert_bytes_per_element(llm, layout)
+    return total
+
+
 def _expert_layers_in_stage(llm: Llm, stage: float) -> float:
     """Layers with experts in the fullest pipeline stage: all of them where dense layers stand at one end."""
     if sum(map(llm.layers_of, llm.mixers)) + llm.n_expert_layers == llm.n_layers:  # a layer is one block only

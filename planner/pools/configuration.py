@@ -29,7 +29,7 @@ from planner.latency.roofline import RooflineLatency
 from planner.latency.scaled import scaled
 from planner.latency.scheduled import scheduled
 from planner.latency.sequences import Residency, kv_share, sent_bytes_per_token
-from planner.latency.shortcuts import Shortcuts, shortened
+from planner.latency.shortcuts import Shortcuts, draft_layers, shortened
 from planner.latency.stated import largest_error
 from planner.latency.support import require_supported
 from planner.pools.network import NetworkOverride
@@ -233,7 +233,7 @@ def _silicon(machine: Machine, serving: Serving) -> tuple[object, ...]:
 
 def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> Lane:
     require_supported(serving.llm, accelerator, serving.runtime, layout)
-    fit = require_fit(serving.llm, accelerator, serving.runtime, layout)
+    fit = require_fit(serving.llm, accelerator, serving.runtime, layout, draft_layers(serving.llm, serving.shortcuts))
     step = _step_times(machine, accelerator, serving, layout)
     return Lane(
         step=scaled(step, serving.step_time_factors.get(accelerator.name, 1.0) / serving.derate),
@@ -267,8 +267,10 @@ def layouts(machine: Machine, accelerator: Accelerator, serving: Serving) -> lis
     n = machine.n_accelerators
     smallest = n if machine.group > 1 else 1
 
+    drafting = draft_layers(llm, serving.shortcuts)
+
     def fits(layout: Layout) -> bool:
-        return memory_fit(llm, accelerator, serving.runtime, layout).resident_tokens >= 1
+        return memory_fit(llm, accelerator, serving.runtime, layout, drafting).resident_tokens >= 1
 
     def tensor(pipelines: bool) -> list[Layout]:
         return [

@@ -19,7 +19,7 @@ from planner.errors import (
 )
 from planner.latency.profile import read_profile
 from planner.latency.sequences import residency_of
-from planner.latency.shortcuts import Shortcuts
+from planner.latency.shortcuts import Shortcuts, speculating
 from planner.pools.candidate import Requirement
 from planner.pools.configuration import (
     Configuration,
@@ -130,7 +130,7 @@ def resolve(
     if supposed.sizes_differ:
         sizes = sizes.scaled(supposed.prompt_tokens, supposed.output_tokens)
     profile = read_profile(scenario.profile) if scenario.profile else None
-    shortcuts = _shortcuts(scenario, runtime, load.prefix_cached)
+    shortcuts = _shortcuts(scenario, runtime, llm, load.prefix_cached)
     traffic = Traffic(sizes.compressed(SIZE_POINTS), arrival_cv2)
     residency = residency_of(llm, traffic.prompt_tokens + 1.0, traffic.decode_steps, traffic.weight)
     network = parse_network(scenario.network, scenario.oversubscription, catalog)
@@ -160,7 +160,7 @@ def resolve(
     notes += told
     if load.blocks is not None and scenario.prefix_cached is None:
         share, note = share_that_fits(load, catalog, machines, serving, scenario.prices)
-        serving = replace(serving, shortcuts=_shortcuts(scenario, runtime, share))
+        serving = replace(serving, shortcuts=_shortcuts(scenario, runtime, llm, share))
         notes.append(note)
     notes += _shortcut_notes(serving.shortcuts)
     if scenario.objective == "carbon":
@@ -248,12 +248,25 @@ def _nothing_fits(problem: Problem, rejected: Sequence[Rejection]) -> PlannerErr
     )
 
 
-def _shortcuts(scenario: Scenario, runtime: Runtime, cached: float) -> Shortcuts:
+def _shortcuts(scenario: Scenario, runtime: Runtime, llm: Llm, cached: float) -> Shortcuts:
     def chosen(wanted: float | None, otherwise: float) -> float:
         return otherwise if wanted is None else wanted
 
+    spared = chosen(scenario.prefix_cached, cached)
+    if scenario.speculate is not None:
+        if scenario.tokens_per_step is not None or scenario.draft_tokens is not None:
+            raise ScenarioError(
+                "two ways to say how many tokens a step drafts and yields", where="speculate",
+                rule="speculate with acceptance, or draft_tokens with tokens_per_step", fix="leave one of them out",
+            )  # fmt: skip
+        return speculating(llm, scenario.speculate, scenario.acceptance, spared)
+    if scenario.acceptance is not None:
+        raise ScenarioError(
+            "there are no draft tokens to accept", where="acceptance", value=f"{scenario.acceptance:g}",
+            fix="say how many a step drafts: --speculate 1",
+        )  # fmt: skip
     return Shortcuts(
-        chosen(scenario.prefix_cached, cached),
+        spared,
         chosen(scenario.tokens_per_step, runtime.tokens_per_step),
         int(chosen(scenario.draft_tokens, runtime.draft_tokens)),
     )

@@ -147,6 +147,12 @@ class Scenario(BaseModel):
     draft_tokens: int | None = Field(
         default=None, ge=0, le=64, description="Draft tokens verified a sequence and step; default the runtime's."
     )
+    speculate: int | None = Field(
+        default=None, ge=0, le=16, description="Draft tokens of the model's own head, at the acceptance; 0: none."
+    )
+    acceptance: FractionOrZero | None = Field(
+        default=None, description="Probability that a draft token is accepted; default what the model's file states."
+    )
     precision: Precision | None = Field(default=None, description="Of the weights; default as released.")
     kv_precision: Precision | None = None
     max_batch: int | None = Field(

@@ -13,7 +13,7 @@ from planner.latency.batch import decode_batch, prefill_batch
 from planner.latency.memory import memory_fit
 from planner.latency.roofline import OperatorCost, RooflineLatency
 from planner.latency.sequences import kv_share, residency_of
-from planner.latency.shortcuts import Shortcuts, draft_share, without_cached
+from planner.latency.shortcuts import Shortcuts, draft_layers, draft_share, without_cached
 from planner.latency.stated import stated_error
 from planner.pools.configuration import Serving, check_degrees, configure, make_layout
 from planner.scenario.opened import CatalogLike, catalog_of
@@ -197,7 +197,9 @@ def estimate(
     if drafting_s:
         rows.append(_drafting(drafting_s, latency_s, max(by_bound, key=lambda name: by_bound[name])))
     done = float(batch * tokens) if phase == "prefill" else batch * shortcuts.tokens_per_step
-    fit = memory_fit(serving.llm, configuration.accelerator, serving.runtime, layout)
+    fit = memory_fit(
+        serving.llm, configuration.accelerator, serving.runtime, layout, draft_layers(serving.llm, shortcuts)
+    )
     return Estimate(
         model=model,
         machine=machine,

@@ -87,6 +87,8 @@ OPTIONS: list[tuple[list[str], str, object]] = [
     (["--prefix-cached", "25 %"], "prefix_cached", 0.25),
     (["--tokens-per-step", "1.8"], "tokens_per_step", 1.8),
     (["--draft-tokens", "2"], "draft_tokens", 2),
+    (["--speculate", "1"], "speculate", 1),
+    (["--acceptance", "80 %"], "acceptance", 0.8),
     (["--precision", "fp8"], "precision", "fp8"),
     (["--kv-precision", "fp8"], "kv_precision", "fp8"),
     (["--max-batch", "128"], "max_batch", 128),

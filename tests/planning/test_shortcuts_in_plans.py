@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 import planner
+from planner.catalog.catalog import Catalog
 from planner.errors import ScenarioError
+from planner.latency.memory import memory_fit
+from planner.latency.weights import rank_layer_bytes
 from planner.planning.plan import Plan
 from planner.pools.configuration import configure, make_layout
 from planner.pools.prediction import ClusterModel, Member, Route
@@ -19,6 +22,7 @@ from planner.scenario.resolve import Problem, resolve
 from planner.scenario.scenario_file import load_scenario
 from planner.simulation.cluster import ClusterSimulation
 
+CATALOG = Catalog.default()
 # What the formulas say; proof by simulation has tests of its own.
 optimize = functools.partial(planner.optimize, verify=False)
 
@@ -129,12 +133,37 @@ def test_workload_and_runtime_may_say_it(tmp_path: Path) -> None:
         ({"prefix_cached": 1.0}, "prefix_cached"),
         ({"tokens_per_step": 2.0}, "tokens_per_step"),
         ({"draft_tokens": -1}, "draft_tokens"),
+        ({"speculate": 1}, "speculate"),  # llama ships no head
+        ({"speculate": 1, "draft_tokens": 1}, "speculate"),
+        ({"acceptance": 0.8}, "acceptance"),
+        ({"model": "qwen3.5-27b", "speculate": 1}, "acceptance"),  # nobody states it
     ],
 )
 def test_impossible_ones_are_refused(fields: dict[str, Any], where: str) -> None:
     with pytest.raises(ScenarioError) as raised:
         problem(**fields)
     assert raised.value.where == where
+
+
+def test_the_head_of_a_model_speculates_at_its_published_acceptance() -> None:
+    """DeepSeek-V3, arXiv 2412.19437: acceptance of 85 to 90 %; the module's layer has 11.5B weights (model card)."""
+    plain, speculating = problem(model="deepseek-v3"), problem(model="deepseek-v3", speculate=2)
+    shortcuts = speculating.serving.shortcuts
+    assert (shortcuts.draft_tokens, shortcuts.tokens_per_step) == (2, pytest.approx((1 - 0.85**3) / (1 - 0.85)))
+    assert problem(model="deepseek-v3", speculate=1, acceptance=0.9).serving.shortcuts.tokens_per_step == 1.9
+    assert problem(model="deepseek-v3", speculate=0).serving.shortcuts == plain.serving.shortcuts
+    layout = make_layout(CATALOG.machine("dgx-h200"), plain.serving, 8)
+    assert rank_layer_bytes(plain.llm, layout.model_copy(update={"tensor_parallel": 1})) == pytest.approx(
+        11.5e9, rel=0.002
+    )
+    h200, vllm = CATALOG.accelerator("h200-sxm"), CATALOG.runtime("vllm-2026")
+    without, with_head = (memory_fit(plain.llm, h200, vllm, layout, n) for n in (0, 1))
+    assert with_head.weight_bytes - without.weight_bytes == pytest.approx(rank_layer_bytes(plain.llm, layout))
+    assert with_head.kv_bytes_per_token == pytest.approx(without.kv_bytes_per_token * 62 / 61)
+    held = [
+        configure(CATALOG, CATALOG.machine("dgx-h200"), p.serving, layout).lane.kv_tokens for p in (plain, speculating)
+    ]
+    assert held[1] / held[0] == pytest.approx(with_head.resident_tokens / without.resident_tokens)
 
 
 def test_windows_leave_room_for_more_requests() -> None:

@@ -44,7 +44,7 @@ def llm_to_yaml(llm: Llm) -> str:
     if llm.experts is not None:
         lines += ["", "experts:  # in all layers but n_dense_layers; shared width is of all shared ones together"]
         lines += _block(llm.experts, _INDENT)
-    for name in ("other_parameters", "looked_up_parameters", "draft_layers"):
+    for name in ("other_parameters", "looked_up_parameters", "draft_layers", "draft_acceptance"):
         if value := getattr(llm, name):
             lines.append(f"{name}: {value}")
     lines += ["", f"weight_precision: {llm.weight_precision}  # as released"]
