@@ -31,6 +31,8 @@ from planner.studies.alternatives_result import Alternatives as Alternatives
 from planner.studies.comparison import compare as compare
 from planner.studies.comparison_result import Comparison as Comparison
 from planner.studies.cost_report import CostReport as CostReport
+from planner.studies.deploy import deploy as deploy
+from planner.studies.deploy_result import Deployment as Deployment
 from planner.studies.estimate import Estimate as Estimate
 from planner.studies.estimate import estimate as estimate
 from planner.studies.frontier import frontier as frontier
@@ -54,5 +56,7 @@ from planner.studies.sensitivity import sensitivity as sensitivity
 from planner.studies.sensitivity_report import Sensitivity as Sensitivity
 from planner.studies.sweep import Sweep as Sweep
 from planner.studies.sweep import sweep as sweep
+from planner.studies.validate import validate as validate
+from planner.studies.validate_result import Validation as Validation
 from planner.studies.why import why as why
 from planner.studies.why_result import Why as Why

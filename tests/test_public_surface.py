@@ -19,12 +19,12 @@ STABLE = {
     "UnitError", "UnknownNameError", "__version__", "alternatives", "assign", "compare", "cost", "estimate",
     "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map", "optimize", "procure",
     "provisioning_map", "read_plan", "regime_map", "robustness", "Sensitivity", "SimulationReport", "Sweep",
-    "sensitivity", "simulate", "sweep", "Why", "why",
+    "sensitivity", "simulate", "sweep", "Why", "why", "Deployment", "deploy", "Validation", "validate",
 }  # fmt: skip
 FUNCTIONS = (
-    "alternatives", "assign", "compare", "cost", "estimate", "evaluate", "export_workbook", "frontier", "hardware_fit",
-    "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "robustness", "sensitivity",
-    "simulate", "sweep", "why",
+    "alternatives", "assign", "compare", "cost", "deploy", "estimate", "evaluate", "export_workbook", "frontier",
+    "hardware_fit", "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map", "robustness",
+    "sensitivity", "simulate", "sweep", "validate", "why",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from planner.cli import (
     catalog,
     compare,
     cost,
+    deploy,
     estimate,
     evaluate,
     export,
@@ -36,6 +37,7 @@ from planner.cli import (
     sensitivity,
     simulate,
     sweep,
+    validate,
     why,
     workload,
 )
@@ -80,6 +82,8 @@ app.command("alternatives", short_help="Find plans nearly as good as the best.")
 app.command("why", short_help="Say why a machine or design was not chosen.")(why.why)
 app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
+app.command("deploy", short_help="Write a plan as commands and manifests.")(deploy.deploy)
+app.command("validate", short_help="Hold a plan against a benchmark.")(validate.validate)
 app.command("cost", short_help="Cost a plan owned, reserved, on demand and spot.")(cost.cost)
 app.command("procure", short_help="Find what to own, reserve and rent for several workloads.")(procure.procure)
 app.command("sensitivity", short_help="How sure a plan is, and what would change the decision.")(

@@ -23,6 +23,8 @@ NAMES = (
     "alternatives",
     "robustness",
     "why",
+    "deployment",
+    "validation",
 )
 
 
@@ -68,9 +70,11 @@ def schema_of(name: str) -> dict[str, Any]:
         from planner.simulation.report import SimulationReport
         from planner.studies.alternatives_result import Alternatives
         from planner.studies.comparison_result import Comparison
+        from planner.studies.deploy_result import Deployment
         from planner.studies.estimate import Estimate
         from planner.studies.frontier_result import Frontier
         from planner.studies.robustness_result import Robustness
+        from planner.studies.validate_result import Validation
         from planner.studies.why_result import Why
 
         models: dict[str, type[BaseModel]] = {
@@ -86,6 +90,8 @@ def schema_of(name: str) -> dict[str, Any]:
             "alternatives": Alternatives,
             "robustness": Robustness,
             "why": Why,
+            "deployment": Deployment,
+            "validation": Validation,
         }
         mode: Any = "validation" if name in ("cluster", "scenario", "fleet") else "serialization"
         return {"$schema": DIALECT, **models[name].model_json_schema(mode=mode)}

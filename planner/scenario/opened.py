@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path as PathOnDisk
 from typing import Any
 
 from planner.catalog.catalog import Catalog
+from planner.scenario.bundle import is_bundle, pools_of_bundle, scenario_of_bundle
+from planner.scenario.bundle_settings import settings_asked_for
 from planner.scenario.changes import without_limits
 from planner.scenario.cluster import Cluster, read_cluster, read_cluster_file
 from planner.scenario.pricing import priced_catalog
@@ -86,11 +89,21 @@ def cluster_and_scenario(
     fields: Mapping[str, Any],
 ) -> tuple[Cluster, Asked]:
     """A given cluster, and the scenario it is to serve without what only matters to a search."""
+    if isinstance(cluster, (str, os.PathLike)) and is_bundle(folder := PathOnDisk(cluster)):
+        planned_for = scenario_of_bundle(folder)
+        asked = ask(planned_for if scenario is None else scenario, catalog, fields)
+        found, servers = pools_of_bundle(folder, asked.catalog)
+        edited = settings_asked_for(servers, asked.scenario, asked.catalog)
+        return _without_search(read_cluster(found), asked.with_fields(**edited))
     if isinstance(cluster, (str, os.PathLike)):
         pools, planned_for = read_cluster_file(cluster)
     else:
         pools, planned_for = read_cluster(cluster), {}
-    asked = ask(planned_for if scenario is None else scenario, catalog, fields)
+    return _without_search(pools, ask(planned_for if scenario is None else scenario, catalog, fields))
+
+
+def _without_search(pools: Cluster, asked: Asked) -> tuple[Cluster, Asked]:
+    """The scenario of a cluster without what only matters to a search."""
     names = tuple(dict.fromkeys(pool.machine for pool in pools.pools))
     change = without_limits(machines=names, design="auto", objective="machines")
     return pools, Asked(change.applied(asked.scenario), asked.catalog)

@@ -68,7 +68,7 @@ def read_measurements(
         return _TABLES[name].read(table)  # type: ignore[no-any-return,attr-defined]
     if where:
         raise TraceError("rows can be chosen by column in CSV files only", where=shown, fix="leave out --where")
-    return _read_records(_records(text, shown), format, shown)
+    return _read_records(records_of(text, shown), format, shown)
 
 
 def _looks_like_records(text: str, suffix: str) -> bool:
@@ -104,7 +104,7 @@ def _read_records(records: list[tuple[str, Any]], format: str | None, path: str)
         ) from None  # fmt: skip
 
 
-def _records(text: str, path: str) -> list[tuple[str, Any]]:
+def records_of(text: str, path: str) -> list[tuple[str, Any]]:
     """Parse JSON, JSON lines or YAML into objects, each with where it stands."""
     if text.lstrip()[:1] not in ("{", "["):
         return [(path, _yaml(text, path))]
