@@ -11,6 +11,8 @@ import planner.catalog
 from planner.catalog.imports.llm_yaml import llm_to_yaml
 from planner.catalog.parameters import n_active_parameters, n_parameters
 from planner.catalog.schema import Llm
+from planner.latency.layout import Layout
+from planner.latency.sequences import rank_kv_bytes_per_token
 
 FOLDER = Path(planner.catalog.__file__).parent / "builtin" / "models"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -42,6 +44,11 @@ def builtin(name: str) -> Llm:
     return from_yaml((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), name)
 
 
+def bytes_per_token(name: str) -> float:
+    layout = Layout(tensor_parallel=1, precision="bf16", kv_precision="bf16")
+    return rank_kv_bytes_per_token(builtin(name), layout)
+
+
 def test_the_promised_models_are_there() -> None:
     assert set(NAMES) >= PROMISED
 
@@ -59,6 +66,7 @@ def test_architecture_gives_the_published_number_of_parameters(name: str) -> Non
         ("gpt-oss-20b", 3.61e9),
         ("deepseek-v3", 37e9),  # model card
         ("qwen3-235b-a22b", 22e9),  # model card, with embeddings
+        ("kimi-k2.5", 32e9),  # model card
         ("mixtral-8x7b", 12.9e9),  # announcement, with embeddings
     ],
 )
@@ -69,7 +77,7 @@ def test_active_parameters_as_published(name: str, published: float) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_provenance_names_existing_fields(name: str) -> None:
     llm = builtin(name)
-    assert llm.source.startswith("huggingface.co/") and llm.kind == "datasheet"
+    assert llm.source.startswith("huggingface.co/") and llm.kind in ("datasheet", "listed")
     for path in llm.provenance:
         assert hasattr(llm, path.split(".")[0]), path
     assert llm.provenance_of("n_parameters").source != llm.source
@@ -94,3 +102,9 @@ def test_deepseek_has_latent_attention_and_three_dense_layers() -> None:
     assert llm.attention.type == "mla" and llm.weight_precision == "fp8"
     assert llm.experts is not None
     assert (llm.experts.n_dense_layers, llm.experts.n_shared_experts) == (3, 1)
+
+
+def test_bytes_of_a_sequence_as_published() -> None:
+    """MiniMax-M2.5: 248 KiB a token (dev.colaberry.ai); Kimi-K2.5: 61 layers of 512 + 64 elements."""
+    assert bytes_per_token("minimax-m2.5") == 248 * 1024
+    assert bytes_per_token("kimi-k2.5") == 61 * (512 + 64) * 2
