@@ -33,6 +33,8 @@ from planner.studies.comparison_result import Comparison as Comparison
 from planner.studies.cost_report import CostReport as CostReport
 from planner.studies.deploy import deploy as deploy
 from planner.studies.deploy_result import Deployment as Deployment
+from planner.studies.diff import Difference as Difference
+from planner.studies.diff import diff as diff
 from planner.studies.estimate import Estimate as Estimate
 from planner.studies.estimate import estimate as estimate
 from planner.studies.frontier import frontier as frontier

@@ -24,6 +24,7 @@ from planner.cli import (
     compare,
     cost,
     deploy,
+    diff,
     estimate,
     evaluate,
     export,
@@ -82,6 +83,7 @@ app.command("alternatives", short_help="Find plans nearly as good as the best.")
 app.command("why", short_help="Say why a machine or design was not chosen.")(why.why)
 app.command("evaluate", short_help="Predict what a given cluster does.")(evaluate.evaluate)
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
+app.command("diff", short_help="Say what changed between two plans.")(diff.diff)
 app.command("deploy", short_help="Write a plan as commands and manifests.")(deploy.deploy)
 app.command("validate", short_help="Hold a plan against a benchmark.")(validate.validate)
 app.command("cost", short_help="Cost a plan owned, reserved, on demand and spot.")(cost.cost)

@@ -25,6 +25,7 @@ NAMES = (
     "why",
     "deployment",
     "validation",
+    "difference",
 )
 
 
@@ -71,6 +72,7 @@ def schema_of(name: str) -> dict[str, Any]:
         from planner.studies.alternatives_result import Alternatives
         from planner.studies.comparison_result import Comparison
         from planner.studies.deploy_result import Deployment
+        from planner.studies.diff import Difference
         from planner.studies.estimate import Estimate
         from planner.studies.frontier_result import Frontier
         from planner.studies.robustness_result import Robustness
@@ -92,6 +94,7 @@ def schema_of(name: str) -> dict[str, Any]:
             "why": Why,
             "deployment": Deployment,
             "validation": Validation,
+            "difference": Difference,
         }
         mode: Any = "validation" if name in ("cluster", "scenario", "fleet") else "serialization"
         return {"$schema": DIALECT, **models[name].model_json_schema(mode=mode)}
