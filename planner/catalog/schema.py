@@ -207,9 +207,13 @@ class Efficiency(CatalogModel):
         default=1.0, description="Of such an exchange, what is not behind the work of another micro-batch."
     )
     power_base: FractionOrZero = Field(description="P/TDP of a busy accelerator at zero utilisation.")
+    power_working: float = Field(
+        default=0.0, ge=0, description="P/TDP per share of a step in which kernels compute or stream."
+    )
     power_compute: FractionOrZero | Annotated[float, Field(ge=0)] = Field(description="P/TDP per compute utilisation.")
     power_memory: FractionOrZero = Field(description="P/TDP per memory utilisation.")
     power_idle: FractionOrZero = Field(description="P/TDP of an idle accelerator.")
+    power_error: FractionOrZero = Field(default=0.3, description="Stated error of the draw of a busy accelerator.")
     step_time_error: FractionOrZero = Field(description="Stated error of step times with these values.")
 
 

@@ -281,7 +281,8 @@ ObjectiveOption = Annotated[
     scenario_option(
         "--objective",
         "NAME",
-        "cost, power, machines or carbon to be least, or throughput to be most within budgets. [default: cost]",
+        "cost, power (rated), energy (expected draw), machines or carbon to be least, or throughput to be most within "
+        "budgets. [default: cost]",
     ),
 ]
 MaxCostOption = Annotated[

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from planner.catalog.schema import Accelerator, Efficiency, Machine
-from planner.latency.batch import Floats
+from planner.latency.batch import Batch, Floats
+from planner.latency.roofline import RooflineLatency
 
 
 def accelerator_power_w(
@@ -15,6 +16,7 @@ def accelerator_power_w(
     tdp_w: float,
     efficiency: Efficiency,
     cap: float = 1.0,
+    working: ArrayLike = 0.0,
 ) -> Floats:
     """Power of one accelerator in a step.
 
@@ -25,9 +27,11 @@ def accelerator_power_w(
     tdp_w : float
         Rated power of the accelerator [W].
     efficiency : Efficiency
-        Holds the coefficients p_0, a_c, a_m and the idle level.
+        Holds the coefficients p_0, p_w, a_c, a_m and the idle level.
     cap : float
         Power cap as a fraction of `tdp_w`.
+    working : float or array_like
+        Fraction of the step in which kernels compute or stream (`RooflineLatency.working`).
 
     Returns
     -------
@@ -36,16 +40,27 @@ def accelerator_power_w(
 
     Notes
     -----
-    P = TDP clip(p_0 + a_c u_c + a_m u_m, idle, cap)                                                   (1)
+    P = TDP clip(p_0 + p_w w + a_c u_c + a_m u_m, idle, cap)                                           (1)
 
-    The coefficients come from Splitwise's measurements on A100 (prompt and token phases apart).
+    What an accelerator draws follows how long its processors are at work, whatever they reach meanwhile: hardware
+    counters of an H200 put power on a straight line in that share, from 0.14 to 0.9 of TDP, where neither memory nor
+    tensor cores are busier than 28 %. `benchmarks/power.py` fits the coefficients and names the tables.
     """
     demand = (
         efficiency.power_base
+        + efficiency.power_working * np.asarray(working, dtype=float)
         + efficiency.power_compute * np.asarray(compute_utilisation, dtype=float)
         + efficiency.power_memory * np.asarray(memory_utilisation, dtype=float)
     )
     return tdp_w * np.clip(demand, efficiency.power_idle, cap)
+
+
+def step_power_w(
+    step: RooflineLatency, batch: Batch, accelerator: Accelerator, efficiency: Efficiency, cap: float = 1.0
+) -> float:
+    """Power of one accelerator in a step [W], from what the roofline keeps busy in it; arguments as in (1)."""
+    compute, memory = step.utilisation(batch)
+    return float(accelerator_power_w(compute, memory, accelerator.tdp_w, efficiency, cap, step.working(batch)))
 
 
 def machine_power_w(

@@ -228,6 +228,12 @@ class RooflineLatency:
         traffic = sum((self._sum(o.bytes, batch) for o in self._operators), np.float64(0.0))
         return peak_s / time_s, traffic / (time_s * self._rates.bandwidth_bytes_per_s)
 
+    def working(self, batch: Batch) -> Floats:
+        """Fraction of the step in which operators compute or stream: neither launches nor links nor the host."""
+        work_s = sum((np.maximum(self._sum(o.compute_s, batch), self._sum(o.memory_s, batch)) for o in self._operators),
+                     np.float64(0.0))  # fmt: skip
+        return work_s * self._factor(batch.prompt_tokens > 0) / self.step_time_s(batch)
+
     def roofs(self) -> list[Roof]:
         """The memory roof, and the compute roof of each precision that products are computed in, highest first."""
         bandwidth = self._rates.bandwidth_bytes_per_s

@@ -9,10 +9,11 @@ from planner.planning.closed_loop import at_rate, clients_of, rate_of_clients
 from planner.planning.plan import Plan, SolverReport
 from planner.planning.record import build_plan
 from planner.pools.candidate import stable_rate_of_one
-from planner.pools.configuration import Configuration, check_degrees, configurations_of, configure, make_layout
+from planner.pools.configuration import Configuration, check_degrees, configure, make_layout
+from planner.pools.draw import with_full_draw
 from planner.pools.prediction import Member, Route, capacity_of
 from planner.scenario.cluster import Cluster, PoolInput, input_of, read_cluster
-from planner.scenario.resolve import Problem
+from planner.scenario.resolve import Problem, configurations_on
 from planner.serving.capacity import mixed_capacity, prefill_capacity
 from planner.serving.decode import DecodeQueue
 from planner.serving.mixed import MixedQueue
@@ -91,8 +92,9 @@ def _configuration(problem: Problem, pool: PoolInput) -> Configuration:
         except ScenarioError as error:
             error.where = "cluster"
             raise
-        return configure(problem.catalog, machine, problem.serving, layout, books)
-    found, rejected = configurations_of(problem.catalog, machine, problem.serving, books)
+        configuration = configure(problem.catalog, machine, problem.serving, layout, books)
+        return with_full_draw(configuration, problem.need.traffic, problem.llm, problem.runtime)
+    found, rejected = configurations_on(problem, machine)
     if not found:
         raise rejected[0].error
     # The layout that carries most within the objectives at this count; where none carries anything, the quickest.

@@ -224,6 +224,9 @@ class Plan(Result):
     )
     power_w: float = Field(description="Rated [W].")
     expected_power_w: float = Field(description="Mean draw at this load [W].")
+    expected_power_error: float | None = Field(
+        default=None, description="Stated relative error of that draw; null in plans of versions that did not know it."
+    )
     rack_units: int | None
     energy: EnergyUse | None = Field(default=None, description="Null in plans of versions that did not know it.")
     predicted: list[Prediction]

@@ -14,10 +14,8 @@ from planner.economics.energy import (
     facility_power_w,
     rated_carbon_kg_per_hour,
 )
-from planner.latency.batch import decode_batch, prefill_batch
-from planner.latency.power import accelerator_power_w, machine_power_w
-from planner.latency.roofline import RooflineLatency
-from planner.latency.shortcuts import as_measured
+from planner.latency.batch import Batch, decode_batch, prefill_batch
+from planner.latency.power import machine_power_w, step_power_w
 from planner.optimization.selection import Simple
 from planner.planning.certificate import Certificate
 from planner.planning.plan import (
@@ -40,6 +38,7 @@ from planner.planning.standing import Chosen, named_machines, standings
 from planner.planning.tokens import token_figures
 from planner.pools.configuration import Configuration, Rejection
 from planner.pools.design import design_name
+from planner.pools.draw import roofline_of
 from planner.pools.prediction import ClusterModel, Member, Route, binding_of, headroom
 from planner.scenario.resolve import Problem, configurations
 from planner.serving.requests import Limit
@@ -183,6 +182,7 @@ def build_plan(
         **vars(tokens),
         power_w=sum(p.power_w for p in pools),
         expected_power_w=sum(p.expected_power_w for p in pools),
+        expected_power_error=max(problem.runtime.efficiency(m.configuration.accelerator).power_error for m in members),
         rack_units=None
         if any(u is None for u in rack)
         else sum((u or 0) * (p.count + p.spares) for u, p in zip(rack, pools, strict=True)),
@@ -340,16 +340,11 @@ def _expected_power_w(problem: Problem, member: Member, model: ClusterModel, i: 
     c = member.configuration
     efficiency = problem.runtime.efficiency(c.accelerator)
     cap = c.machine.power_cap.accelerator_fraction if c.machine.power_cap else 1.0
-    roofline = (
-        step
-        if isinstance(step := as_measured(c.lane.step), RooflineLatency)
-        else RooflineLatency(problem.llm, c.machine, c.accelerator, problem.runtime, c.layout)
-    )
+    roofline = roofline_of(c, problem.llm, problem.runtime)
     sizes = problem.need.traffic.sizes
 
-    def draw(batch: object) -> float:
-        compute, memory = roofline.utilisation(batch)  # type: ignore[arg-type]
-        return float(accelerator_power_w(compute, memory, c.accelerator.tdp_w, efficiency, cap))
+    def draw(batch: Batch) -> float:
+        return step_power_w(roofline, batch, c.accelerator, efficiency, cap)
 
     prefill_w = draw(prefill_batch(sizes.mean_prompt_tokens))
     batch = model.mean_batch(i)

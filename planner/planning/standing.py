@@ -18,11 +18,11 @@ from planner.planning.infeasible import unreachable
 from planner.planning.plan import Standing
 from planner.planning.reuse import candidates_of
 from planner.pools.candidate import Candidate
-from planner.pools.configuration import Configuration, configurations_of, layouts
+from planner.pools.configuration import Configuration, layouts
 from planner.pools.design import Design
 from planner.pools.limits import BUDGETS, Limits, ObjectiveOrWeights
 from planner.scenario.machines import FEWEST_IN_MACHINE, MOST_FOR_ONE, is_open, newest_rented, wanted_machines
-from planner.scenario.resolve import Problem
+from planner.scenario.resolve import Problem, configurations_on
 from planner.scenario.scenario import ALL_MACHINES, CURRENT_MACHINES
 from planner.units import format_money, format_power
 
@@ -86,7 +86,7 @@ def _standing(problem: Problem, chosen: Chosen, name: str, top_rate_per_s: float
         return Standing(machine=name, status="chosen", reason=f"chosen: {n:,} of them", machines=n)
     try:
         machine = _machine(problem, name)
-        some, none = configurations_of(problem.catalog, machine, problem.serving, problem.scenario.prices)
+        some, none = configurations_on(problem, machine)
     except InputError as error:
         return Standing(machine=name, status="broken", reason=f"its entry cannot be used: {one_line(error)}")
     if not some:
@@ -184,7 +184,7 @@ def _plans(
         beside: list[Configuration] = []
         if other != name:
             partner = _machine(problem, other)
-            beside, _ = configurations_of(problem.catalog, partner, problem.serving, problem.scenario.prices)
+            beside, _ = configurations_on(problem, partner)
             if objective == "cost" and any(c.price is None for c in beside):
                 continue
         pairs = {(name, other), (other, name)}
@@ -279,6 +279,8 @@ def _against(relative: float | None) -> str:
 def _value_words(value: float, objective: str) -> str:
     if objective == "power":
         return format_power(value)
+    if objective == "energy":
+        return f"{format_power(value)} drawn with every machine full"
     if objective == "machines":
         return f"{value:g} machines"
     if objective == "carbon":

@@ -60,6 +60,9 @@ class Configuration:
         What it rests on, for people.
     rated_carbon_kg_per_hour : float
         What the electricity of one machine at its rated power emits [kg/h]; NaN where no region is known.
+    full_draw_w : mapping of str to float
+        Mean draw of one machine in each role while it is full [W] (`planner/pools/draw.py`); empty where no
+        traffic is known.
     """
 
     machine: Machine
@@ -73,6 +76,7 @@ class Configuration:
     step_time_error: float
     step_time_basis: str = ""
     rated_carbon_kg_per_hour: float = float("nan")
+    full_draw_w: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

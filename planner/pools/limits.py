@@ -11,7 +11,7 @@ from planner.pools.candidate import Candidate
 from planner.pools.configuration import Configuration
 from planner.units import format_money, format_power
 
-ObjectiveName = Literal["cost", "power", "machines", "carbon", "throughput"]
+ObjectiveName = Literal["cost", "power", "energy", "machines", "carbon", "throughput"]
 ObjectiveOrWeights = ObjectiveName | Mapping[str, float]
 
 
@@ -136,12 +136,14 @@ def unit_cost(candidate: Candidate, objective: ObjectiveOrWeights) -> float:
 
     An objective that is not named is a price of each machine by its name.
 
-    Carbon is that of rated power, as power is [kg/h].
+    Carbon is that of rated power, as power is [kg/h]; energy is the expected draw of a machine that is full [W].
     """
     if not isinstance(objective, str):
         return objective[candidate.configuration.machine.name]
     if objective == "cost":
         return price_usd_per_hour(candidate)
+    if objective == "energy":
+        return candidate.configuration.full_draw_w[candidate.role]
     if objective == "carbon":
         return candidate.configuration.rated_carbon_kg_per_hour
     return 1.0 if objective == "machines" else candidate.configuration.machine.rated_power_w

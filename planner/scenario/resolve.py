@@ -30,6 +30,7 @@ from planner.pools.configuration import (
     make_layout,
 )
 from planner.pools.design import Design, parse_design
+from planner.pools.draw import with_full_draw
 from planner.pools.limits import BUDGETS, Limits
 from planner.pools.network import parse_network
 from planner.scenario.changes import Change, other_workload, setting
@@ -227,12 +228,18 @@ def configurations(problem: Problem) -> tuple[list[Configuration], list[Rejectio
     found: list[Configuration] = []
     rejected: list[Rejection] = []
     for machine in problem.machines:
-        some, none = configurations_of(problem.catalog, machine, problem.serving, problem.scenario.prices)
+        some, none = configurations_on(problem, machine)
         found += some
         rejected += none if not some else []
     if not found:
         raise _nothing_fits(problem, rejected)
     return found, rejected
+
+
+def configurations_on(problem: Problem, machine: Machine) -> tuple[list[Configuration], list[Rejection]]:
+    """Every layout of the model on one machine, which need not be among those considered; and why there is none."""
+    found, rejected = configurations_of(problem.catalog, machine, problem.serving, problem.scenario.prices)
+    return [with_full_draw(c, problem.need.traffic, problem.llm, problem.runtime) for c in found], rejected
 
 
 def _nothing_fits(problem: Problem, rejected: Sequence[Rejection]) -> PlannerError:

@@ -135,7 +135,7 @@ class Scenario(BaseModel):
         default=None, description="Set of machines where none is named: `splitwise`, the paper's dgx-a100 and dgx-h100."
     )
     design: str = "auto"
-    objective: Literal["cost", "power", "machines", "carbon", "throughput"] = "cost"
+    objective: Literal["cost", "power", "energy", "machines", "carbon", "throughput"] = "cost"
     runtime: str = "vllm-2026"
     prefix_cached: FractionOrZero | None = Field(
         default=None,

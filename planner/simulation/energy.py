@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from planner.catalog.schema import Llm, Runtime
 from planner.latency.batch import Batch, decode_batch, prefill_batch
-from planner.latency.power import accelerator_power_w, machine_power_w
+from planner.latency.power import machine_power_w, step_power_w
 from planner.latency.roofline import RooflineLatency
-from planner.latency.shortcuts import as_measured
 from planner.pools.configuration import Configuration
+from planner.pools.draw import roofline_of
 from planner.pools.prediction import Member
 from planner.simulation.outcome import Outcome
 
@@ -38,7 +38,7 @@ def pool_power(llm: Llm, runtime: Runtime) -> PoolPower:
         busy, prompts, batch = total("pool_busy_s"), total("pool_prompt_s"), total("pool_batch_s")
         if busy <= 0.0:
             return member.count * machine_power_w(machine, configuration.accelerator, efficiency, 0.0, 0.0)
-        step = _roofline(configuration, llm, runtime)
+        step = roofline_of(configuration, llm, runtime)
         drawn = 0.0
         if prompts > 0.0:
             mean = sum(float(o.requests.prompt_tokens[: o.n_arrived].sum()) for o in outcomes)
@@ -55,16 +55,8 @@ def pool_power(llm: Llm, runtime: Runtime) -> PoolPower:
     return mean_w
 
 
-def _roofline(configuration: Configuration, llm: Llm, runtime: Runtime) -> RooflineLatency:
-    step = as_measured(configuration.lane.step)
-    if isinstance(step, RooflineLatency):
-        return step
-    return RooflineLatency(llm, configuration.machine, configuration.accelerator, runtime, configuration.layout)
-
-
 def _step_power_w(step: RooflineLatency, batch: Batch, configuration: Configuration, runtime: Runtime) -> float:
     """Power of one accelerator in a step [W]."""
-    compute, memory = step.utilisation(batch)
     cap = configuration.machine.power_cap.accelerator_fraction if configuration.machine.power_cap else 1.0
     efficiency = runtime.efficiency(configuration.accelerator)
-    return float(accelerator_power_w(compute, memory, configuration.accelerator.tdp_w, efficiency, cap))
+    return step_power_w(step, batch, configuration.accelerator, efficiency, cap)

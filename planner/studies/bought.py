@@ -24,11 +24,13 @@ def cost_by_machine(members: Sequence[Member], spares: int) -> dict[str, float]:
 
 
 def value_of(members: Sequence[Member], spares: int, objective: ObjectiveName) -> float:
-    """What pools cost [USD/h], draw [W, rated], emit [kg/h] or count, spares of each included."""
+    """What pools cost [USD/h], draw [W, rated or as when full], emit [kg/h] or count, spares of each included."""
     if objective == "cost":
         return math.fsum(cost_by_machine(members, spares).values())
     if objective == "carbon":
         return math.fsum(m.configuration.rated_carbon_kg_per_hour * (m.count + spares) for m in members)
+    if objective == "energy":
+        return math.fsum(m.configuration.full_draw_w[m.role] * (m.count + spares) for m in members)
     if objective == "power":
         return math.fsum(m.configuration.machine.rated_power_w * (m.count + spares) for m in members)
     return math.fsum(m.count + spares for m in members)

@@ -30,8 +30,11 @@ from planner.studies.head import head_of
 from planner.studies.presets import preset_of
 from planner.studies.rows import latencies, pool_counts, pools_text, slacks, used_prices
 
-OBJECTIVES: tuple[ObjectiveName, ...] = ("cost", "power", "machines", "carbon", "throughput")
-_WORDS = {"cost": "least cost", "power": "least power", "machines": "fewest machines", "carbon": "least carbon"}
+OBJECTIVES: tuple[ObjectiveName, ...] = ("cost", "power", "energy", "machines", "carbon", "throughput")
+_WORDS = {
+    "cost": "least cost", "power": "least power", "energy": "least draw", "machines": "fewest machines",
+    "carbon": "least carbon",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ def compare(
     workloads : sequence of str, optional
         Workloads of the catalog or traces; left out: the scenario's.
     objectives : sequence of str, optional
-        Of `cost`, `power`, `machines`, `carbon` (the least of them at the scenario's rate) and `throughput` (within the
-        scenario's limits). Left out: the scenario's, or none if budgets are given.
+        Of `cost`, `power`, `energy`, `machines`, `carbon` (the least of them at the scenario's rate) and `throughput`
+        (within the scenario's limits). Left out: the scenario's, or none if budgets are given.
     budgets : sequence of str
         For each the largest throughput within it: `cost=1520USD/h`, `power=408kW`, `machines=40`,
         `cost=40xdgx-h100` (what so many cost), `machines=40xdgx-h100` (their cost, and their power).

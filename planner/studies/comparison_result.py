@@ -23,7 +23,7 @@ class ComparisonRow(Result):
 
     workload: str
     question: str = Field(description="What it is sized for, such as `least cost at 70 requests/s`.")
-    objective: Literal["cost", "power", "machines", "carbon", "throughput"]
+    objective: Literal["cost", "power", "energy", "machines", "carbon", "throughput"]
     budget: str | None = Field(description="Of throughput within a budget: the budget as given.")
     design: str = Field(description="As asked for.")
     status: RowStatus = Field(

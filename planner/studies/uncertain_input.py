@@ -127,7 +127,7 @@ def energy_inputs(problem: Problem) -> dict[str, str | None]:
     elif objective == "cost":
         billed = is_electricity_billed(problem)
         why |= dict.fromkeys(["pue", "electricity"], None if billed else IN_THE_RENT)
-    elif objective == "power":
+    elif objective in ("power", "energy"):
         why["pue"] = "power counted is that of the machines, without the facility's"
     if why["pue"] is None and all(m.power_scope == "facility" for m in problem.machines):
         why["pue"] = "the figures of these machines contain the facility's share"

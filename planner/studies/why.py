@@ -20,13 +20,12 @@ from planner.planning.reuse import candidates_of
 from planner.planning.road import solved
 from planner.planning.search import Solution, largest_rate, solve_problem
 from planner.planning.standing import Chosen, standings
-from planner.pools.configuration import configurations_of
 from planner.pools.design import GENERAL, PAPER, parse_design
 from planner.pools.limits import ObjectiveOrWeights
 from planner.scenario.changes import setting
 from planner.scenario.opened import CatalogLike, ScenarioLike, ask
 from planner.scenario.progress import quiet
-from planner.scenario.resolve import Problem, changed, configurations
+from planner.scenario.resolve import Problem, changed, configurations, configurations_on
 from planner.studies.head import head_of_plans
 from planner.studies.why_result import Reason, Why
 
@@ -151,7 +150,7 @@ def _loads(problem: Problem, chosen: Chosen, standing: Standing) -> Iterator[str
     found = []
     for name in every:
         machine = by_name.get(name) or problem.catalog.machine(name)
-        some, _ = configurations_of(problem.catalog, machine, problem.serving, scenario.prices)
+        some, _ = configurations_on(problem, machine)
         found += some
     candidates = candidates_of(problem, found, problem.need.rate_per_s * max(LOADS))
     for load in LOADS:

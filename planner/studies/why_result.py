@@ -33,7 +33,7 @@ class Why(Head):
 
     schema_version: str = WHY_SCHEMA_VERSION
     target: str = Field(description="What was asked about: a machine, a design, or `all` machines.")
-    objective: Literal["cost", "power", "machines", "carbon", "throughput"]
+    objective: Literal["cost", "power", "energy", "machines", "carbon", "throughput"]
     plan: Plan = Field(description="Best plan, which everything is held against.")
     reasons: list[Reason] = Field(description="A reason for each machine, or for the design.")
     changed_since: str = Field(

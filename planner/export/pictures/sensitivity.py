@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _AXES = {
     "cost": ("least cost of a plan, USD/h", 1.0),
     "power": ("least rated power of a plan, kW", 1e3),
+    "energy": ("least expected draw of a plan, kW, every machine full", 1e3),
     "machines": ("fewest machines of a plan", 1.0),
     "carbon": ("least carbon of a plan, kg CO2e/h at rated power", 1.0),
 }

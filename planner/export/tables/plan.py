@@ -59,7 +59,8 @@ def headline(plan: Plan) -> tuple[str, str, str]:
     size = [f"{counted(plan.machines, 'machine')}{chips}"]
     if plan.rack_units is not None:
         size.append(counted(plan.rack_units, "rack unit"))
-    size.append(f"{format_power(plan.expected_power_w)} expected draw at this load")
+    within = f" (+/- {percent(plan.expected_power_error)})" if plan.expected_power_error is not None else ""
+    size.append(f"{format_power(plan.expected_power_w)} expected draw at this load{within}")
     return first, _verdict(plan), ", ".join(size)
 
 
@@ -88,6 +89,8 @@ def _verdict(plan: Plan) -> str:
         return f"{head}: {number(plan.rate_per_s)} requests/s; {', '.join(figures)}"
     if objective == "power":
         head, figures = "Least power", [rated, *money]
+    elif objective == "energy":
+        head, figures = "Least draw", [_objective_value(plan.solver.value, objective), *figures]
     elif objective == "machines":
         head, figures = "Fewest machines", [str(plan.machines), *figures]
     elif objective == "carbon":
@@ -310,6 +313,8 @@ def _hunted(plan: Plan) -> str:
 def _objective_value(value: float, objective: str) -> str:
     if objective == "power":
         return format_power(value)
+    if objective == "energy":
+        return f"{format_power(value)} drawn with every machine full"
     if objective == "machines":
         return f"{number(value)} machines"
     if objective == "throughput":

@@ -10,14 +10,14 @@ from planner.units import format_money
 
 WIDTH = 100
 _LABEL_WIDTH = 12
-_TITLES = {"cost": "$/h", "power": "kW rated", "machines": "machines", "carbon": "kg CO2e/h"}
+_TITLES = {"cost": "$/h", "power": "kW rated", "energy": "kW drawn", "machines": "machines", "carbon": "kg CO2e/h"}
 
 
 def value_text(value: float, objective: str) -> str:
     """A value of an objective with its unit."""
     if objective == "cost":
         return f"{format_money(value)}/h"
-    if objective == "power":
+    if objective in ("power", "energy"):
         return f"{value / 1e3:,.1f} kW"
     return f"{value:,.0f} machines" if objective == "machines" else f"{value:,.2f} kg CO2e/h"
 
@@ -108,7 +108,7 @@ def _other(outcome: OutcomeOfError, found: Sensitivity) -> bool:
 def _best(outcome: OutcomeOfError, found: Sensitivity) -> str:
     if outcome.value is None:
         return "no plan"
-    value = outcome.value / 1e3 if found.objective == "power" else outcome.value
+    value = outcome.value / 1e3 if found.objective in ("power", "energy") else outcome.value
     text = f"{value:,.0f}" if found.objective == "machines" else f"{value:,.2f}"
     return text + ("*" if _other(outcome, found) else " ")
 
