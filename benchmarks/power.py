@@ -55,6 +55,14 @@ SYSTEMS = (
 )
 
 
+PAGE = """# Expected draw against measurements
+
+Written by `python benchmarks/power.py > docs/power.md`; do not edit by hand. Draw of one GPU over its rated
+power, measured and by (5.1) of [method.md](method.md), with steps as the catalog's vLLM has them. Two
+coefficients are shared (the share of a step in which kernels work, and compute), the first of them is each
+chip's own where a table has it. What a plan prints as the error of its draw covers 80 % of the rows of tables
+left out. "All of" leaves every row of a chip out, as for one that nobody measured.
+"""
 HEAD = "| {:<22} | rows | median | 80 %   | bias    |\n|------------------------|------|--------|--------|---------|"
 
 
@@ -303,6 +311,7 @@ def main() -> None:
     parser.add_argument("--plot")
     asked = parser.parse_args()
     catalog = Catalog.default()
+    print(PAGE)
     fit, own, error = report(catalog, rows_of(catalog))
     print(f"\nshared p_w {fit[0]:.3f}, a_c {fit[1]:.3f}; own p_w " + ", ".join(f"{n} {v:.3f}" for n, v in own.items()))
     print(f"stated error {error:.2f}")

@@ -202,6 +202,28 @@ def test_power_is_splitwise_fit_between_idle_and_cap() -> None:
     assert half == pytest.approx(machine.chassis_power_w + 8 * (0.5 * 300 + 0.5 * 0.16 * 400))
 
 
+@pytest.mark.parametrize("name", ["a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm", "mi300x"])
+def test_draw_rises_from_idle_with_the_share_in_which_kernels_work(name: str) -> None:
+    accelerator = CATALOG.accelerator(name)
+    e = CATALOG.runtime("vllm-2026").efficiency(accelerator)
+    shares = np.linspace(0.0, 1.0, 11)
+    drawn = accelerator_power_w(0.0, 0.0, accelerator.tdp_w, e, working=shares)
+    assert drawn[0] == pytest.approx(e.power_idle * accelerator.tdp_w)
+    assert np.all(np.diff(drawn) >= 0) and drawn[-1] <= accelerator.tdp_w
+    assert drawn[5] == pytest.approx(accelerator.tdp_w * (e.power_base + 0.5 * e.power_working))
+
+
+def test_kernels_work_while_a_step_neither_launches_nor_waits() -> None:
+    machine = CATALOG.machine("dgx-h100")
+    step = RooflineLatency(
+        CATALOG.llm("llama-2-70b"), machine, CATALOG.accelerator_of(machine), CATALOG.runtime("vllm-2026"), layout()
+    )
+    for batch in (prefill_batch([100.0, 4000.0]), decode_batch([1.0, 64.0], 1000.0)):
+        work_s = sum(np.maximum(o.compute_time_s, o.memory_time_s) for o in step.operators(batch))
+        np.testing.assert_allclose(step.working(batch), work_s / step.step_time_s(batch))
+        assert np.all(step.working(batch) < 1.0)
+
+
 def test_a_power_cap_stretches_prompts_only() -> None:
     llm, runtime = CATALOG.llm("llama-2-70b"), CATALOG.runtime("splitwise-2023")
     free, capped = (
