@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
+import tokenize
 from pathlib import Path
 
 import pytest
+
+from planner.optimization.reduction import KINK
 
 MOST_LINES = 500
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,3 +57,45 @@ def test_tests_read_no_private_names(path: Path) -> None:
 def test_a_private_name_is_seen() -> None:
     text = "from planner import units as u\nfrom planner.errors import _x\nu._table\nmonkeypatch.setattr(u, '_y', 1)\n"
     assert [name for _, name in private_names_of(ast.parse(text))] == ["_x", "_table", "_y"]
+
+
+# ----------------------------------------------------------------------------------------------------------- equations
+
+NUMBER = re.compile(r"\((\d\.\d{1,2}[a-c]?)\)")
+METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+SECTIONS = re.split(r"^#+ ", METHOD, flags=re.MULTILINE)
+SECTION_OF = {
+    match[1]: section
+    for section in SECTIONS
+    for match in re.finditer(r"^ {4}.*\((\d+\.\d+[a-z]?)\)$", section, flags=re.MULTILINE)
+}
+
+
+def prose_of(path: Path) -> list[str]:
+    """Comments and docstrings of a module."""
+    with path.open("rb") as file:
+        tokens = list(tokenize.tokenize(file.readline))
+    return [t.string for t in tokens if t.type == tokenize.COMMENT or t.string.startswith('"""')]
+
+
+def test_every_equation_that_code_cites_is_in_the_method() -> None:
+    cited = {(n, str(p.relative_to(ROOT))) for p in MODULES for text in prose_of(p) for n in NUMBER.findall(text)}
+    assert len({number for number, _ in cited}) > 15
+    assert {(number, path) for number, path in cited if number not in SECTION_OF} == set()
+
+
+def test_the_method_names_the_module_that_holds_an_equation() -> None:
+    missing = []
+    for path in MODULES:
+        for text in prose_of(path):
+            for line in text.splitlines():
+                stated = re.search(r"\S {2,}\((\d+\.\d+[a-z]?)\)$", line)
+                if stated and str(path.relative_to(ROOT)) not in SECTION_OF.get(stated[1], ""):
+                    missing.append((stated[1], str(path.relative_to(ROOT))))
+    assert missing == []
+
+
+def test_constants_that_a_proof_rests_on_are_those_of_the_code() -> None:
+    text = " ".join(METHOD.split())
+    stated = re.search(r"chords raised by ([\d.]+) of a machine \(`KINK`", text)
+    assert stated and float(stated[1]) == KINK

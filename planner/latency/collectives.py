@@ -196,7 +196,7 @@ def exchange_time_s(
 
     Notes
     -----
-    t = alpha + sqrt(M-1) alpha_M + n max( B_link / (e_l link), B_nic / (e_n nic) )                  (2.4a)
+    t = alpha + sqrt(M-1) alpha_M + n max( B_link / (e_l link), B_nic / (e_n nic) )                   (2.4)
 
     Links and NICs work at the same time.
     """

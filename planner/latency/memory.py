@@ -55,7 +55,7 @@ def memory_fit(
 
     Notes
     -----
-    weights of the fullest rank + activations + reserve + KV <= capacity                             (1)
+    weights of the fullest rank + activations + reserve + KV <= capacity                           (3.1)
 
     The reserve is the engine's workspace, its communicators where there are several ranks, and the share
     `memory_reserve` of all memory (vLLM's `gpu_memory_utilization`) or of what is free beside weights, activations and

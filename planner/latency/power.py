@@ -40,7 +40,7 @@ def accelerator_power_w(
 
     Notes
     -----
-    P = TDP clip(p_0 + p_w w + a_c u_c + a_m u_m, idle, cap)                                           (1)
+    P = TDP clip(p_0 + p_w w + a_c u_c + a_m u_m, idle, cap)                                         (5.1)
 
     What an accelerator draws follows how long its processors are at work, whatever they reach meanwhile: hardware
     counters of an H200 put power on a straight line in that share, from 0.14 to 0.9 of TDP, where neither memory nor

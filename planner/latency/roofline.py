@@ -2,17 +2,17 @@
 
 Every operator takes
 
-    t_op = max( FLOP / (e_c(n) peak),  bytes / (e_m bandwidth) ) + launch                             (1)
-    e_c(n) = e_gemm n / (n + n_half)                                                                  (2)
+    t_op = max( FLOP / (e_c(n) peak),  bytes / (e_m bandwidth) ) + launch                           (2.1)
+    e_c(n) = e_gemm n / (n + n_half)                                                                (2.2)
 
-and a step is their sum over the layers, plus collectives, plus host overhead. (1) is the roofline of
-Williams, Waterman and Patterson (CACM 52(4), 2009) with achieved in place of theoretical peaks; (2) is the
+and a step is their sum over the layers, plus collectives, plus host overhead. (2.1) is the roofline of
+Williams, Waterman and Patterson (CACM 52(4), 2009) with achieved in place of theoretical peaks; (2.2) is the
 saturating rise of GEMM efficiency with the token dimension (tile and wave quantisation), one half-point wide.
 `launch` is what each kernel costs beside its work: launch, ramp-up and tail, which the kernels of one stream do
 not overlap. It is added, not a floor. All times are those of one rank; ranks of a tensor-parallel group are in
 step.
 
-Compute, traffic and launches of each operator are linear in the step's features (`features.py`), so that (1) for
+Compute, traffic and launches of each operator are linear in the step's features (`features.py`), so that (2.1) for
 all operators and steps is two matrix products, a maximum and a sum.
 """
 

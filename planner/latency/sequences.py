@@ -192,7 +192,7 @@ def kv_share(llm: Llm, layout: Layout, residency: Residency) -> float:
 
     Notes
     -----
-    share = (sum_i b_i E[min(s, w_i)] + state) / (sum_i b_i E[s]) over the layers i of a rank          (3)
+    share = (sum_i b_i E[min(s, w_i)] + state) / (sum_i b_i E[s]) over the layers i of a rank        (3.2)
     """
     spans = dict(residency.kept)
     whole = rank_kv_bytes_per_token(llm, layout)

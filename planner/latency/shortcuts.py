@@ -40,7 +40,7 @@ class Shortcuts:
     -----
     If each draft token is accepted with probability a when the ones before it were, k of them give [1]_
 
-        tokens_per_step = (1 - a^(k+1)) / (1 - a)                                                      (1)
+        tokens_per_step = (1 - a^(k+1)) / (1 - a)                                                    (2.8)
 
     References
     ----------
@@ -128,7 +128,7 @@ def without_cached(batch: Batch, prefix_cached: float) -> Batch:
     Of a prompt of s tokens (1 - h) s are computed, at least the last one, each with the h s cached ones before it.
     Summed over prompts, n of tokens and a = sum s (s + 1)/2 of pairs become
 
-        n' = (1 - h) n,  a' = (1 - h^2) a - h (1 - h) n / 2                                            (2)
+        n' = (1 - h) n,  a' = (1 - h^2) a - h (1 - h) n / 2                                          (2.7)
 
     which is exact for whole prompts, whatever their sizes.
     """
@@ -172,12 +172,12 @@ class ShortenedSteps:
     -----
     A decode step takes T and drafting its k tokens k f T. With y tokens a step, a token takes
 
-        t = T (1 + k f) / y                                                                            (3)
+        t = T (1 + k f) / y                                                                          (2.9)
 
     A step of prompts and sequences together takes T_p and yields y tokens to each sequence as well. It counts as one
     token with the prompts and y - 1 without,
 
-        t_p = T_p - T + t                                                                              (4)
+        t_p = T_p - T + t                                                                            (2.9)
 
     which keeps the total time; a first token that is computed in such a step appears earlier by less than T.
     """

@@ -42,12 +42,12 @@ def kv_transfer_exposed_s(
     ndarray
         Exposed time [s]: the smaller of
 
-        serialised = setup + latency + bytes / bw                                                     (1)
-        overlapped = sync + latency + max(bytes / bw - (1 - 1/layers) t_prefill, bytes / (layers bw)) (2)
+        serialised = setup + latency + bytes / bw                                                   (4.1)
+        overlapped = sync + latency + max(bytes / bw - (1 - 1/layers) t_prefill, bytes / (layers bw))  (4.2)
 
     Notes
     -----
-    In (2) the last layer can never hide, and the rest hides behind the computation of the layers after it.
+    In (4.2) the last layer can never hide, and the rest hides behind the computation of the layers after it.
     `sync` is the synchronisation a request that Splitwise measured as what remains of an overlapped transfer;
     it shrinks with the bandwidth of the NIC (`synchronisation_scale`).
 
@@ -70,7 +70,7 @@ def kv_transfer_ways_s(
     latency_s: float,
     costs: KvTransferCosts,
 ) -> tuple[Floats, Floats]:
-    """What each way of sending leaves exposed: (1) serialised and (2) overlapped of `kv_transfer_exposed_s` [s]."""
+    """What each way of sending leaves exposed: (4.1) serialised and (4.2) overlapped of `kv_transfer_exposed_s` [s]."""
     wire_s = np.asarray(prompt_tokens, dtype=float) * kv_bytes_per_token / bandwidth_bytes_per_s
     hidden_s = (1.0 - 1.0 / n_layers) * np.asarray(prefill_time_s, dtype=float)
     serialised = costs.setup_s + latency_s + wire_s
@@ -83,7 +83,7 @@ def synchronisation_scale(nic_bytes_per_s: float, costs: KvTransferCosts) -> flo
 
     Notes
     -----
-    (ref / nic)^0.678                                                                                (3)
+    (ref / nic)^0.678                                                                              (4.3)
 
     The exponent joins the two points that Splitwise measured: 8 ms at 200 Gbit/s, 5 ms at 400 Gbit/s.
     """

@@ -79,16 +79,16 @@ class DecodeQueue:
     With join-shortest-queue the n requests present are spread evenly: lanes hold floor(n/k) or one more, and a
     request sees on average the batch
 
-        b(x) = (m^2 + f (2m + 1)) / x,  x = n/k, m = floor(x), f = x - m.                              (1)
+        b(x) = (m^2 + f (2m + 1)) / x,  x = n/k, m = floor(x), f = x - m.                            (6.3)
 
     If all proceed at the pace of that batch this is generalised processor sharing, whose stationary law does not
     depend on the law of output lengths (Kelly 1979):
 
-        pi(n) ~ prod_{i<=n} lambda E[g] tbt(b(i/k)) / i,                                               (2)
+        pi(n) ~ prod_{i<=n} lambda E[g] tbt(b(i/k)) / i,                                             (6.4)
 
     g decode steps a request, tbt the step time at the mean context that a decode step sees. A request that joins a
     running step first waits for its end: half a step, which is long beside an answer of few tokens.
-    Beyond the batch that memory allows, requests wait and the total pace stays constant. Arrivals see (2)
+    Beyond the batch that memory allows, requests wait and the total pace stays constant. Arrivals see (6.4)
     (PASTA). Burstier arrivals widen it by the peakedness z = (1 + c_a^2)/2: pi^(1/z).
 
     References
@@ -101,7 +101,7 @@ class DecodeQueue:
         self._traffic, self._lane = traffic, lane
         self._peakedness = (1.0 + traffic.arrival_cv2) / 2.0
         top = max(float(lane.resident_sequences(traffic)), 1.0)  # of one lane alone, where it is largest
-        # Step time over the batch, dense enough to interpolate; log-sums of it are what (1) needs.
+        # Step time over the batch, dense enough to interpolate; log-sums of it are what (6.4) needs.
         self._batch = np.unique(np.concatenate([np.arange(0.0, min(top, 64.0) + 1), np.linspace(0.0, top, 129)]))
         self._tbt_s = lane.decode_time_s(np.maximum(self._batch, 1.0), traffic.decode_context_tokens)
         # Pace over the requests a lane x, and its integral, for pools of too many requests to count one by one.
@@ -118,7 +118,7 @@ class DecodeQueue:
         return np.interp(batch, self._batch, self._tbt_s)
 
     def _seen(self, x: Floats) -> Floats:
-        """Batch that a request sees with `x` requests a lane: (1), at least itself."""
+        """Batch that a request sees with `x` requests a lane: (6.3), at least itself."""
         whole = np.floor(x)
         return np.maximum((whole**2 + (x - whole) * (2.0 * whole + 1.0)) / np.maximum(x, 1e-12), 1.0)
 
@@ -226,7 +226,7 @@ class DecodeQueue:
         return np.concatenate([np.zeros((lanes.size, 1)), np.cumsum(steps, axis=1)], axis=1)
 
     def _smooth_log_weight(self, states: Floats, load: Floats, lanes: Floats) -> Floats:
-        """Logarithm of (2) for many requests: the sum as an integral, the factorial by Stirling."""
+        """Logarithm of (6.4) for many requests: the sum as an integral, the factorial by Stirling."""
         n = np.maximum(states, 1.0)
         # The sum over 1..n is the integral from 1/2 to n + 1/2 (midpoint rule).
         x = (n + 0.5) / lanes[:, None]

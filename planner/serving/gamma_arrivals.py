@@ -30,7 +30,7 @@ def found_ratio(utilisation: ArrayLike, arrival_cv2: float) -> Floats:
 
     Notes
     -----
-    sigma = A(k mu (1 - sigma)),  A(s) = (1 + s c^2/lambda)^(-1/c^2)                                   (1)
+    sigma = A(k mu (1 - sigma)),  A(s) = (1 + s c^2/lambda)^(-1/c^2)                                (6.2a)
 
     A is the Laplace transform of gamma gaps. For rho near 1, sigma = 1 - 2 (1 - rho)/(1 + c^2): Kingman's tail. Far
     below, bursts are more than their variance: at c = 3 and rho = 0.3, sigma is 0.81 where variance alone says 0.68.
@@ -111,7 +111,7 @@ class Burstiness:
     Notes
     -----
     A queue found with the ratio r = 1/(1 + (1/rho - 1)/z) has z times the mean of M/M/k, and a wait that decays at
-    (1 - rho)/z of the service rate z times that: (1) of `found_ratio` gives
+    (1 - rho)/z of the service rate z times that: (6.2a), by `found_ratio`, gives
 
         z_queue = (1/rho - 1)/(1/sigma - 1),  z_decay = (1 - rho)/(1 - sigma)
 

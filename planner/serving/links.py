@@ -28,7 +28,7 @@ def slowdowns(utilisation: float) -> list[tuple[float, float]]:
     -----
     Transfers that share a NIC max-min fairly are processor sharing: one takes on average
 
-        1/(1 - rho)                                                                                    (1)
+        1/(1 - rho)                                                                                  (4.4)
 
     times as long as alone, whatever the sizes [1]_. The excess rho/(1 - rho) is taken as exponentially distributed (in
     simulations its coefficient of variation is 0.5, between many machines, to 1.3) and cut into classes.

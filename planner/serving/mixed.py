@@ -20,7 +20,7 @@ _HERMITE_W = np.array(
 )
 _PROMPT_CELLS = 96  # classes of prompts over which TTFT is summed
 _GAP_CELLS = 20  # classes of output length over which TBT percentiles are summed
-_BATCHES = 48  # sizes at which step times are tabulated and (1) is solved
+_BATCHES = 48  # sizes at which step times are tabulated and (6.7) is solved
 _RATE_STEPS = 9
 _SHARES = np.linspace(0.0, 1.0, 33)  # shares of prompts at which what bursts find is tabulated
 
@@ -87,23 +87,23 @@ class MixedQueue:
     place of t_d; prompts take the share r = l E[T_p] of time. A request of g decode steps meets X prompts, so it
     decodes for g t_d + X (T_p - t_d), and by Little's law
 
-        B = l E[g t_d + X (T_p - t_d)]                                                                 (1)
+        B = l E[g t_d + X (T_p - t_d)]                                                               (6.7)
 
     sequences decode on a lane, which gives l as a function of B. X grows like a busy period: prompts arrive while
     prompts are computed. It follows the generalised Poisson law [1]_, the total progeny of
 
-        theta = N + g a                                                                                (2)
+        theta = N + g a
 
     prompts, of which each brings h more: on average theta/(1 - h). The time that they take varies by
 
-        E[S^2] theta/(1 - h)^3,  for the longer a prompt, the more arrive meanwhile,                   (3)
+        E[S^2] theta/(1 - h)^3,  for the longer a prompt, the more arrive meanwhile,
 
     and by what N does; the law of X is given the variance that makes up for both. X is at most g times what the token
     budget lets into a step, for prompts that wait together are computed together. Requests go to the lane with fewest
     prompt tokens left to compute and, among those with none, fewest sequences. A lane that computes a prompt gets
     another one only while all lanes do, which has the probability C = r^(sqrt(2(k+1)) - 1) [2]_:
 
-        a = s l (1 - C) t_d/(1 - s r),  h = C - a,  N = C' (1 + W/T_p)                                 (4)
+        a = s l (1 - C) t_d/(1 - s r),  h = C - a,  N = C' (1 + W/T_p)                               (6.8)
 
     s is the number of sequences on the lane that a prompt joins over the mean (`met_share`), so that sequences spend
     the share s r of their time beside prompts. N are the prompts that arrive behind a request's own while it waits W
@@ -164,7 +164,7 @@ class MixedQueue:
         return np.array([np.interp(self.largest_batch, self._nodes, row) for row in rates]) * n_lanes
 
     def state(self, batch: Floats, n_lanes: Floats) -> MixedState:
-        """Where a lane settles with `batch` sequences decoding, from (1); both of shape (k,)."""
+        """Where a lane settles with `batch` sequences decoding, from (6.7); both of shape (k,)."""
         overloaded = ~np.isfinite(batch)  # a lane that cannot carry its load is marked by an infinite batch
         batch = np.where(overloaded, self._nodes[-1], batch)
         at = np.clip(np.searchsorted(self._nodes, batch, side="right") - 1, 0, self._nodes.size - 2)
@@ -203,7 +203,7 @@ class MixedQueue:
     def _prompts(
         self, rate: Floats, batch: Floats, decode_s: Floats, prompt_s: Floats, cv2: Floats, n_lanes: Floats
     ) -> _Prompts:
-        """(3), elementwise."""
+        """(6.8), elementwise."""
         share = np.minimum(rate * prompt_s, 1.0 - 1e-9)
         all_busy = share ** (np.sqrt(2.0 * (n_lanes + 1.0)) - 1.0)
         found = self._found_busy(share, all_busy, n_lanes)
@@ -241,7 +241,7 @@ class MixedQueue:
         return g * decode_s + np.minimum(met, most * g) * np.maximum(prompt_s - decode_s, 0.0)
 
     def _tables(self, n_lanes: Floats) -> tuple[Floats, Floats]:
-        """Rates of a lane that solve (1) at each batch of the nodes [requests/s], and by how much a larger batch
+        """Rates of a lane that solve (6.7) at each batch of the nodes [requests/s], and by how much a larger batch
         then lengthens decoding (elasticity); both of shape (k, b)."""
         key = n_lanes.tobytes()
         if key not in self._known:
@@ -397,7 +397,7 @@ def met_share(batch: Floats, share: Floats, n_lanes: Floats, peakedness: float) 
     the chance q, has just fallen to m - 1. Lanes at m fall at the rate at which prompts join them there, so that with
     x = B + r requests a lane a prompt finds
 
-        J = m - q = (x - 1) max(1, 2/x),  none below x = 1,                                            (1)
+        J = m - q = (x - 1) max(1, 2/x),  none below x = 1,                                           (6.8a)
 
     to the straight line between whole x >= 2. k lanes share the swings of x, whose variance is z x/k, z being the
     peakedness of the arrivals, and one lane leaves no choice: J = B.

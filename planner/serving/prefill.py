@@ -84,13 +84,13 @@ class PrefillQueue:
     half of a batch arrives before the next step begins, so that with n prompts in the pool, x = n/k a lane, and no
     lane idle
 
-        x = w + b(w)/2.                                                                                 (1)
+        x = w + b(w)/2.                                                                               (6.1)
 
     The number of prompts in the pool is a birth-death process with the ratios lambda T(1)/n up to n = k and
     rho(x) = lambda T(b)/(k b) beyond. That gives the probability that all lanes are busy; without batching it is
     Erlang's C. Of the queue found then, less variable service makes it shorter: its ratios are
 
-        r = 1/(1 + (1/rho - 1)/z),  z = z_a + (c_s^2 - 1)/2                                             (2)
+        r = 1/(1 + (1/rho - 1)/z),  z = z_a + (c_s^2 - 1)/2                                           (6.2)
 
     and their mirror image where rho > 1; c_s^2 is the variance of one prompt's part of a step over (T/b)^2, and z_a is
     1 for Poisson arrivals, otherwise such that r is exact for exponential service (`Burstiness`). With k lanes to
@@ -105,7 +105,7 @@ class PrefillQueue:
 
     References
     ----------
-    .. [1] Whitt, Approximations for the GI/G/m queue, Production and Operations Management 2(2), 1993, for (2).
+    .. [1] Whitt, Approximations for the GI/G/m queue, Production and Operations Management 2(2), 1993, for (6.2).
     .. [2] Inoue, Queueing analysis of GPU-based inference servers with dynamic batching, Performance Evaluation 147,
        2021, for batches that form by themselves.
     """
@@ -255,7 +255,8 @@ class PrefillQueue:
         rest_s = step_s * (1.0 + cv2) / 2.0 * in_step
         began_last = step_s * others / 2.0 * np.clip(batch - 1.0, 0.0, 1.0)
         rest_s = rest_s * (1.0 - began_last / step_s)
-        # Uniform for steps of one length, nearly exponential for very different ones: right in its second moment.
+        # Uniform for steps of one length, nearly exponential for unlike ones: P(R > t) = (1 - t/((p+1) r))^p has
+        # E[R^2]/r^2 = 2 (p+1)/(p+2), and the residual of gamma distributed steps 4 (1+2v)/(3 (1+v)); equal for this p.
         varied = np.minimum(cv2, 0.9)
         power = (1.0 + 5.0 * varied) / (1.0 - varied)
         # Those that wait on the lane share its next step, and so do those that arrive during the rest of this one: at
@@ -275,7 +276,7 @@ class PrefillQueue:
         below it takes prompts until it is above, in number a renewal function; with steps s as they are found, the
         longer the likelier, and prompts of mean m and variability c^2,
 
-            waiting = E[(y - s)+]/m + (1 + c^2)/2 P(s < y),                                            (1)
+            waiting = E[(y - s)+]/m + (1 + c^2)/2 P(s < y),                                          (6.2c)
 
         where the first term is of lanes that have others waiting, the second of lanes that have none.
         """
@@ -327,7 +328,7 @@ class PrefillQueue:
         k, log_rate = n_lanes[:, None], np.log(np.maximum(rate_per_s, 1e-300) / n_lanes)[:, None]
 
         def log_ratios(waiting: Floats) -> tuple[Floats, Floats]:
-            """log rho and log r of (2) with so many prompts beyond the k in work."""
+            """log rho and log r of (6.2) with so many prompts beyond the k in work."""
             length = 1.0 + waiting / k
             log_rho = log_rate + np.interp(length, self._length, self._log_part_s)
             z, z_of_one = self._peakedness(log_rho, np.interp(length, self._length, self._varied))
@@ -375,13 +376,13 @@ class PrefillQueue:
         return _Found(np.where(stable, np.where(lo[:, 0] > 0, 1.0, busy), 1.0), length, probability)
 
     def _peakedness(self, log_rho: Floats, varied: Floats) -> tuple[Floats, Floats]:
-        """z of (2) for the queue in prompts, and for the wait at one lane, from log rho and (c_s^2 - 1)/2."""
+        """z of (6.2) for the queue in prompts, and for the wait at one lane, from log rho and (c_s^2 - 1)/2."""
         rho = np.exp(np.minimum(log_rho, 0.0))
         z, z_of_one = self._bursts.queue(rho) + varied, self._bursts.decay(rho) + varied
         return np.maximum(z, _LEAST_PEAKED), np.maximum(z_of_one, _LEAST_PEAKED)
 
     def _nobody_waits(self, log_rate: Floats, lanes: Floats) -> Floats:
-        """Logarithm of the weight that the state of no prompt waiting needs for the mean of (2), shape (k,)."""
+        """Logarithm of the weight that the state of no prompt waiting needs for the mean of (6.2), shape (k,)."""
         log_rho = log_rate + self._log_part_s[0]
         z, z_of_one = self._peakedness(log_rho, self._varied[0])
         rho = np.exp(np.minimum(log_rho, -1e-9))

@@ -127,7 +127,7 @@ class RequestSizes:
         (j = 1..m') it holds L + j - 1 tokens, after it L + j; taking the middle of the two, L + j - 1/2, the steps
         sum to m' (L + m'/2), and over all steps of all requests the mean is
 
-            c = E[m' (L + m'/2)] / E[m'] = (E[m' L] + E[m'^2] / 2) / E[m']                                     (1)
+            c = E[m' (L + m'/2)] / E[m'] = (E[m' L] + E[m'^2] / 2) / E[m']                                   (1.2)
 
         With m' independent of L this is E[L] + E[m'^2] / (2 E[m']): the second moment matters, and long answers
         weigh more than short ones. If no request decodes (all m = 1) it is the limit of short answers, E[L].
