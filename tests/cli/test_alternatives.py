@@ -17,6 +17,7 @@ SMALL = ("alternatives", "--rate", "20/s", "--within", "30 %", "--owned", "dgx-a
 
 
 def test_table_json_and_csv(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANNER_MACHINE", "dgx-a100 dgx-h100")
     found = Alternatives.model_validate_json(planner(*SMALL, "--format", "json").out)
     monkeypatch.setattr(module, "alternatives", lambda *_, **__: found)  # the same in every form
     rows = list(csv.DictReader(io.StringIO(planner(*SMALL, "--format", "csv").out)))

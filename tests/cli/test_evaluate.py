@@ -37,9 +37,12 @@ def test_a_cluster_that_misses_exits_with_3_and_is_printed_all_the_same(planner:
 @pytest.mark.parametrize(
     "arguments", [["--slo", "ttft=1s", "--spares", "1"], ["--objective", "throughput", "--max-cost", "200 USD/h"]]
 )
-def test_a_plan_evaluates_to_what_it_predicts(planner: Planner, tmp_path: Path, arguments: list[str]) -> None:
+def test_a_plan_evaluates_to_what_it_predicts(
+    planner: Planner, tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANNER_MACHINE", "dgx-a100 dgx-h100")
     file = tmp_path / "plan.json"
-    planner("optimize", *arguments, "--no-verify", "--output", file, "--quiet")
+    planner("optimize", *arguments, "--output", file, "--quiet")
     plan = Plan.model_validate_json(file.read_text())
     again = Plan.model_validate_json(planner("evaluate", file, "--format", "json").out)
     assert again.cost_usd_per_hour == pytest.approx(plan.cost_usd_per_hour)
@@ -53,7 +56,7 @@ def test_a_plan_evaluates_to_what_it_predicts(planner: Planner, tmp_path: Path, 
 
 def test_options_change_the_scenario_of_a_plan(planner: Planner, tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
-    planner("optimize", "--slo", "ttft=1s", "--no-verify", "--output", file, "--quiet")
+    planner("optimize", "--slo", "ttft=1s", "--output", file, "--quiet")
     more = Plan.model_validate_json(planner("evaluate", file, "--rate", "1000/s", "--format", "json", code=3).out)
     assert more.demand_rate_per_s == 1000.0
     assert more.scenario["slo"] == ["ttft.p99=1s"]
