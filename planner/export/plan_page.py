@@ -127,7 +127,7 @@ def _designs(plan: Plan) -> Iterator[str]:
             f'<td class="track"><div class="bar" style="width: {share:.1f}%"></div></td></tr>'
         )
     title = "cost" if by_cost else "rated power"
-    yield "<h2>What else would do</h2>"
+    yield f"<h2>What else would do{', as predicted' if plan.certificate is not None else ''}</h2>"
     yield (
         f'<div class="scroll"><table><thead><tr><th>design</th><th>machines</th><th class="number">{title}</th>'
         f"<th></th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

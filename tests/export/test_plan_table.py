@@ -99,6 +99,7 @@ def test_the_best_homogeneous_cluster_comes_first_among_the_others(split: Plan, 
     assert len(plan.alternatives) > 1
     for other in plan.alternatives:
         assert f"${other.value:,.2f}/h (+" in alternatives
+    assert "predicted" not in alternatives  # nothing here was simulated, and the line Proof says so
     assert "Instead" not in plan_table(split.model_copy(update={"alternatives": []}), TODAY)
 
 
@@ -184,3 +185,10 @@ def test_many_rejected_machines_are_told_by_their_reason(plan: Plan) -> None:
 def test_a_headroom_beyond_the_search_is_a_bound(plan: Plan) -> None:
     text = plan_table(plan.model_copy(update={"headroom": 16.0}), TODAY)
     assert line_of(text, "Breaks at") == "more than 16x load"
+
+
+def test_alternatives_of_a_simulated_plan_are_said_to_be_predicted() -> None:
+    asked = {"machines": ["dgx-a100", "dgx-h100"], "rate": 5.0, "verify_runs": 1, "verify_requests": 1000}
+    simulated = planner.optimize(**asked)
+    assert simulated.certificate is not None and simulated.alternatives
+    assert ", predicted): " in line_of(plan_table(simulated, TODAY), "Instead")

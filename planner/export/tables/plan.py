@@ -401,7 +401,9 @@ def _alternative(alternative: Alternative, plan: Plan) -> str:
     digits = 0 if abs(alternative.relative) >= 0.005 else 2
     change = f"{100.0 * alternative.relative:+,.{digits}f} %".replace("-0.00 %", "+0.00 %")
     name = "" if alternative.design.startswith("Baseline-") else f" ({alternative.design})"
-    return f"{value} ({change}): {alternative.pools}{name}"
+    # Of a plan that was simulated its alternatives were not.
+    basis = ", predicted" if plan.certificate is not None else ""
+    return f"{value} ({change}{basis}): {alternative.pools}{name}"
 
 
 def _is_energy_asked_for(plan: Plan) -> bool:
