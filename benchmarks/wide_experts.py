@@ -2,8 +2,9 @@
 
     python benchmarks/wide_experts.py [--verify]
 
-Each row takes the cheapest of the rented machines with that accelerator. Without spread layouts is the same command with
-an overlay that says of every architecture that engines do not run attention data-parallel with experts over all ranks.
+Each row takes the cheapest of the rented machines with that accelerator, alone and in groups of two and four. Tensor
+parallel alone is the same command with single machines and an overlay that says of every architecture that the engine
+does not run attention data-parallel with experts over all ranks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from planner.errors import PlannerError
 ASKED = {"model": "deepseek-v3", "rate": "100/s", "isl": 2000, "osl": 500, "slo": "tbt.p95=50ms"}
 ACCELERATORS = ("h200-sxm", "b200-sxm", "gb200-nvl72")
 LEAST_MACHINE = 8  # accelerators
+GROUPS = (2, 4)  # machines of one replica; not of racks
 
 
 def machines_with(catalog: Catalog, accelerator: str) -> list[str]:
@@ -62,8 +64,14 @@ def main() -> None:
         overlay = without_spread(Path(folder), catalog)
         for accelerator in ACCELERATORS:
             machines = machines_with(catalog, accelerator)
-            for chosen in (None, overlay):
-                print(row(accelerator, machines, verify, chosen), flush=True)
+            groups = [
+                f"{name}@{n}"
+                for name in machines
+                for n in GROUPS
+                if catalog.machine(name).n_accelerators == LEAST_MACHINE
+            ]
+            print(row(accelerator, [*machines, *groups], verify, None), flush=True)
+            print(row(accelerator, machines, verify, overlay), flush=True)
 
 
 if __name__ == "__main__":

@@ -232,7 +232,8 @@ _NOT_SILICON = {
 def _silicon(machine: Machine, serving: Serving) -> tuple[object, ...]:
     """What step times and memory of a machine depend on, the same for machines that differ by seller alone."""
     named = machine.name if serving.profile is not None or machine.single_name in serving.runtime.machines else None
-    return machine.model_dump_json(exclude=_NOT_SILICON), named
+    between = machine.network.model_dump_json() if machine.group > 1 else None  # a replica's ranks talk over the NICs
+    return machine.model_dump_json(exclude=_NOT_SILICON), between, named
 
 
 def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> Lane:

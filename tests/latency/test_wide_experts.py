@@ -55,7 +55,7 @@ def test_decode_of_deepseek_over_nine_machines_is_near_the_published_throughput(
 
 
 def test_deepseeks_own_service_on_h800() -> None:
-    """DeepSeek's day of 27 February 2025: 73.7k prompt tokens/s (56.3 % of them cached) and 14.8k output tokens/s a node.
+    """DeepSeek, 27 February 2025: a node takes 73.7k prompt tokens/s, 56.3 % of them cached, or gives 14.8k.
 
     EP 32 on 4 nodes, EP 144 on 18; 4,989 tokens of context an output token on average, 20 to 22 tokens/s a user, which
     makes 14.8k / 8 / 21 = 88 sequences a GPU (github.com/deepseek-ai/open-infra-index, day 6). Prompts of 4,000 tokens,

@@ -8,6 +8,7 @@ import pytest
 
 from planner.catalog.catalog import Catalog
 from planner.errors import CatalogError, DoesNotFitError, ScenarioError
+from planner.latency.batch import decode_batch
 from planner.pools.configuration import Serving, check_degrees, configurations_of, configure, layouts, make_layout
 
 BIG, SMALL, MIXTURE = "llama-3.1-70b", "llama-3.1-8b", "qwen3-30b-a3b"
@@ -107,3 +108,18 @@ def test_a_profile_without_the_machine_names_what_it_holds(catalog: Catalog, tmp
     assert not none
     assert all(isinstance(r.error, CatalogError) for r in rejected)
     assert "llama-3.1-8b on dgx-h100 TP8" in str(rejected[0].error)
+
+
+def test_groups_of_machines_share_no_lane_across_networks(catalog: Catalog) -> None:
+    """Ranks of a replica over several machines talk over the NICs: 8 x 400 Gbit/s are faster than one of 350."""
+    s = serving(catalog, "deepseek-v3")
+    lanes = {}
+    for name in ("hyperstack-8x-h200@4", "nebius-8x-h200@4"):
+        m = catalog.machine(name)
+        lanes[name] = configure(catalog, m, s, make_layout(m, s, 1, 1, 32, 32)).lane
+    batch = decode_batch(2048.0, 2000.0)
+    slow, fast = (float(lane.step.step_time_s(batch)) for lane in lanes.values())
+    assert slow > 1.3 * fast
+    alone = [configure(catalog, catalog.machine(n), s, make_layout(catalog.machine(n), s, 8)).lane
+             for n in ("hyperstack-8x-h200", "nebius-8x-h200")]  # fmt: skip
+    assert alone[0] is alone[1]
