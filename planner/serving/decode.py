@@ -145,18 +145,24 @@ class DecodeQueue:
         LateCurve
             Of the requests with more than one output token.
         """
+        return self.late_tbt_of([(1.0, transfer_s)], limit_s)
+
+    def late_tbt_of(self, transfers: Sequence[tuple[float, Floats]], limit_s: Floats) -> LateCurve:
+        """The same where shares of the requests, which sum to 1, have transfers of their own."""
         g, weight = self._traffic.decode_steps, self._traffic.weight
         several = g > 0
         total = weight[several].sum()
         if total <= 0:
             return lambda step_s, running: np.zeros_like(step_s)
-        g, weight, allowed = g[several], weight[several] / total, limit_s[several] * g[several] - transfer_s[several]
+        g, weight, limit_s = g[several], weight[several] / total, limit_s[several] * g[several]
+        allowed = np.stack([limit_s - transfer_s[several] for _, transfer_s in transfers])[:, None, :]
+        shares = np.array([share for share, _ in transfers])[:, None, None]
 
         def late(waits: Floats) -> Callable[[Floats], Floats]:
             # A gap is late where step > (limit g - transfer) / (g + rest of the running step).
             threshold = (allowed / (g + waits[:, None])).ravel()
             order = np.argsort(threshold)
-            share = np.broadcast_to(weight / waits.size, (waits.size, g.size)).ravel()
+            share = (shares * np.broadcast_to(weight / waits.size, (waits.size, g.size))).ravel()
             below = np.concatenate([[0.0], np.cumsum(share[order])])
             threshold = threshold[order]
             return lambda step_s: below[np.searchsorted(threshold, step_s, side="left")]
@@ -196,9 +202,11 @@ class DecodeQueue:
         if exact.all():
             states, log_weight = np.broadcast_to(n, (most.size, STATES_AT_ONCE)), self._exact_log_weight(load, n_lanes)
         else:
-            states = np.where(exact[:, None], n, self._window(load, n_lanes, most, resident))
-            smooth = self._smooth_log_weight(states, load, n_lanes)
-            log_weight = np.where(exact[:, None], self._exact_log_weight(load, n_lanes), smooth)
+            many = ~exact
+            states, log_weight = (np.empty((most.size, STATES_AT_ONCE)) for _ in range(2))
+            states[exact], log_weight[exact] = n, self._exact_log_weight(load[exact], n_lanes[exact])
+            states[many] = self._window(load[many], n_lanes[many], most[many], resident[many])
+            log_weight[many] = self._smooth_log_weight(states[many], load[many], n_lanes[many])
         # States of a window stand for `spacing` of them each.
         spacing = np.where(exact, 1.0, states[:, 1] - states[:, 0])
         reaches_limit = exact | (states[:, -1] >= most * (1.0 - 1e-12))
@@ -256,10 +264,9 @@ class DecodeQueue:
 
 def late_curve(queue: DecodeQueue, metric: str, limit_s: Floats, upstreams: Upstreams) -> LateCurve:
     """Share of requests whose TBT or E2E misses its limit, by what they went through before."""
-    curves = [
-        (share, queue.late_tbt(limit_s, up.transfer_s) if metric == "tbt" else queue.late_e2e(limit_s, up))
-        for share, up in upstreams
-    ]
+    if metric == "tbt":
+        return queue.late_tbt_of([(share, up.transfer_s) for share, up in upstreams], limit_s)
+    curves = [(share, queue.late_e2e(limit_s, up)) for share, up in upstreams]
     if len(curves) == 1:
         return curves[0][1]
 
