@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Literal
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,7 +16,7 @@ from planner.latency.transfer import kv_transfer_exposed_s, synchronisation_scal
 from planner.pools.configuration import Configuration
 from planner.serving.capacity import (
     CapacityCurve,
-    decode_capacity,
+    decode_capacities,
     machine_counts,
     mixed_capacity,
     objectives_on,
@@ -277,11 +276,9 @@ def decode_candidate(
         return known[key]
 
     def compute(n: Counts) -> CapacityCurve:
-        rates = []
-        for level, upstream in zip(levels, upstreams, strict=True):
-            of = (need, lanes, seen) if unseen else (need, lanes, seen, level)
-            curve = _once(queue, of, n, partial(_decode_curve, queue, need, upstream, lanes))
-            rates.append(np.minimum(curve.rate_per_s, n * wire * level))
+        of = (need, lanes, seen) if unseen else (need, lanes, seen, *levels)
+        curves = _once(queue, of, n, lambda n: decode_capacities(queue, need.limits, upstreams, n, lanes))
+        rates = [np.minimum(c.rate_per_s, n * wire * level) for level, c in zip(levels, curves, strict=True)]
         return CapacityCurve(n, np.maximum.reduce(rates))
 
     one = min(one, wire)
@@ -320,25 +317,18 @@ def mixed_candidate(
     return Candidate(key, "mixed", configuration, (), _first_curve(compute, top_rate_per_s, one), compute, one)
 
 
-def _decode_curve(
-    queue: DecodeQueue, need: Requirement, upstream: Sequence[tuple[float, Upstream]], lanes: int, n: Counts
-) -> CapacityCurve:
-    return decode_capacity(queue, need.limits, upstream, n, lanes)
-
-
 AnyQueue = PrefillQueue | DecodeQueue | MixedQueue
-_curves: WeakKeyDictionary[AnyQueue, dict[tuple[object, ...], CapacityCurve]] = WeakKeyDictionary()
+Curves = TypeVar("Curves", CapacityCurve, list[CapacityCurve])
+_curves: WeakKeyDictionary[AnyQueue, dict[tuple[object, ...], Any]] = WeakKeyDictionary()
 
 
-def _once(
-    queue: AnyQueue, key: tuple[object, ...], n: Counts, compute: Callable[[Counts], CapacityCurve]
-) -> CapacityCurve:
-    """A curve of a queue that several machines have, computed for the first of them that asks."""
+def _once(queue: AnyQueue, key: tuple[object, ...], n: Counts, compute: Callable[[Counts], Curves]) -> Curves:
+    """A curve, or several, of a queue that several machines have, computed for the first of them that asks."""
     known = _curves.setdefault(queue, {})
     full = (*key, n.tobytes())
     if full not in known:
         known[full] = compute(n)
-    return known[full]
+    return known[full]  # type: ignore[no-any-return]
 
 
 def remembering(candidate: Candidate) -> Candidate:

@@ -114,17 +114,33 @@ def decode_capacity(
     queue: DecodeQueue, limits: Sequence[Limit], upstream: Upstreams, n_machines: NDArray[np.int64], lanes: int
 ) -> CapacityCurve:
     """Capacity of a decode pool within its TBT and E2E limits, KV memory free 99 % of the time."""
-    n_lanes = (n_machines * lanes).astype(float)
-    late = [
-        (x, late_curve(queue, x.objective.metric, x.limit_s, upstream)) for x in limits if x.objective.metric != "ttft"
-    ]
+    return decode_capacities(queue, limits, [upstream], n_machines, lanes)[0]
+
+
+def decode_capacities(
+    queue: DecodeQueue,
+    limits: Sequence[Limit],
+    upstreams: Sequence[Upstreams],
+    n_machines: NDArray[np.int64],
+    lanes: int,
+) -> list[CapacityCurve]:
+    """The same for each of several upstreams, which takes little longer than for one."""
+    n_lanes = np.tile((n_machines * lanes).astype(float), len(upstreams))
+    size = n_machines.size
+    seen = [x for x in limits if x.objective.metric != "ttft"]
+    late = [[(x, late_curve(queue, x.objective.metric, x.limit_s, up)) for x in seen] for up in upstreams]
 
     def excess(rate: Floats) -> Floats:
         state = queue.state(rate, n_lanes)
-        over = [_over(state.memory_full, MEMORY_FULL_ALLOWED)]
-        return np.maximum.reduce(over + [_over(state.share(curve, x.share), x.allowed) for x, curve in late])
+        over = _over(state.memory_full, MEMORY_FULL_ALLOWED)
+        for i, curves in enumerate(late):
+            own, rows = state.part(i * size, (i + 1) * size), over[i * size : (i + 1) * size]
+            for x, curve in curves:
+                np.maximum(rows, _over(own.share(curve, x.share), x.allowed), out=rows)
+        return over
 
-    return _curve(n_machines, largest_rate(excess, queue.stable_rate_per_s(n_lanes)))
+    rate = largest_rate(excess, queue.stable_rate_per_s(n_lanes))
+    return [_curve(n_machines, rate[i * size : (i + 1) * size]) for i in range(len(upstreams))]
 
 
 MEMORY_FULL_ALLOWED = 0.01  # share of arrivals that may find no KV memory free

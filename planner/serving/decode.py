@@ -66,6 +66,13 @@ class DecodeState:
         """
         return (self.probability * late(self.step_s, self.running)).sum(axis=1) + limited * self.memory_full
 
+    def part(self, first: int, last: int) -> DecodeState:
+        """Of the operating points from one up to another."""
+        rows = slice(first, last)
+        return DecodeState(
+            self.batch[rows], self.probability[rows], self.step_s[rows], self.running[rows], self.memory_full[rows]
+        )
+
     def mean_batch(self) -> Floats:
         """Mean sequences decoding on a lane while memory is free, shape (k,)."""
         return (self.batch * self.probability).sum(axis=1)
