@@ -49,7 +49,7 @@ CASES = [
         ("vllm", "vllm-2026"), ("sglang", "sglang-2026"), ("trtllm", "trtllm-2026"), ("dynamo", "vllm-2026"),
         ("dynamo", "sglang-2026"), ("dynamo", "trtllm-2026"), ("llm-d", "vllm-2026"), ("kserve", "vllm-2026"),
     ]
-    if name != "two kinds" or target in ("vllm", "llm-d", "kserve")
+    if target in {"two kinds": ("vllm", "kserve"), "split of experts": ("dynamo",)}.get(name, TARGETS)
 ]  # fmt: skip
 
 
