@@ -84,13 +84,14 @@ def consider(scenario: Scenario, catalog: Catalog, design: Design, limits: Limit
         raise InfeasibleError(
             f"the stock of {' and '.join(gone)} is zero", where="max_machines", rule="it is of the design"
         )
-    machines = [m for m in machines if limits.most_of(m.single_name) >= m.group]
+    short = [m for m in machines if limits.most_of(m.single_name) < m.group]
+    machines = [m for m in machines if m not in short]
     needs_price = scenario.objective == "cost" or limits.max_cost_usd_per_hour is not None
     if not design.machines:  # which says what each pool is made of
         sold = {m.name for m in machines if not needs_price or catalog.price_of(m.name, scenario.prices) is not None}
         machines = _in_groups_where_needed(machines, catalog, limits, serving, named=not is_open(wanted), sold=sold)
     if not machines:
-        raise InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
+        raise _none_left(short, limits)
     machines = _with_rack_units(machines, limits, is_open(wanted))
     unpriced = [m for m in machines if needs_price and catalog.price_of(m.name, scenario.prices) is None]
     if unpriced and (not is_open(wanted) or len(unpriced) == len(machines)):
@@ -258,6 +259,18 @@ def _without_price(unpriced: Sequence[Machine], scenario: Scenario, catalog: Cat
         fix="write prices/NAME.yaml in a --catalog folder, name a book with --prices, or "
         + ("use --objective power" if alone else "leave it out"),
     )
+
+
+def _none_left(short: Sequence[Machine], limits: Limits) -> InfeasibleError:
+    groups = [m for m in short if m.group > 1 and limits.most_of(m.single_name) > 0]
+    if groups:
+        return InfeasibleError(
+            "no machine is left", where="max_machines",
+            value=", ".join(f"{m.single_name}={limits.most_of(m.single_name):g}" for m in groups),
+            rule=f"a replica on {groups[0].name} takes {groups[0].group} machines of the stock",
+            fix="raise the stock, or name smaller groups",
+        )  # fmt: skip
+    return InfeasibleError("no machine is left", where="max_machines", rule="every machine's stock is zero")
 
 
 def _in_groups_where_needed(

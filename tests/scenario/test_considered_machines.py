@@ -159,3 +159,12 @@ def test_a_price_of_nothing_is_refused_with_what_to_do(tmp_path: Path, amount: s
     with pytest.raises(CatalogError, match="a price must be above 0") as caught:
         Catalog([tmp_path]).price_of("lambda-8x-h100")
     assert caught.value.fix and str(caught.value.where).endswith("ours.yaml:5")
+
+
+def test_a_replica_larger_than_the_stock_says_so() -> None:
+    with pytest.raises(InfeasibleError) as raised:
+        planner.optimize(
+            model="deepseek-v3", rate="1/s", isl=2000, osl=300, machines=["lambda-8x-h100@2"],
+            max_machines={"lambda-8x-h100": 1}, verify=False,
+        )  # fmt: skip
+    assert "takes 2 machines" in str(raised.value.rule) and raised.value.value == "lambda-8x-h100=1"
