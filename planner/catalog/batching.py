@@ -30,6 +30,10 @@ class Batching(CatalogModel):
         default="whole",
         description="Way of computing prompts: whole, or in chunks that fill the token budget of each step.",
     )
+    steps: Literal["mixed", "apart"] = Field(
+        default="mixed",
+        description="Steps with prompts: mixed, sequences decode along; or apart, they wait until no prompt can start.",
+    )
     few_budget: Positive | None = Field(
         default=None,
         description="Prompt tokens of a step on accelerators that count as small, where less than the budget.",

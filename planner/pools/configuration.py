@@ -248,6 +248,7 @@ def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: 
         * layout.attention_data_parallel,
         chunked=serving.runtime.batching.prompts == "chunked",
         front_end_s=front_end_s(serving.runtime),
+        apart=serving.runtime.batching.steps == "apart",
     )
 
 

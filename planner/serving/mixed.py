@@ -137,6 +137,8 @@ class MixedQueue:
         small, large = _two_sizes(prompt, weight)
         low_s, high_s = (lane.step.step_time_s(mixed_batch(size, 1.0, self._nodes, context)) for size in (small, large))
         alone_low, alone_high = lane.prefill_time_s(np.array([small, large]))
+        if lane.apart:  # a prompt delays a decode step by all of its own time
+            low_s, high_s = alone_low + decode_s, alone_high + decode_s
         spread = alone_high - alone_low
         slope = (high_s - low_s) / spread if spread > 1e-12 else low_s / alone_low
         self._steps = decode_s, low_s - slope * alone_low, slope
@@ -385,7 +387,8 @@ class MixedQueue:
 
     def _own_step_s(self, state: MixedState, alone_s: Floats) -> Floats:
         """Time of the step that computes prompts which take `alone_s` alone, shape (k, n)."""
-        return state.prompt_offset_s[:, None] + state.prompt_slope[:, None] * alone_s
+        offset_s = state.prompt_offset_s - state.decode_step_s if self._lane.apart else state.prompt_offset_s
+        return offset_s[:, None] + state.prompt_slope[:, None] * alone_s
 
 
 def met_share(batch: Floats, share: Floats, n_lanes: Floats, peakedness: float) -> Floats:

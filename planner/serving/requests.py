@@ -88,6 +88,8 @@ class Lane:
         Most prompt tokens batched in one step.
     chunked : bool
         Whether prompts that do not fit a step are computed in chunks, where the lane decodes too.
+    apart : bool
+        Whether sequences wait while prompts are computed; otherwise they decode along.
     front_end_s : tuple of float
         Time beside the steps before the first token: latency, work a request, and work a prompt token [s].
     """
@@ -98,6 +100,7 @@ class Lane:
     token_budget: int
     chunked: bool = False
     front_end_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    apart: bool = False
 
     def beside_steps_s(self, prompt_tokens: Floats) -> Floats:
         """Time of the front end before the first token is out [s], elementwise."""

@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     double kv_tokens;
     int64_t max_batch, token_budget, chunk_tokens;
-    int32_t pool, machine, table, nic;
+    int32_t pool, machine, table, nic, apart, unused;
 } LaneSpec;
 
 typedef struct {
@@ -736,7 +736,8 @@ static int take_prompts(Sim *s, int32_t i, double t, int64_t *total_out, double 
     Lane *lane = &s->lanes[i];
     int64_t chunk = s->job->specs[i].chunk_tokens, budget = s->job->specs[i].token_budget, total = 0;
     int chunked = chunk >= 0;
-    int64_t most = chunked ? (chunk - lane->batch > 1 ? chunk - lane->batch : 1) : budget;
+    int64_t beside = s->job->specs[i].apart ? 0 : lane->batch;
+    int64_t most = chunked ? (chunk - beside > 1 ? chunk - beside : 1) : budget;
     double pairs = 0.0;
     while (lane->queue.n && !s->failed) {
         int32_t k = front(&lane->queue);
@@ -783,16 +784,17 @@ static double begin_step(Sim *s, int32_t i, double t) {
     if (lane->joining.n) join_batch(s, i, t);
     int64_t batch = lane->batch;
     lane->since = t;
-    if (lane->queue.n && !(batch && lane->pauses >= s->job->policy.max_pauses)) {
+    int apart = s->job->specs[i].apart;
+    if (lane->queue.n && (apart || !(batch && lane->pauses >= s->job->policy.max_pauses))) {
         int64_t total, n_prompts;
         double pairs;
         if (take_prompts(s, i, t, &total, &pairs, &n_prompts)) {
             lane->step_tokens = total;
             double duration = prefill_s(table, total, pairs, n_prompts);
-            if (batch && s->job->policy.shared_budget && total + batch > s->job->specs[i].token_budget) {
+            if (batch && (apart || (s->job->policy.shared_budget && total + batch > s->job->specs[i].token_budget))) {
                 lane->mode = PAUSED;
                 lane->steps = 0;
-                lane->pauses++;
+                lane->pauses += !apart;
                 return t + duration;
             }
             if (batch) duration = mixed_s(table, duration, batch, lane->context);

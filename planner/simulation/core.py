@@ -56,7 +56,7 @@ class _Table(ctypes.Structure):
 class _LaneSpec(ctypes.Structure):
     _fields_ = [
         ("kv_tokens", _f64), ("max_batch", _i64), ("token_budget", _i64), ("chunk_tokens", _i64),
-        *((name, _i32) for name in ("pool", "machine", "table", "nic")),
+        *((name, _i32) for name in ("pool", "machine", "table", "nic", "apart", "unused")),
     ]  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def simulate(
     specs = (_LaneSpec * len(lanes))(*(
         _LaneSpec(
             s.kv_tokens, s.max_batch, s.token_budget, -1 if (chunk := chunk_of(s, policy)) is None else chunk,
-            s.pool, s.machine, table_of[id(s.table)], nic[i],
+            s.pool, s.machine, table_of[id(s.table)], nic[i], s.apart,
         )
         for i, s in enumerate(lanes)
     ))  # fmt: skip

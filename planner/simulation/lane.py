@@ -47,7 +47,7 @@ class Lane:
     """
 
     __slots__ = (
-        "ahead", "batch", "batch_time", "blocked", "budget", "busy", "chunk", "computed", "context", "context_s",
+        "ahead", "apart", "batch", "batch_time", "blocked", "budget", "busy", "chunk", "computed", "context", "context_s",
         "context_time", "cut_already", "decode_lane", "decode_s", "done", "ends", "first", "fresh", "gap_steps", "gaps",
         "index", "joined", "joining", "kv_time", "kv_tokens", "lanes", "last_token", "max_batch", "max_pauses",
         "members", "mode", "pauses", "prompt_time", "prompt_tokens", "prompts", "queue", "records", "reserved",
@@ -68,7 +68,7 @@ class Lane:
         self.decode_lane, self.joined = decode_lane, joined
         self.table, self.decode_s, self.context_s = spec.table, spec.table.decode_s, spec.table.context_s
         self.kv_tokens, self.max_batch, self.budget = spec.kv_tokens, spec.max_batch, spec.token_budget
-        self.chunk, self.shared = chunk_of(spec, policy), policy.shared_budget
+        self.chunk, self.shared, self.apart = chunk_of(spec, policy), policy.shared_budget, spec.apart
         self.max_pauses, self.ahead = policy.max_pauses, policy.overflow
         self.version = 0
         self.mode = IDLE
@@ -126,15 +126,15 @@ class Lane:
             self._let_in(t)
         batch = self.batch
         self.since = t
-        if self.queue and not (batch and self.pauses >= self.max_pauses):
+        if self.queue and (self.apart or not (batch and self.pauses >= self.max_pauses)):
             taken = self._take_prompts(t)
             if taken is not None:
                 total, pairs, n_prompts = taken
                 self.step_tokens = total
                 duration = self.table.prefill_s(total, pairs, n_prompts)
-                if batch and self.shared and total + batch > self.budget:
+                if batch and (self.apart or (self.shared and total + batch > self.budget)):
                     self.mode, self.steps = PAUSED, 0
-                    self.pauses += 1
+                    self.pauses += not self.apart
                     return t + duration
                 if batch:
                     duration = self.table.mixed_s(duration, batch, self.context)
@@ -166,7 +166,7 @@ class Lane:
     def _take_prompts(self, t: float) -> tuple[int, float, int] | None:
         """Prompt tokens of the next step, their query-key pairs and how many prompts end in it; None: no prompts."""
         queue, prompt, chunk = self.queue, self.records.prompt, self.chunk
-        most = self.budget if chunk is None else max(chunk - self.batch, 1)
+        most = self.budget if chunk is None else chunk if self.apart else max(chunk - self.batch, 1)
         total, pairs, taken = 0, 0.0, self.prompts
         while queue:
             r = queue[0]

@@ -31,10 +31,12 @@ class LaneSpec:
         Most sequences decoding together, and most prompt tokens in a step.
     nic : int or None
         Index of the NICs that its KV transfers share; None: the machine's.
-    chunked : bool
-        Whether prompts that do not fit a step are computed in chunks, unless the policy says how steps are filled.
     nic_bytes_per_s : float
         What those carry, each way; infinite: a transfer is held up by nothing but its wire [bytes/s].
+    chunked : bool
+        Whether prompts that do not fit a step are computed in chunks, unless the policy says how steps are filled.
+    apart : bool
+        Whether sequences wait while prompts are computed, as long as any can be; otherwise they decode along.
     """
 
     role: Role
@@ -47,6 +49,7 @@ class LaneSpec:
     nic: int | None = None
     nic_bytes_per_s: float = inf
     chunked: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -210,9 +210,9 @@ def step_through(
         lane.joining = []
         limit = lane.spec.token_budget
         if policy.chunk_tokens is not None:
-            limit = max(policy.chunk_tokens - len(lane.decoding), 1)
+            limit = max(policy.chunk_tokens - (0 if lane.spec.apart else len(lane.decoding)), 1)
         tokens, pairs = 0, 0.0
-        starved = bool(lane.decoding) and lane.pauses >= policy.max_pauses
+        starved = bool(lane.decoding) and lane.pauses >= policy.max_pauses and not lane.spec.apart
         while lane.queue and not starved:
             job = lane.queue[0]
             left = job.prompt - job.computed
@@ -235,7 +235,8 @@ def step_through(
         if not tokens and not lane.decoding:
             lane.running = False
             return
-        if policy.shared_budget and tokens and lane.decoding and tokens + len(lane.decoding) > lane.spec.token_budget:
+        crowded = policy.shared_budget and tokens + len(lane.decoding) > lane.spec.token_budget
+        if tokens and lane.decoding and (lane.spec.apart or crowded):
             lane.stepping = []
             lane.pauses += 1
         else:

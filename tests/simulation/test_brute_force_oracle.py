@@ -114,6 +114,12 @@ def test_chunked_prefill(chunk: int) -> None:
     check_equal(*both(lanes, [(0, None, 1.0)], draw(5, 500, 7.0), Policy(chunk_tokens=chunk), {}))
 
 
+@pytest.mark.parametrize("chunk", [None, 700])
+def test_sequences_wait_while_prompts_are_computed(chunk: int | None) -> None:
+    apart = [replace(spec, apart=True) for spec in lanes_of(CURVED, "mixed", 0, 0, 2, kv_tokens=20000)]
+    check_equal(*both([(CURVED, apart)], [(0, None, 1.0)], draw(5, 500, 7.0), Policy(chunk_tokens=chunk), {}))
+
+
 @pytest.mark.parametrize("max_pauses", [0, 1, 4])
 def test_sequences_pause_for_prompts(max_pauses: int) -> None:
     lanes = [(PLAIN, lanes_of(PLAIN, "mixed", 0, 0, 2, kv_tokens=20000))]
