@@ -1,53 +1,111 @@
-"""Mean time between tokens of a closed loop of clients on one replica, from step times alone.
+"""Closed loops of clients as they were measured, posed to the simulator: one posing for every page that scores them.
 
-N clients each send a prompt of s tokens, wait for m output tokens, and send the next. One prompt's computation
-interrupts all sequences that decode meanwhile. With X requests a second and B sequences decoding,
+N clients start together; each sends its next request when its answer is complete; 10 N requests in all; means over all
+of them. What the files of runs do not say was looked up at the tools that made them, before anything was scored:
 
-    D = (m - 1) t_d(B) + X' D dT(B)        decode time of a request: its own steps, and others' prompts    (1)
-    T = T_p + t_d(B) / 2 + X' T_p T        prompt time: its own, the running step, others' prompts         (2)
-    X = N / (T + D),  B = X D,  X' = X (N - 1) / N                                                        (3)
+- Runs with an engine version are those of NVIDIA's aiconfigurator, whose generator writes server and client
+  (ai-dynamo/aiconfigurator, src/aiconfigurator/generator: rule_plugin/benchmark/*.rule, backend_templates/benchmark):
+  answers of exactly the length asked for (`--osl-stddev 0`, `ignore_eos`); vLLM and TensorRT-LLM with a token budget
+  of batch + prompt + 1,500, 128 sequences where nothing else is said; SGLang's template passes no budget.
+- Runs without one have the sizes and concurrencies of InferenceMAX, whose client draws both lengths evenly between 80 %
+  of those asked for and all of them (`--random-range-ratio 0.8 --num-prompts 10 N`), and whose vLLM server runs with
+  `--max-num-seqs N --max-num-batched-tokens 8192` (InferenceMAX, benchmarks/70b_fp8_h100_docker.sh).
 
-with dT the time that a prompt adds to a decode step. (3) is Little's law and (2) the arrival theorem in
-Schweitzer's approximation of mean-value analysis. For a given B, (1) and (3) give X in closed form,
-
-    X = B / ((m - 1) t_d(B) + B dT(B) (N - 1) / N)                                                       (4)
-
-and the clients accounted for, B + X T, grow with B: the solution is found by bisection and is the only one. (A
-damped iteration of (1) to (3) does not always converge.) When KV memory holds fewer than N requests, the others wait
-outside: N is what fits.
+Everything else is the built-in runtime of the engine. With answers of one length, who shares a step goes on sharing
+steps, and prompts wait for each other again and again; with unlike ones the clients drift apart.
 """
 
 from __future__ import annotations
 
-from planner.latency import StepTimes
-from planner.latency.batch import decode_batch, mixed_batch, prefill_batch
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-N_HALVINGS = 45
+import numpy as np
+from measurements import Run
+
+from planner.catalog.catalog import Catalog
+from planner.catalog.schema import Runtime
+from planner.engine.settings import kv_precision, with_settings
+from planner.latency.layout import Layout
+from planner.pools.configuration import Configuration, Serving, configure
+from planner.pools.prediction import Member, Route
+from planner.scenario.resolve import Problem, resolve
+from planner.scenario.scenario import Scenario
+from planner.simulation.arrivals import Requests, requests_of
+from planner.simulation.closed_loop import Clients
+from planner.simulation.cluster import ClusterSimulation
+from planner.simulation.summary import values_of
+
+REQUESTS_A_CLIENT = 10
+GENERATED_SEQUENCES, BEYOND_A_PROMPT = 128, 1500  # of a server that aiconfigurator's generator sets up
+LEAST_LENGTH = 0.8  # of InferenceMAX's requests, of the length asked for
 
 
-def closed_loop_times_s(
-    step: StepTimes, n_clients: int, prompt_tokens: int, output_tokens: int, resident_tokens: float
-) -> tuple[float, float]:
-    """Mean time to the first token, and mean time between tokens [s]."""
-    s, m = float(prompt_tokens), float(output_tokens)
-    n = min(float(n_clients), max(resident_tokens / (s + m / 2.0), 1.0))
-    context = s + m / 2.0
-    alone_s = float(step.step_time_s(prefill_batch(s)))
-    others = (n - 1.0) / n
+@dataclass(frozen=True)
+class Posing:
+    """What a run was made with.
 
-    def at(batch: float) -> tuple[float, float, float]:
-        step_s = float(step.step_time_s(decode_batch(batch, context)))
-        added_s = max(float(step.step_time_s(mixed_batch(s, 1.0, batch, context))) - step_s, 0.0)
-        rate = batch / ((m - 1.0) * step_s + batch * added_s * others)
-        left = 1.0 - others * rate * alone_s
-        first_s = (alone_s + 0.5 * step_s * (batch > 1.0)) / left if left > 0 else float("inf")
-        return rate, first_s, batch / rate
+    Attributes
+    ----------
+    least_length : float
+        Shortest prompt and answer, of those asked for.
+    max_batch, batched_tokens : int or None
+        Settings of the server; None: its defaults.
+    """
 
-    low, high = 0.0, n
-    for _ in range(N_HALVINGS):
-        middle = 0.5 * (low + high)
-        rate, first_s, _ = at(middle)
-        low, high = (middle, high) if middle + rate * first_s < n else (low, middle)
-    _, first_s, decode_s = at(low or high)
-    waiting_s = (n_clients / n - 1.0) * (first_s + decode_s)
-    return first_s + waiting_s, decode_s / (m - 1.0)
+    least_length: float
+    max_batch: int | None
+    batched_tokens: int | None
+
+
+def posing_of(run: Run) -> Posing:
+    """How the tool that made a run poses it."""
+    if not run.version:
+        return Posing(LEAST_LENGTH, run.concurrency, None)
+    budget = GENERATED_SEQUENCES + run.input_tokens + BEYOND_A_PROMPT
+    return Posing(1.0, GENERATED_SEQUENCES, None if run.backend == "sglang" else budget)
+
+
+@lru_cache
+def problem_of(model: str, machine: str) -> Problem:
+    """Of a model on a machine; its workload is of no account."""
+    return resolve(Scenario(model=model, workload="azure-conv-2023", rate=1.0, machines=(machine,)))
+
+
+def replica(problem: Problem, machine: str, serving: Serving, tensor_parallel: int) -> Configuration:
+    """One replica on a machine."""
+    precision = serving.precision or problem.llm.weight_precision
+    kv = kv_precision(serving.runtime, serving.precision, problem.llm.kv_precision)
+    layout = Layout(tensor_parallel=tensor_parallel, replicas=1, precision=precision, kv_precision=kv)
+    return configure(problem.catalog, problem.catalog.machine(machine), serving, layout)
+
+
+def simulation_of(problem: Problem, configuration: Configuration) -> ClusterSimulation:
+    """A server alone."""
+    return ClusterSimulation(
+        [Member("mixed", configuration, 1, 1.0)], [Route(0, None, 1.0)], problem.need, problem.sizes
+    )
+
+
+def server_of(catalog: Catalog, run: Run, runtime: Runtime | None = None) -> ClusterSimulation:
+    """The server of a run, under the engine's built-in runtime where no other is given."""
+    problem, posing = problem_of(run.model, run.machine), posing_of(run)
+    started = with_settings(
+        runtime or catalog.runtime(f"{run.backend}-2026"),
+        max_batch=posing.max_batch, batched_tokens=posing.batched_tokens,
+    )  # fmt: skip
+    serving = replace(problem.serving, runtime=started, precision=run.precision)
+    return simulation_of(problem, replica(problem, run.machine, serving, run.tensor_parallel))
+
+
+def requests_of_run(run: Run, seed: int = 1) -> Requests:
+    """The requests of a run, in the order in which clients send them."""
+    n = REQUESTS_A_CLIENT * run.concurrency
+    prompt, output = np.random.default_rng(seed).uniform(posing_of(run).least_length, 1.0, (2, n))
+    return requests_of(np.zeros(n), run.input_tokens * prompt, run.output_tokens * output)
+
+
+def simulated(catalog: Catalog, run: Run, runtime: Runtime | None = None) -> tuple[float, float]:
+    """Mean time to the first token and mean time between tokens of a run [s]."""
+    outcome = server_of(catalog, run, runtime).run(requests_of_run(run), clients=Clients(run.concurrency))
+    return float(values_of(outcome, "ttft").mean()), float(np.nanmean(values_of(outcome, "tbt")))

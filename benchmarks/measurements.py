@@ -56,6 +56,7 @@ class Run:
     concurrency: int
     ttft_s: float
     tpot_s: float
+    version: str = ""  # of the engine; empty: the file does not say
 
 
 def splitwise_steps(path: Path = SPLITWISE) -> list[Step]:
@@ -98,19 +99,30 @@ def serving_runs(path: Path = SERVING) -> list[Run]:
     """Closed-loop runs, one a row of the file; a blank precision is bf16."""
     return [
         Run(
-            model=_MODELS[row["model"]],
+            model=_model(row["model"]),
             machine=_MACHINES[row["system"]],
             tensor_parallel=int(float(row["tp_size"])),
-            precision="fp8" if row["precision"].startswith("fp8") else "bf16",
+            precision=_precision(row["precision"]),
             backend=row["backend"],
             input_tokens=int(row["isl"]),
             output_tokens=int(row["osl"]),
             concurrency=int(float(row["concurrency"])),
             ttft_s=float(row["ttft_ms"]) / 1e3,
             tpot_s=float(row["tpot_ms"]) / 1e3,
+            version=row["backend_version"],
         )
         for row in _rows(path)
     ]
+
+
+def _model(name: str) -> str:
+    """A model's name in the catalogue."""
+    return _MODELS.get(name) or name.rsplit("/", 1)[-1].lower().removesuffix("-instruct")
+
+
+def _precision(name: str) -> Precision:
+    """Precision of weights; a blank is bf16."""
+    return "fp8" if name.startswith("fp8") else "fp4" if "fp4" in name else "bf16"
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
     python benchmarks/served_systems.py > docs/served_systems.md
     python benchmarks/served_systems.py --open          the open loop alone
     python benchmarks/served_systems.py --closed        the closed loop alone
+    python benchmarks/served_systems.py --closed --file RUNS.csv    of other runs in the same form
     python benchmarks/served_systems.py --fit           the front end fitted on each of two servers, scored on the other
 
 The posing. Open loop: as many requests as were sent, at even gaps of the measured rate, all of the mean sizes; nothing
 is discarded. Scheduling times and front end of the runtime come from these runs (`--fit` scores the front end on the
-server that it was not fitted on). Closed loop: 10 N requests of N users who all start together and do not think; means
-over all of them; no row is fitted to. Answers vary evenly by 20 % either way: with answers of one length simulated
-users keep in step for ever, and the time to the first token is three times the measured one; that was seen on a sample
-of these rows before it was fixed.
+server that it was not fitted on). Closed loop: 10 N requests of N clients who all start together and do not think;
+means over all of them; nothing is fitted to these runs. Lengths and server settings are those of the tools that made
+the runs, see `benchmarks/closed_loop.py`.
 """
 
 from __future__ import annotations
@@ -19,22 +19,17 @@ import argparse
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
-from measurements import DATA, Run, serving_runs
+from closed_loop import problem_of, replica, simulated, simulation_of
+from measurements import DATA, SERVING, serving_runs
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import FrontEnd, Runtime
-from planner.engine.settings import kv_precision, with_settings
-from planner.latency.layout import Layout
+from planner.engine.settings import with_settings
 from planner.latency.shortcuts import Shortcuts
-from planner.pools.configuration import Configuration, Serving, configure
-from planner.pools.prediction import Member, Route
-from planner.scenario.resolve import Problem, resolve
-from planner.scenario.scenario import Scenario
 from planner.simulation.arrivals import requests_of
-from planner.simulation.closed_loop import Clients
 from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.outcome import Outcome
 from planner.simulation.summary import values_of
@@ -42,10 +37,8 @@ from planner.simulation.summary import values_of
 OPEN_LOOP = DATA / "serving_open_loop_llama31_8b_h100.csv"
 SEQUENCES = 128  # of both servers of the open loop
 KEPT_UP = 5  # rates of each server below saturation
-RUNTIME_OF = {"vllm": "vllm-2026", "sglang": "sglang-2026", "trtllm": "trtllm-2026"}
+ENGINES = ("vllm", "sglang", "trtllm")
 ODD_SIZES = (4000, 1000)  # twice as fast as their neighbours for reasons that the file does not give
-REQUESTS_A_USER = 10
-OUTPUT_SPREAD = 0.2  # answers vary evenly by so much either way; of one length, users would keep in step for ever
 
 
 @dataclass(frozen=True)
@@ -80,27 +73,6 @@ def open_rows() -> list[Row]:
             )
             for r in csv.DictReader(file)
         ]  # fmt: skip
-
-
-@lru_cache
-def problem_of(model: str, machine: str) -> Problem:
-    """Of a model on a machine; its workload is of no account."""
-    return resolve(Scenario(model=model, workload="azure-conv-2023", rate=1.0, machines=(machine,)))
-
-
-def replica(problem: Problem, machine: str, serving: Serving, tensor_parallel: int) -> Configuration:
-    """One replica on a machine."""
-    precision = serving.precision or problem.llm.weight_precision
-    kv = kv_precision(serving.runtime, serving.precision, problem.llm.kv_precision)
-    layout = Layout(tensor_parallel=tensor_parallel, replicas=1, precision=precision, kv_precision=kv)
-    return configure(problem.catalog, problem.catalog.machine(machine), serving, layout)
-
-
-def simulation_of(problem: Problem, configuration: Configuration) -> ClusterSimulation:
-    """A server alone."""
-    return ClusterSimulation(
-        [Member("mixed", configuration, 1, 1.0)], [Route(0, None, 1.0)], problem.need, problem.sizes
-    )
 
 
 def server(row: Row, runtime: Runtime | None = None) -> ClusterSimulation:
@@ -187,27 +159,13 @@ def open_section() -> str:
     return "\n".join(lines)
 
 
-def run_closed(catalog: Catalog, run: Run) -> tuple[float, float]:
-    """Mean TTFT and TPOT of a closed loop [s]."""
-    problem = problem_of(run.model, run.machine)
-    name = RUNTIME_OF[run.backend]
-    runtime = catalog.runtime(name) if name in catalog.names(Runtime) else catalog.runtime("vllm-2026")
-    serving = replace(problem.serving, runtime=runtime, precision=run.precision)
-    n = REQUESTS_A_USER * run.concurrency
-    spread = np.random.default_rng(1).uniform(1.0 - OUTPUT_SPREAD, 1.0 + OUTPUT_SPREAD, n)
-    requests = requests_of(np.zeros(n), np.full(n, run.input_tokens), run.output_tokens * spread)
-    simulation = simulation_of(problem, replica(problem, run.machine, serving, run.tensor_parallel))
-    outcome = simulation.run(requests, clients=Clients(run.concurrency))
-    return float(values_of(outcome, "ttft").mean()), float(np.nanmean(values_of(outcome, "tbt")))
-
-
-def closed_section(catalog: Catalog) -> str:
+def closed_section(catalog: Catalog, file: Path) -> str:
     """The closed loop: errors by engine, model and precision."""
-    runs = serving_runs()
+    runs = serving_runs(file)
     keys = [
         ("odd" if (r.input_tokens, r.output_tokens) == ODD_SIZES else r.backend, r.model, r.precision) for r in runs
     ]
-    found = np.array([run_closed(catalog, run) for run in runs])
+    found = np.array([simulated(catalog, run) for run in runs])
     measured = np.array([(r.ttft_s, r.tpot_s) for r in runs])
     errors = found / measured - 1.0
     lines = [
@@ -215,7 +173,7 @@ def closed_section(catalog: Catalog) -> str:
         "| server | model | weights | runs | TTFT: median error | bias | TPOT: mean error | bias |",
         "|" + "---|" * 8,
     ]
-    groups: Sequence[tuple[str, ...]] = [*((b,) for b in RUNTIME_OF), *sorted(set(keys))]
+    groups: Sequence[tuple[str, ...]] = [*((b,) for b in ENGINES), *sorted(set(keys))]
     for group in groups:
         at = np.array([key[: len(group)] == group for key in keys])
         if not at.any():
@@ -255,6 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for part in ("open", "closed", "fit"):
         parser.add_argument(f"--{part}", action="store_true")
+    parser.add_argument("--file", type=Path, default=SERVING, help="runs of the closed loop")
     options = parser.parse_args()
     everything = not (options.open or options.closed or options.fit)
     catalog = Catalog.default()
@@ -265,7 +224,7 @@ def main() -> None:
     if everything or options.fit:
         print(fit_section() + "\n")
     if everything or options.closed:
-        print(closed_section(catalog))
+        print(closed_section(catalog, options.file))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pydantic import Field
 from planner.catalog.entry import CatalogModel
 from planner.catalog.layers import Positive
 from planner.catalog.precision import Precision
-from planner.catalog.quantities import Seconds
+from planner.catalog.quantities import BytesOrZero, Seconds
 
 
 class FrontEnd(CatalogModel):
@@ -37,6 +37,12 @@ class Batching(CatalogModel):
     few_budget: Positive | None = Field(
         default=None,
         description="Prompt tokens of a step on accelerators that count as small, where less than the budget.",
+    )
+    large_budget: Positive | None = Field(
+        default=None, description="Prompt tokens of a step on accelerators that count as large, where more."
+    )
+    large_from_bytes: BytesOrZero = Field(
+        default=0.0, alias="large_from", description="Memory from which an accelerator counts as large."
     )
     decode_step_s: Seconds = Field(
         default=0.0, alias="decode_step", description="Scheduling time of a step without prompts."

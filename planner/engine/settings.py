@@ -22,9 +22,12 @@ def sequence_limit(runtime: Runtime, accelerator: Accelerator) -> int:
 
 def token_budget(runtime: Runtime, accelerator: Accelerator) -> int:
     """Most tokens in a step of a replica on this accelerator."""
-    few = runtime.batching.few_budget
-    budget = runtime.prefill_token_budget
-    return min(budget, few) if few and is_small(runtime, accelerator) else budget
+    batching, budget = runtime.batching, runtime.prefill_token_budget
+    if batching.few_budget and is_small(runtime, accelerator):
+        return min(budget, batching.few_budget)
+    if batching.large_budget and accelerator.memory_bytes >= batching.large_from_bytes:
+        return max(budget, batching.large_budget)
+    return budget
 
 
 def front_end_s(runtime: Runtime) -> tuple[float, float, float]:
@@ -67,7 +70,7 @@ def with_settings(
     if max_batch is not None:
         use = use.model_copy(update={"few_sequences": None})
     if batched_tokens is not None:
-        batching = batching.model_copy(update={"few_budget": None})
+        batching = batching.model_copy(update={"few_budget": None, "large_budget": None})
     if chunked is not None:
         batching = batching.model_copy(update={"prompts": "chunked" if chunked else "whole"})
     return runtime.model_copy(
@@ -85,10 +88,11 @@ def settings_text(runtime: Runtime) -> str:
     batching = runtime.batching
     few = runtime.memory_use.few_sequences
     sequences = f"{runtime.max_batch:,} sequences" + (f" ({few:,} on small accelerators)" if few else "")
-    budget = f"{runtime.prefill_token_budget:,} tokens" + (
-        f" ({batching.few_budget:,} on small accelerators)" if batching.few_budget else ""
-    )
-    parts = [f"at most {sequences} and {budget} a step", f"{batching.prompts} prompts"]
+    others = ((batching.few_budget, "small"), (batching.large_budget, "large"))
+    unlike = ", ".join(f"{n:,} on {size} accelerators" for n, size in others if n)
+    budget = f"{runtime.prefill_token_budget:,} tokens" + (f" ({unlike})" if unlike else "")
+    prompts = f"{batching.prompts} prompts" + (", for which sequences wait" if batching.steps == "apart" else "")
+    parts = [f"at most {sequences} and {budget} a step", prompts]
     latency, request, token = front_end_s(runtime)
     if latency or request or token:
         parts.append(f"a front end of {format_time(latency + request + 1000.0 * token)} for a prompt of 1,000 tokens")
