@@ -1,12 +1,13 @@
 """Closed loops of clients as they were measured, posed to the simulator: one posing for every page that scores them.
 
 N clients start together; each sends its next request when its answer is complete; 10 N requests in all; means over all
-of them. What the files of runs do not say was looked up at the tools that made them, before anything was scored:
+of them. What the files of runs do not say was looked up at the tools that made them, once the runs had shown that
+their prompts cannot have shared steps of 8,192 tokens and that answers have one length in some and many in others:
 
 - Runs with an engine version are those of NVIDIA's aiconfigurator, whose generator writes server and client
   (ai-dynamo/aiconfigurator, src/aiconfigurator/generator: rule_plugin/benchmark/*.rule, backend_templates/benchmark):
   answers of exactly the length asked for (`--osl-stddev 0`, `ignore_eos`); vLLM and TensorRT-LLM with a token budget
-  of batch + prompt + 1,500, 128 sequences where nothing else is said; SGLang's template passes no budget.
+  of batch + prompt + 1,500, where the batch is taken to be N; SGLang's template passes no budget.
 - Runs without one have the sizes and concurrencies of InferenceMAX, whose client draws both lengths evenly between 80 %
   of those asked for and all of them (`--random-range-ratio 0.8 --num-prompts 10 N`), and whose vLLM server runs with
   `--max-num-seqs N --max-num-batched-tokens 8192` (InferenceMAX, benchmarks/70b_fp8_h100_docker.sh).
@@ -37,7 +38,7 @@ from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.summary import values_of
 
 REQUESTS_A_CLIENT = 10
-GENERATED_SEQUENCES, BEYOND_A_PROMPT = 128, 1500  # of a server that aiconfigurator's generator sets up
+BEYOND_A_PROMPT = 1500  # of a server that aiconfigurator's generator sets up
 LEAST_LENGTH = 0.8  # of InferenceMAX's requests, of the length asked for
 
 
@@ -62,8 +63,8 @@ def posing_of(run: Run) -> Posing:
     """How the tool that made a run poses it."""
     if not run.version:
         return Posing(LEAST_LENGTH, run.concurrency, None)
-    budget = GENERATED_SEQUENCES + run.input_tokens + BEYOND_A_PROMPT
-    return Posing(1.0, GENERATED_SEQUENCES, None if run.backend == "sglang" else budget)
+    budget = run.concurrency + run.input_tokens + BEYOND_A_PROMPT
+    return Posing(1.0, run.concurrency, None if run.backend == "sglang" else budget)
 
 
 @lru_cache

@@ -47,11 +47,12 @@ class Lane:
     """
 
     __slots__ = (
-        "ahead", "apart", "batch", "batch_time", "blocked", "budget", "busy", "chunk", "computed", "context", "context_s",
-        "context_time", "cut_already", "decode_lane", "decode_s", "done", "ends", "first", "fresh", "gap_steps", "gaps",
-        "index", "joined", "joining", "kv_time", "kv_tokens", "lanes", "last_token", "max_batch", "max_pauses",
-        "members", "mode", "pauses", "prompt_time", "prompt_tokens", "prompts", "queue", "records", "reserved",
-        "reserved_since", "shared", "since", "spec", "step_tokens", "steps", "table", "version", "waiting",
+        "ahead", "apart", "batch", "batch_time", "blocked", "budget", "busy", "chunk", "computed", "context",
+        "context_s", "context_time", "cut_already", "decode_lane", "decode_s", "done", "ends", "first", "fresh",
+        "gap_steps", "gaps", "index", "joined", "joining", "kv_time", "kv_tokens", "lanes", "last_token", "max_batch",
+        "max_pauses", "members", "mode", "pauses", "prompt_time", "prompt_tokens", "prompts", "queue", "records",
+        "reserved", "reserved_since", "shared", "since", "spec", "step_tokens", "steps", "table", "version",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
