@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import table_iv
-from closed_loop import closed_loop_times_s
+from mean_value import closed_loop_times_s
 from measurements import ExpertRun, Run, Step, kernel_steps, moe_runs, serving_runs, splitwise_steps
 from numpy.typing import NDArray
 
@@ -248,7 +248,7 @@ def serving_section(catalog: Catalog) -> str:
     return "\n".join(
         [
             "## Served time between tokens, dense models, by engine\n",
-            "H100, a closed loop of clients; the mean-value form is in `benchmarks/closed_loop.py`, in which prompts "
+            "H100, a closed loop of clients; the mean-value form is in `benchmarks/mean_value.py`, in which prompts "
             "come one by one. Neither model's steps were fitted; the host's time a sequence (15 us for all "
             "engines) and "
             "that TensorRT-LLM fuses quantisation were chosen with these runs in sight. Runs of 4000 + 1000 tokens are "

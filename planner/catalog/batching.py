@@ -34,6 +34,11 @@ class Batching(CatalogModel):
         default="mixed",
         description="Steps with prompts: mixed, sequences decode along; or apart, they wait until no prompt can start.",
     )
+    kv_memory: Literal["reserved", "paged"] = Field(
+        default="reserved",
+        description="KV memory of a request: reserved for the whole answer before it starts; or paged, taken as it grows, "
+        "with pre-emption and recomputing where it runs out.",
+    )
     few_budget: Positive | None = Field(
         default=None,
         description="Prompt tokens of a step on accelerators that count as small, where less than the budget.",

@@ -92,7 +92,7 @@ def settings_text(runtime: Runtime) -> str:
     unlike = ", ".join(f"{n:,} on {size} accelerators" for n, size in others if n)
     budget = f"{runtime.prefill_token_budget:,} tokens" + (f" ({unlike})" if unlike else "")
     prompts = f"{batching.prompts} prompts" + (", for which sequences wait" if batching.steps == "apart" else "")
-    parts = [f"at most {sequences} and {budget} a step", prompts]
+    parts = [f"at most {sequences} and {budget} a step", prompts, f"KV memory {batching.kv_memory}"]
     latency, request, token = front_end_s(runtime)
     if latency or request or token:
         parts.append(f"a front end of {format_time(latency + request + 1000.0 * token)} for a prompt of 1,000 tokens")

@@ -249,6 +249,7 @@ def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: 
         chunked=serving.runtime.batching.prompts == "chunked",
         front_end_s=front_end_s(serving.runtime),
         apart=serving.runtime.batching.steps == "apart",
+        paged=serving.runtime.batching.kv_memory == "paged",
     )
 
 

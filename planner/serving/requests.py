@@ -90,6 +90,9 @@ class Lane:
         Whether prompts that do not fit a step are computed in chunks, where the lane decodes too.
     apart : bool
         Whether sequences wait while prompts are computed; otherwise they decode along.
+    paged : bool
+        Whether KV memory is taken as sequences grow, where the lane does both phases; otherwise whole answers are
+        reserved.
     front_end_s : tuple of float
         Time beside the steps before the first token: latency, work a request, and work a prompt token [s].
     """
@@ -101,6 +104,7 @@ class Lane:
     chunked: bool = False
     front_end_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
     apart: bool = False
+    paged: bool = False
 
     def beside_steps_s(self, prompt_tokens: Floats) -> Floats:
         """Time of the front end before the first token is out [s], elementwise."""

@@ -99,7 +99,7 @@ class ClusterSimulation:
                             pool, machine, self._tables[table], lane.kv_tokens, lane.max_batch, lane.token_budget,
                             nic + replica * member.configuration.nic_groups // layout.replicas,
                             member.configuration.replica_network_bytes_per_s, member.role == "mixed" and lane.chunked,
-                            lane.apart,
+                            lane.apart, member.role == "mixed" and lane.paged,
                         )
                     ] * layout.pipeline_parallel  # fmt: skip
                 nic += member.configuration.nic_groups

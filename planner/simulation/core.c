@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     double kv_tokens;
     int64_t max_batch, token_budget, chunk_tokens;
-    int32_t pool, machine, table, nic, apart, unused;
+    int32_t pool, machine, table, nic, apart, paged;
 } LaneSpec;
 
 typedef struct {
@@ -55,8 +55,8 @@ typedef struct {
 
 typedef struct {
     int64_t r, joined, moving, early, version, due_number, pushed;
-    double since, no_sooner, left_bytes, at_s, most, rate, due_s;
-    int32_t prompt, output, prompt_lane, decode_lane, stage, held, sending, end_out, end_in, used, found, order;
+    double since, no_sooner, left_bytes, at_s, most, rate, due_s, last_token;
+    int32_t again, prompt, output, prompt_lane, decode_lane, stage, held, sending, end_out, end_in, used, found, order;
 } Slot;
 
 typedef struct {
@@ -66,7 +66,8 @@ typedef struct {
     int32_t mode, cut_already;
     End *ends; int32_t n_ends, room_ends;
     Deque queue, waiting;
-    Ints prompts, joining, fresh, blocked;
+    Ints prompts, joining, fresh, blocked, order;
+    int32_t crowded;
     int64_t *gap_steps; double *gaps; int32_t n_gaps, room_gaps;
 } Lane;
 
@@ -90,7 +91,7 @@ typedef struct {
     double *first_token, *finish, *prefill_start;
     float *transfer, *largest_gap;
     double *totals, *sample_s, *samples;
-    int64_t n_restarted, n_overflowed, n_waited, n_sampled, r, n_held, totals_known;
+    int64_t n_restarted, n_overflowed, n_waited, n_preempted, n_sampled, r, n_held, totals_known;
     double now;
 } Job;
 
@@ -704,14 +705,18 @@ static double mixed_s(const Table *table, double alone, int64_t batch, int64_t c
     return table->mixed_offset_s[batch] + table->mixed_slope[batch] * alone + table->context_s * (double)context;
 }
 
+static int64_t takes(Sim *s, int32_t i, const Slot *x) {
+    return (int64_t)x->prompt + (s->job->specs[i].paged ? 1 : x->output);
+}
+
 static int admit(Sim *s, int32_t i, int32_t k, double t) {
     Lane *lane = &s->lanes[i];
     Slot *x = &s->slots[k];
     int64_t need = x->prompt;
     int32_t j = x->decode_lane;
     if (j == NONE) {
-        need += x->output;
-        if (!has_room(s, i, need)) return 0;
+        need = takes(s, i, x);
+        if (!has_room(s, i, s->job->specs[i].paged ? need + lane->batch : need)) return 0;
         lane->members++;
     } else {
         if ((double)(lane->reserved + need) > s->job->specs[i].kv_tokens) return 0;
@@ -773,6 +778,8 @@ static void join_batch(Sim *s, int32_t i, double t) {
     }
     lane->batch += lane->joining.n;
     for (int32_t k = 0; k < lane->joining.n; k++) push(s, &lane->fresh, lane->joining.at[k]);
+    if (s->job->specs[i].paged)
+        for (int32_t k = 0; k < lane->joining.n; k++) push(s, &lane->order, lane->joining.at[k]);
     lane->joining.n = 0;
 }
 
@@ -785,7 +792,7 @@ static double begin_step(Sim *s, int32_t i, double t) {
     int64_t batch = lane->batch;
     lane->since = t;
     int apart = s->job->specs[i].apart;
-    if (lane->queue.n && (apart || !(batch && lane->pauses >= s->job->policy.max_pauses))) {
+    if (lane->queue.n && !lane->crowded && (apart || !(batch && lane->pauses >= s->job->policy.max_pauses))) {
         int64_t total, n_prompts;
         double pairs;
         if (take_prompts(s, i, t, &total, &pairs, &n_prompts)) {
@@ -811,6 +818,10 @@ static double begin_step(Sim *s, int32_t i, double t) {
     double growth = table->context_s, first = table->decode_s[batch] + growth * (double)lane->context;
     lane->first = first;
     int64_t steps = lane->pauses ? 1 : lane->ends[0].step - lane->done;
+    if (s->job->specs[i].paged) {
+        int64_t room = (int64_t)(s->job->specs[i].kv_tokens - (double)lane->reserved) / batch;
+        if (room < steps) steps = room;
+    }
     lane->mode = DECODE;
     lane->steps = steps;
     lane->pauses = 0;
@@ -853,8 +864,10 @@ static void give_tokens(Sim *s, int32_t i, double t, double first) {
     note_gap(s, lane, gap, done + steps);
     if (lane->fresh.n) {
         for (int32_t k = 0; k < lane->fresh.n; k++) {
-            int64_t r = s->slots[lane->fresh.at[k]].r;
-            double own = next_token - s->job->first_token[r];
+            Slot *x = &s->slots[lane->fresh.at[k]];
+            int64_t r = x->r;
+            double own = next_token - (x->again ? x->last_token : s->job->first_token[r]);
+            x->again = 0;
             if (own > (double)s->job->largest_gap[r]) s->job->largest_gap[r] = (float)own;
         }
         lane->fresh.n = 0;
@@ -876,7 +889,13 @@ static int finish_step(Sim *s, int32_t i, double t) {
         lane->batch_time += (double)batch * duration;
         lane->context_time +=
             (steps ? (double)lane->context + (double)(batch * (steps - 1)) / 2.0 : (double)lane->context) * duration;
-        if (steps) give_tokens(s, i, t, mode == DECODE ? lane->first : duration);
+        if (steps) {
+            give_tokens(s, i, t, mode == DECODE ? lane->first : duration);
+            if (s->job->specs[i].paged) {
+                lane->kv_time += (double)(batch * (steps - 1)) / 2.0 * duration;
+                reserve(lane, batch * steps, t);
+            }
+        }
     }
     if (mode == DECODE) return 0;
     lane->prompt_time += duration;
@@ -889,6 +908,7 @@ static void leave(Sim *s, int32_t i, Slot *x, double t) {
     int64_t whole = (int64_t)x->prompt + x->output;
     lane->batch--;
     lane->members--;
+    if (s->job->specs[i].paged) take_out(&lane->order, (int32_t)(x - s->slots));
     lane->context -= whole;
     lane->kv_time += (double)lane->reserved * (t - lane->reserved_since);
     lane->reserved_since = t;
@@ -904,6 +924,46 @@ static void leave(Sim *s, int32_t i, Slot *x, double t) {
         s->job->largest_gap[x->r] = (float)lane->gaps[low];
     if (!lane->batch) lane->n_gaps = 0;
     x->joined = NONE;
+}
+
+static void append_left(Sim *s, Deque *q, int32_t x) {
+    append(s, q, x);
+    if (s->failed) return;
+    q->first = (q->first + q->room - 1) & (q->room - 1);
+    q->at[q->first] = x;
+}
+
+/* The request that started last gives its memory back, where the next token of each sequence has no room. */
+static int32_t last_in(Sim *s, int32_t i, double t) {
+    Lane *lane = &s->lanes[i];
+    if (lane->joining.n) join_batch(s, i, t);
+    if (!lane->batch || (double)(lane->reserved + lane->batch) <= s->job->specs[i].kv_tokens) return NONE;
+    lane->crowded = 1;
+    lane->members--;
+    if (lane->computed) {
+        int32_t k = popleft(&lane->queue);
+        lane->computed = 0;
+        reserve(lane, -takes(s, i, &s->slots[k]), t);
+        return k;
+    }
+    int32_t k = lane->order.at[--lane->order.n], n = lane->n_ends;
+    Slot *x = &s->slots[k];
+    int32_t out = (int32_t)(lane->done + 2 - x->joined);
+    int fresh = holds(&lane->fresh, k);
+    x->joined = NONE;
+    if (!fresh) x->last_token = lane->last_token;
+    else if (!x->again) x->last_token = s->job->first_token[x->r];
+    x->again = 1;
+    x->prompt += out;
+    x->output -= out;
+    lane->n_ends = 0;
+    for (int32_t m = 0; m < n; m++)
+        if (lane->ends[m].slot != k) add_end(s, lane, lane->ends[m]);
+    if (fresh) take_out(&lane->fresh, k);
+    lane->batch--;
+    lane->context -= x->prompt;
+    reserve(lane, -(int64_t)x->prompt, t);
+    return k;
 }
 
 static void add_integrals(const Lane *lane, double t, double *to) {
@@ -948,8 +1008,26 @@ static double exposed_s(const Wire *wire, int64_t prompt, double computing, int 
     return serial;
 }
 
+static void make_room(Sim *s, int32_t i, double t) {
+    Lane *lane = &s->lanes[i];
+    int32_t k;
+    lane->crowded = 0;
+    while (!s->failed && (k = last_in(s, i, t)) != NONE) {
+        Slot *x = &s->slots[k];
+        s->job->n_preempted++;
+        if (x->stage == DECODING) {
+            set_decode_lane(s, x, NONE);
+            set_prompt_lane(s, x, i);
+            if (s->job->policy.by_tokens) s->pending[i] += x->prompt;
+        }
+        x->stage = QUEUED;
+        append_left(s, &lane->queue, k);
+    }
+}
+
 static void begin(Sim *s, int32_t i, double t) {
     Lane *lane = &s->lanes[i];
+    if (s->job->specs[i].paged) make_room(s, i, t);
     double until = begin_step(s, i, t);
     if (until >= 0) {
         add_event(s, until, ++s->number, BOUNDARY, i, lane->version);
@@ -1056,8 +1134,14 @@ static void place(Sim *s, int32_t k, int32_t i, int32_t j, double t) {
 static void hand_over(Sim *s, int32_t k, int32_t i, double t) {
     Slot *x = &s->slots[k];
     int32_t j = x->decode_lane;
-    prompt_done(s, i, x->prompt, j == NONE && x->output > 1);
+    int again = x->again;
+    prompt_done(s, i, x->prompt, j == NONE && (again || x->output > 1));
     if (isnan(s->job->first_token[x->r])) s->job->first_token[x->r] = t;
+    if (again) {
+        double gap = t - x->last_token;
+        if (gap > (double)s->job->largest_gap[x->r]) s->job->largest_gap[x->r] = (float)gap;
+        x->last_token = t;
+    }
     if (j != NONE) { place(s, k, i, j, t); return; }
     set_prompt_lane(s, x, NONE);
     if (x->output == 1) {
@@ -1065,7 +1149,8 @@ static void hand_over(Sim *s, int32_t k, int32_t i, double t) {
         s->job->finish[x->r] = t;
         s->lanes[i].members--;
         reserve(&s->lanes[i], -whole, t);
-        s->promised[i] -= whole;
+        if (again) decode_off(s, i, whole);
+        else s->promised[i] -= whole;
         free_slot(s, k);
         let_in(s, i, t);
     } else {
@@ -1164,6 +1249,7 @@ static void withdraw(Sim *s, int32_t k, int32_t machine, uint8_t *freed, double 
     set_prompt_lane(s, x, NONE);
     set_decode_lane(s, x, NONE);
     x->joined = NONE;
+    x->again = 0;
     give_up(s, k, t);
     if (i != NONE && !is_gone(s, i, machine)) {
         Lane *lane = &s->lanes[i];
@@ -1196,7 +1282,7 @@ static void empty_lane(Lane *lane) {
     Ints blocked = lane->blocked;
     int64_t version = lane->version;
     free(lane->ends); free(lane->queue.at); free(lane->waiting.at); free(lane->prompts.at); free(lane->joining.at);
-    free(lane->fresh.at); free(lane->gap_steps); free(lane->gaps);
+    free(lane->fresh.at); free(lane->order.at); free(lane->gap_steps); free(lane->gaps);
     memset(lane, 0, sizeof *lane);
     lane->blocked = blocked;
     lane->version = version;

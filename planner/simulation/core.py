@@ -56,7 +56,7 @@ class _Table(ctypes.Structure):
 class _LaneSpec(ctypes.Structure):
     _fields_ = [
         ("kv_tokens", _f64), ("max_batch", _i64), ("token_budget", _i64), ("chunk_tokens", _i64),
-        *((name, _i32) for name in ("pool", "machine", "table", "nic", "apart", "unused")),
+        *((name, _i32) for name in ("pool", "machine", "table", "nic", "apart", "paged")),
     ]  # fmt: skip
 
 
@@ -91,7 +91,7 @@ class _Job(ctypes.Structure):
             "first_token", "finish", "prefill_start", "transfer", "largest_gap", "totals", "sample_s", "samples",
         )),
         *((name, _i64) for name in (
-            "n_restarted", "n_overflowed", "n_waited", "n_sampled", "r", "n_held", "totals_known",
+            "n_restarted", "n_overflowed", "n_waited", "n_preempted", "n_sampled", "r", "n_held", "totals_known",
         )),
         ("now", _f64),
     ]  # fmt: skip
@@ -168,7 +168,7 @@ def simulate(
     specs = (_LaneSpec * len(lanes))(*(
         _LaneSpec(
             s.kv_tokens, s.max_batch, s.token_budget, -1 if (chunk := chunk_of(s, policy)) is None else chunk,
-            s.pool, s.machine, table_of[id(s.table)], nic[i], s.apart,
+            s.pool, s.machine, table_of[id(s.table)], nic[i], s.apart, s.paged,
         )
         for i, s in enumerate(lanes)
     ))  # fmt: skip
@@ -234,6 +234,7 @@ def simulate(
         sample_s=sample_s[: job.n_sampled + 1] if n_samples else np.array([]),
         samples=samples[: job.n_sampled + 1] if n_samples else np.array([]).reshape(-1, n_pools, _N_INTEGRALS),
         n_restarted=job.n_restarted, n_overflowed=job.n_overflowed, n_waited_for_memory=job.n_waited,
+        n_preempted=job.n_preempted,
         too_large=too_large[too_large < job.r], n_arrived=job.r, horizon_s=horizon, end_s=end, interrupted=interrupted,
         **({"latency_s": latency_s} if latency_s else {}),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from heapq import heappush
+from heapq import heapify, heappush
 from math import ceil, sqrt
 
 import numpy as np
@@ -47,11 +47,56 @@ class Lane:
     """
 
     __slots__ = (
-        "ahead", "apart", "batch", "batch_time", "blocked", "budget", "busy", "chunk", "computed", "context",
-        "context_s", "context_time", "cut_already", "decode_lane", "decode_s", "done", "ends", "first", "fresh",
-        "gap_steps", "gaps", "index", "joined", "joining", "kv_time", "kv_tokens", "lanes", "last_token", "max_batch",
-        "max_pauses", "members", "mode", "pauses", "prompt_time", "prompt_tokens", "prompts", "queue", "records",
-        "reserved", "reserved_since", "shared", "since", "spec", "step_tokens", "steps", "table", "version",
+        "ahead",
+        "apart",
+        "batch",
+        "batch_time",
+        "blocked",
+        "budget",
+        "busy",
+        "chunk",
+        "computed",
+        "context",
+        "context_s",
+        "context_time",
+        "crowded",
+        "cut_already",
+        "decode_lane",
+        "decode_s",
+        "done",
+        "ends",
+        "first",
+        "fresh",
+        "gap_steps",
+        "gaps",
+        "index",
+        "joined",
+        "joining",
+        "kv_time",
+        "kv_tokens",
+        "lanes",
+        "last_token",
+        "max_batch",
+        "max_pauses",
+        "members",
+        "mode",
+        "order",
+        "paged",
+        "pauses",
+        "prompt_time",
+        "prompt_tokens",
+        "prompts",
+        "queue",
+        "records",
+        "reserved",
+        "reserved_since",
+        "shared",
+        "since",
+        "spec",
+        "step_tokens",
+        "steps",
+        "table",
+        "version",
         "waiting",
     )  # fmt: skip
 
@@ -71,6 +116,9 @@ class Lane:
         self.kv_tokens, self.max_batch, self.budget = spec.kv_tokens, spec.max_batch, spec.token_budget
         self.chunk, self.shared, self.apart = chunk_of(spec, policy), policy.shared_budget, spec.apart
         self.max_pauses, self.ahead = policy.max_pauses, policy.overflow
+        self.paged = spec.paged
+        self.crowded = False  # sequences have been pre-empted before the step that comes next
+        self.order: list[int] = []  # sequences that decode, as they joined
         self.version = 0
         self.mode = IDLE
         self.since = 0.0  # when the step or run began
@@ -118,6 +166,43 @@ class Lane:
             return True
         return any(r not in self.decode_lane for r in self.prompts)
 
+    def takes(self, r: int) -> int:
+        """KV memory that a request which stays takes as its prompt starts [tokens]."""
+        return self.records.prompt[r] + (1 if self.paged else self.records.output[r])
+
+    def last_in(self, t: float) -> int | None:
+        """The request that started last gives its memory back, where the next token of each sequence has no room.
+
+        Returns
+        -------
+        int or None
+            The request, whose prompt is now all that it has; None where there is room.
+        """
+        if self.joining:
+            self._let_in(t)
+        if not self.batch or self.reserved + self.batch <= self.kv_tokens:
+            return None
+        records, self.crowded = self.records, True
+        self.members -= 1
+        if self.computed:
+            r = self.queue.popleft()
+            self.computed = 0
+            self.reserve(-self.takes(r), t)
+            return r
+        r = self.order.pop()
+        out = self.done + 2 - self.joined.pop(r)
+        records.preempted[r] = records.preempted.get(r, records.first_token[r]) if r in self.fresh else self.last_token
+        records.prompt[r] += out
+        records.output[r] -= out
+        self.ends = [end for end in self.ends if end[1] != r]
+        heapify(self.ends)
+        if r in self.fresh:
+            self.fresh.remove(r)
+        self.batch -= 1
+        self.context -= records.prompt[r]
+        self.reserve(-records.prompt[r], t)
+        return r
+
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def begin(self, t: float) -> float:
@@ -127,7 +212,7 @@ class Lane:
             self._let_in(t)
         batch = self.batch
         self.since = t
-        if self.queue and (self.apart or not (batch and self.pauses >= self.max_pauses)):
+        if self.queue and not self.crowded and (self.apart or not (batch and self.pauses >= self.max_pauses)):
             taken = self._take_prompts(t)
             if taken is not None:
                 total, pairs, n_prompts = taken
@@ -148,6 +233,8 @@ class Lane:
         self.first = first = self.decode_s[batch] + growth * self.context
         # A paused batch gets one step before prompts come first again.
         steps = 1 if self.pauses else self.ends[0][0] - self.done
+        if self.paged:
+            steps = min(steps, int(self.kv_tokens - self.reserved) // batch)
         self.mode, self.steps, self.pauses = DECODE, steps, 0
         return t + steps * first + growth * batch * steps * (steps - 1) / 2.0
 
@@ -162,6 +249,8 @@ class Lane:
             self.context += prompt[r] + 1
         self.batch += len(joining)
         self.fresh += joining
+        if self.paged:
+            self.order += joining
         self.joining = []
 
     def _take_prompts(self, t: float) -> tuple[int, float, int] | None:
@@ -190,8 +279,8 @@ class Lane:
         """Reserve the memory a prompt needs: for itself alone where it will be sent away."""
         need, j = self.records.prompt[r], self.decode_lane.get(r)
         if j is None:
-            need += self.records.output[r]
-            if not self.has_room(need):
+            need = self.takes(r)
+            if not self.has_room(need + self.batch if self.paged else need):
                 return False
             self.members += 1
         else:
@@ -236,6 +325,9 @@ class Lane:
             self.context_time += (self.context + batch * (steps - 1) / 2.0 if steps else self.context) * duration
             if steps:
                 self._give_tokens(t, self.first if mode == DECODE else duration)
+                if self.paged:
+                    self.kv_time += batch * (steps - 1) / 2.0 * duration
+                    self.reserve(batch * steps, t)
         if mode == DECODE:
             return []
         self.prompt_time += duration
@@ -267,8 +359,9 @@ class Lane:
         gap_steps.append(done + steps)
         if self.fresh:
             first_token, largest_gap = self.records.first_token, self.records.largest_gap
+            again = self.records.preempted
             for r in self.fresh:
-                gap = next_token - first_token[r]
+                gap = next_token - (again.pop(r) if r in again else first_token[r])
                 if gap > largest_gap[r]:
                     largest_gap[r] = gap
             self.fresh = []
@@ -282,6 +375,8 @@ class Lane:
         whole = records.prompt[r] + records.output[r]
         self.batch -= 1
         self.members -= 1
+        if self.paged:
+            self.order.remove(r)
         self.context -= whole
         self.kv_time += self.reserved * (t - self.reserved_since)
         self.reserved_since = t

@@ -66,7 +66,7 @@ class Simulation:
         self._n_pools = 1 + max(spec.pool for spec in lanes)
         self._way_of = choose_ways(ways, len(requests), seed)
         self._too_large = too_large(lanes, ways, self._way_of, requests, policy.overflow)
-        self._n_restarted = self._n_overflowed = self._n_waited = 0
+        self._n_restarted = self._n_overflowed = self._n_waited = self._n_preempted = 0
         self._lost = np.zeros((self._n_pools, 6))  # integrals of lanes that failed
         for n, failure in enumerate(failures):
             self._heap.append((failure.at_s, 2 * n, _FAIL, failure.machine, 0))
@@ -196,6 +196,7 @@ class Simulation:
             n_restarted=self._n_restarted,
             n_overflowed=self._n_overflowed,
             n_waited_for_memory=self._n_waited,
+            n_preempted=self._n_preempted,
             too_large=self._too_large[self._too_large < n_arrived],
             n_arrived=n_arrived,
             horizon_s=horizon,
@@ -235,6 +236,8 @@ class Simulation:
 
     def _begin(self, i: int, t: float) -> None:
         lane = self._lanes[i]
+        if lane.paged:
+            self._make_room(lane, t)
         until = lane.begin(t)
         if until >= 0:
             self._number += 1
@@ -243,6 +246,18 @@ class Simulation:
                 self._sending.plan(lane, t, until)
         elif self._router.mixed and not lane.queue:
             self._router.drained(i)
+
+    def _make_room(self, lane: Lane, t: float) -> None:
+        """Pre-empt sequences of a lane until the next token of each of the others has room."""
+        lane.crowded = False
+        while (r := lane.last_in(t)) is not None:
+            self._n_preempted += 1
+            if self._stage[r] == DECODING:
+                del self._decode_lane[r]
+                self._prompt_lane[r] = lane.index
+                self._router.again(lane.index, self._prompt[r])
+            self._stage[r] = QUEUED
+            lane.queue.appendleft(r)
 
     def _wake(self, i: int, t: float) -> None:
         """Something has come to a lane: it starts, or stops decoding at the next boundary to let it in."""
@@ -270,9 +285,13 @@ class Simulation:
         """A prompt is computed: it is done, decodes here, or goes to its decode lane when that has memory."""
         records, lane = self._records, self._lanes[i]
         j = self._decode_lane.get(r)
-        self._router.prompt_done(i, self._prompt[r], j is None and self._output[r] > 1)
+        again = r in records.preempted
+        self._router.prompt_done(i, self._prompt[r], j is None and (again or self._output[r] > 1))
         if records.first_token[r] != records.first_token[r]:
             records.first_token[r] = t
+        if again:
+            records.largest_gap[r] = max(records.largest_gap[r], t - records.preempted[r])
+            records.preempted[r] = t
         if j is not None:
             self._place(r, i, j, t)
             return
@@ -284,7 +303,11 @@ class Simulation:
             lane.members -= 1
             whole = self._prompt[r] + 1
             lane.reserve(-whole, t)
-            self._router.kept(i, whole)
+            if again:
+                del records.preempted[r]
+                self._router.decode_off(i, whole)
+            else:
+                self._router.kept(i, whole)
             self._let_in(lane, t)
         else:
             self._stage[r] = DECODING
@@ -397,6 +420,7 @@ class Simulation:
         i, j = self._prompt_lane.pop(r, None), self._decode_lane.pop(r, None)
         prompt, whole = self._prompt[r], self._prompt[r] + self._output[r]
         self._joined.pop(r, None)
+        self._records.preempted.pop(r, None)
         self._sending.give_up(r, t)
         if i is not None and i not in gone:
             lane = self._lanes[i]

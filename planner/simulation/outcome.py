@@ -15,7 +15,17 @@ _NAN = float("nan")
 class Records:
     """Times of every request while a simulation runs: flat arrays, so that ten million take no objects."""
 
-    __slots__ = ("finish", "first_token", "largest_gap", "output", "prefill_start", "prompt", "stage", "transfer")
+    __slots__ = (
+        "finish",
+        "first_token",
+        "largest_gap",
+        "output",
+        "preempted",
+        "prefill_start",
+        "prompt",
+        "stage",
+        "transfer",
+    )  # fmt: skip
 
     def __init__(self, requests: Requests) -> None:
         n = len(requests)
@@ -27,6 +37,7 @@ class Records:
         self.prefill_start = array("d", [_NAN]) * n
         self.transfer = array("f", [0.0]) * n
         self.largest_gap = array("f", [0.0]) * n
+        self.preempted: dict[int, float] = {}  # when the last token was out of a request that is computed again
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +78,8 @@ class Outcome:
         When the simulation ended.
     interrupted : bool
         Whether it was stopped before all requests were done.
+    n_preempted : int
+        Times that requests gave their KV memory back to others and were computed again.
     latency_s : float
         What requests spend beside lanes and front end before their tokens are out; in none of the times above [s].
     """
@@ -94,6 +107,7 @@ class Outcome:
     horizon_s: float
     end_s: float
     interrupted: bool
+    n_preempted: int = 0
     latency_s: float = 0.0
 
     @property

@@ -165,6 +165,9 @@ class SimulationReport(_Model):
     n_overflowed: int = Field(description="Requests sent to the other pool.")
     n_restarted: int = Field(description="Begun again because a machine failed.")
     n_waited_for_memory: int = Field(description="Held up before decoding for want of KV memory.")
+    n_preempted: int = Field(
+        default=0, description="Times that requests gave their KV memory back to others and were computed again."
+    )
     n_together: int = Field(description="Arrived at the same time as the request before them.")
     simulated_s: float = Field(description="Time from the first arrival on to the last, all runs together [s].")
     power_w: Number = Field(description="Mean power of all machines [W].")

@@ -187,6 +187,11 @@ class Router:
         self.pending[j] += 1
         self.promised[j] += whole
 
+    def again(self, i: int, prompt: int) -> None:
+        """A sequence on lane `i` gave its memory back, and a prompt of so many tokens is to be computed again."""
+        if self._by_tokens:
+            self.pending[i] += prompt
+
     def prompt_done(self, i: int, prompt: int, stays: bool) -> None:
         """The prompt of a request is computed, or will not be; `stays` if it decodes on the same lane."""
         if self._by_tokens:

@@ -37,6 +37,11 @@ class LaneSpec:
         Whether prompts that do not fit a step are computed in chunks, unless the policy says how steps are filled.
     apart : bool
         Whether sequences wait while prompts are computed, as long as any can be; otherwise they decode along.
+    paged : bool
+        Whether a request that stays takes KV memory as its context grows, in blocks of one token: a prompt starts
+        while there is room for it, and where there is none for the next step's tokens, the request that started last
+        is pre-empted: it gives its memory back, goes to the head of the queue and has everything computed again. While
+        some are pre-empted no prompt starts. False: memory for the whole answer is reserved before the prompt starts.
     """
 
     role: Role
@@ -50,6 +55,7 @@ class LaneSpec:
     nic_bytes_per_s: float = inf
     chunked: bool = False
     apart: bool = False
+    paged: bool = False
 
 
 @dataclass(frozen=True, eq=False)

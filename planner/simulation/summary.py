@@ -72,7 +72,7 @@ class Simulated:
         Requests at the start of each run that are not counted.
     n_too_large : int
         Requests that the cluster can never hold.
-    n_overflowed, n_restarted, n_waited_for_memory : int
+    n_overflowed, n_restarted, n_waited_for_memory, n_preempted : int
     simulated_s : float
         Time over which the pools were observed, all runs together [s].
     interrupted : bool
@@ -100,6 +100,7 @@ class Simulated:
     n_overflowed: int
     n_restarted: int
     n_waited_for_memory: int
+    n_preempted: int
     simulated_s: float
     interrupted: bool
 
@@ -192,6 +193,7 @@ def summarise(
         n_too_large=sum(int(o.too_large.size) for o in outcomes),
         n_overflowed=sum(o.n_overflowed for o in outcomes), n_restarted=sum(o.n_restarted for o in outcomes),
         n_waited_for_memory=sum(o.n_waited_for_memory for o in outcomes),
+        n_preempted=sum(o.n_preempted for o in outcomes),
         simulated_s=sum(o.horizon_s for o in outcomes), interrupted=interrupted,
     )  # fmt: skip
 

@@ -132,6 +132,7 @@ def _report(
         n_overflowed=simulated.n_overflowed,
         n_restarted=simulated.n_restarted,
         n_waited_for_memory=simulated.n_waited_for_memory,
+        n_preempted=simulated.n_preempted,
         n_together=sum(o.requests.n_together for o in outcomes),
         simulated_s=simulated.simulated_s,
         power_w=total_w,

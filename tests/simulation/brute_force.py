@@ -120,7 +120,9 @@ def step_through(
     def held(i: int) -> int:
         tokens = 0
         for job in live:
-            if job.prompt_lane == i and job.holds_prompt:
+            if job.prompt_lane == i and job.holds_prompt and cluster[i].spec.paged:
+                tokens += job.prompt + max(job.tokens_out, 1)
+            elif job.prompt_lane == i and job.holds_prompt:
                 tokens += job.prompt + (job.output if job.decode_lane in (-1, i) else 0)
             if job.decode_lane == i and job.prompt_lane != i and job.holds_decode:
                 tokens += job.prompt + job.output
@@ -208,12 +210,13 @@ def step_through(
         lane = cluster[i]
         lane.decoding += lane.joining
         lane.joining = []
+        preempted = lane.spec.paged and make_room(i)
         limit = lane.spec.token_budget
         if policy.chunk_tokens is not None:
             limit = max(policy.chunk_tokens - (0 if lane.spec.apart else len(lane.decoding)), 1)
         tokens, pairs = 0, 0.0
         starved = bool(lane.decoding) and lane.pauses >= policy.max_pauses and not lane.spec.apart
-        while lane.queue and not starved:
+        while lane.queue and not starved and not preempted:
             job = lane.queue[0]
             left = job.prompt - job.computed
             if tokens >= limit or (tokens and policy.chunk_tokens is None and tokens + left > limit):
@@ -221,6 +224,8 @@ def step_through(
             if not job.holds_prompt:
                 stays = job.decode_lane in (-1, i)
                 need = job.prompt + (job.output if stays else 0)
+                if stays and lane.spec.paged:  # beside the next token of everybody
+                    need = job.prompt + 1 + len(lane.decoding)
                 if held(i) + need > lane.spec.kv_tokens or (stays and members(i) >= lane.spec.max_batch):
                     break
                 job.holds_prompt = True
@@ -253,6 +258,21 @@ def step_through(
                 if overlapped < serialised and wire_of(job).n_layers > 1:
                     at(now + took / wire_of(job).n_layers, "early", i, job)
 
+    def make_room(i: int) -> bool:
+        """Whether somebody had to go so that everybody else's next token has room."""
+        lane, gone = cluster[i], False
+        while lane.decoding and held(i) + len(lane.decoding) > lane.spec.kv_tokens:
+            gone = True
+            if lane.queue and lane.queue[0].computed:
+                job = lane.queue.pop(0)
+            else:
+                job = lane.decoding.pop()
+                job.prompt, job.output = job.prompt + job.tokens_out, job.output - job.tokens_out
+                job.prompt_done = float("nan")
+            job.computed, job.tokens_out, job.holds_prompt = 0, 0, False
+            lane.queue.insert(0, job)
+        return gone
+
     def finish(i: int, now: float) -> None:
         lane = cluster[i]
         for job in lane.stepping:
@@ -261,7 +281,11 @@ def step_through(
             job.last_token = now
         ending, lane.ending = lane.ending, []
         for job in ending:
-            job.first_token = job.last_token = job.prompt_done = now
+            if job.first_token == job.first_token:  # it has been pre-empted
+                job.largest_gap = max(job.largest_gap, now - job.last_token)
+            else:
+                job.first_token = now
+            job.last_token = job.prompt_done = now
             job.tokens_out = 1
             if job.output == 1:
                 done(job, now)

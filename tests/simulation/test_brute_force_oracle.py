@@ -120,6 +120,18 @@ def test_sequences_wait_while_prompts_are_computed(chunk: int | None) -> None:
     check_equal(*both([(CURVED, apart)], [(0, None, 1.0)], draw(5, 500, 7.0), Policy(chunk_tokens=chunk), {}))
 
 
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("chunk", [None, 300])
+@pytest.mark.parametrize("routing", ["pending_tokens", "least_loaded"])
+def test_paged_memory_with_pre_emption(routing: str, chunk: int | None, apart: bool) -> None:
+    specs = lanes_of(CURVED, "mixed", 0, 0, 2, kv_tokens=5200, max_batch=40)
+    paged = [replace(spec, paged=True, apart=apart) for spec in specs]
+    policy = Policy(chunk_tokens=chunk, routing=routing)  # type: ignore[arg-type]
+    outcome, jobs = both([(CURVED, paged)], [(0, None, 1.0)], draw(5, 500, 7.0, prompt=300, output=120), policy, {})
+    check_equal(outcome, jobs)
+    assert outcome.n_preempted > 30
+
+
 @pytest.mark.parametrize("max_pauses", [0, 1, 4])
 def test_sequences_pause_for_prompts(max_pauses: int) -> None:
     lanes = [(PLAIN, lanes_of(PLAIN, "mixed", 0, 0, 2, kv_tokens=20000))]

@@ -82,8 +82,12 @@ def random_case(seed: int) -> dict[str, object]:
         like = {id(spec.table): spread(spec).table for spec in lanes}
         lanes = [replace(spec, table=like[id(spec.table)]) for spec in lanes]
     chunked = {spec.pool: bool(rng.random() < 0.4) for spec in lanes}
+    paged = bool(rng.random() < 0.5)
     apart = {spec.pool: bool(rng.random() < 0.25) for spec in lanes}
-    lanes = [replace(spec, chunked=chunked[spec.pool], apart=apart[spec.pool]) for spec in lanes]
+    lanes = [
+        replace(spec, chunked=chunked[spec.pool], apart=apart[spec.pool], paged=paged and spec.role == "mixed")
+        for spec in lanes
+    ]
     n = int(rng.integers(20, 200))
     rate = float(rng.uniform(2.0, 60.0)) * len({spec.machine for spec in lanes}) / 4.0
     gaps = rng.exponential(1.0 / rate, n) * (rng.random(n) > 0.1)  # some come together
@@ -140,7 +144,11 @@ def test_the_compiled_core_gives_the_same_bytes(part: int, monkeypatch: pytest.M
         stepped = simulate_requests(**case)  # type: ignore[arg-type]
         assert same(compiled, stepped) == [], f"seed {seed}"
         policy = case["policy"]
-        seen |= {name for name in ("n_restarted", "n_overflowed", "n_waited_for_memory") if getattr(stepped, name)}
+        seen |= {
+            name
+            for name in ("n_restarted", "n_overflowed", "n_waited_for_memory", "n_preempted")
+            if getattr(stepped, name)
+        }
         seen |= {"unlike chunks"} if len({chunk_of(spec, policy) for spec in case["lanes"]}) > 1 else set()  # type: ignore[arg-type,attr-defined]
         seen |= {"apart"} if any(spec.apart for spec in case["lanes"]) else set()  # type: ignore[attr-defined]
         seen |= {f"{name}={getattr(policy, name)}" for name in ("routing", "ties", "contention", "shared_budget")}
@@ -148,6 +156,7 @@ def test_the_compiled_core_gives_the_same_bytes(part: int, monkeypatch: pytest.M
         "n_restarted",
         "n_overflowed",
         "n_waited_for_memory",
+        "n_preempted",
         "routing=round_robin",
         "ties=first",
         "unlike chunks",

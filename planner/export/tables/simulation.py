@@ -218,6 +218,8 @@ def _energy(joules: float) -> str:
 def _memory(report: SimulationReport) -> str:
     waited = counted(report.n_waited_for_memory, "request") if report.n_waited_for_memory else "no request"
     texts = [f"{waited} waited for KV memory after the prompt"]
+    if report.n_preempted:
+        texts.append(f"{counted(report.n_preempted, 'time')} one was pre-empted and computed again")
     if report.n_too_large:
         named = "; ".join(report.too_large[:3])
         fit = "fits" if report.n_too_large == 1 else "fit"
