@@ -36,8 +36,8 @@ class Batching(CatalogModel):
     )
     kv_memory: Literal["reserved", "paged"] = Field(
         default="reserved",
-        description="KV memory of a request: reserved for the whole answer before it starts; or paged, taken as it grows, "
-        "with pre-emption and recomputing where it runs out.",
+        description="KV memory of a request: reserved for the whole answer before it starts; or paged, taken as it "
+        "grows, with pre-emption and recomputing where it runs out.",
     )
     few_budget: Positive | None = Field(
         default=None,

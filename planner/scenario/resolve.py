@@ -10,7 +10,7 @@ import numpy as np
 from planner.catalog.catalog import Catalog
 from planner.catalog.schema import KvTransferCosts, Llm, Machine, Runtime
 from planner.economics.energy import ElectricitySupply, electricity_supply
-from planner.engine.settings import settings_text, with_settings
+from planner.engine.settings import kv_precision, settings_text, with_settings
 from planner.errors import (
     DoesNotFitError,
     InfeasibleError,
@@ -148,6 +148,10 @@ def resolve(
         notes.append(f"servers are taken to run at {100.0 * scenario.derate:g} % of the modelled speed (--derate)")
     if any(x is not None for x in (scenario.max_batch, scenario.batched_tokens, scenario.chunked)):
         notes.append(settings_text(runtime))
+    cache = kv_precision(runtime, scenario.precision, llm.kv_precision)
+    if scenario.kv_precision is None and cache != llm.kv_precision:
+        weights = f"{scenario.precision} weights"
+        notes.append(f"KV caches are in {cache}, as {runtime.name} has them with {weights} (--kv-precision)")
     names = catalog.names(Machine)
     design = parse_design(scenario.design, names, where="design")
     _refuse_contradictions(scenario, catalog, design)

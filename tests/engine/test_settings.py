@@ -68,3 +68,18 @@ def test_even_arrivals_wait_less_than_poisson() -> None:
         state = queue.state(queue.batch_at(one, np.ones(1)), np.ones(1))
         found[cv2] = float(queue.wait(state, np.ones(1)).probability[0])
     assert found[0.0] <= found[1.0]
+
+
+def test_a_kv_precision_that_nobody_asked_for_is_said() -> None:
+    said = "KV caches are in fp8, as vllm-2026 has them with fp8 weights (--kv-precision)"
+    assert said in resolve(Scenario(model="llama-3.1-8b", precision="fp8"), CATALOG).notes
+    for asked in ({}, {"precision": "fp8", "kv_precision": "bf16"}, {"precision": "fp8", "runtime": "splitwise-2023"}):
+        assert said not in resolve(Scenario(model="llama-3.1-8b", **asked), CATALOG).notes  # type: ignore[arg-type]
+
+
+def test_budgets_go_by_memory_as_sglang_has_them() -> None:
+    """server_args.py, chunked_prefill_size: 4,096 below 60 GiB, 8,192 below 160 GiB, 16,384 from there on."""
+    sglang = CATALOG.runtime("sglang-2026")
+    budgets = {name: token_budget(sglang, CATALOG.accelerator(name)) for name in ("l40s", "h100-sxm", "b200-sxm")}
+    assert budgets == {"l40s": 4096, "h100-sxm": 8192, "b200-sxm": 16384}
+    assert "chunked prompts, for which sequences wait, KV memory paged" in settings_text(sglang)
