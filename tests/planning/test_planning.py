@@ -28,7 +28,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "fewest": {"objective": "machines", "spares": 1},
     "throughput": {"objective": "throughput", "max_cost": 300.0},
     "iso-power": {"objective": "throughput", "max_power": "100 kW", "machines": ["dgx-a100", "dgx-h200"]},
-    "two pools": {"max_pools": 2, "rate": 200.0},
+    "two pools": {"max_pools": 2, "rate": 190.0},
     "stock": {"max_machines": {"dgx-h100": 2}},
     "slowdowns": {"slo": "splitwise", "runtime": "splitwise-2023", "model": "llama-2-70b", "rate": 20.0},
     "mixture of experts": {"model": "qwen3-30b-a3b", "machines": ["lambda-8x-h100", "8x-l40s"], "objective": "power"},
