@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.calibration.measurements import Measurements
 from planner.calibration.problem import FitProblem, Row, describe
 from planner.catalog.schema import Efficiency
 from planner.errors import ScenarioError, TraceError
@@ -79,12 +82,33 @@ def _check_bounds(problem: FitProblem, bounds_s: Floats) -> None:
         value=describe(row),
         rule=f"{problem.accelerator.name} at its peak FLOP/s and memory bandwidth takes at least "
         f"{format_time(float(bounds_s[worst[0]]))}",
-        fix="check the unit, the tensor degree, the precision and the machine",
+        fix="check the unit, the tensor degree, the precision and the machine; --set-aside-impossible leaves it out",
     )
     error.also = [_one_line(problem.rows[i], float(bounds_s[i])) for i in worst[1:6]]
     if wrong.size > 6:
         error.also.append(f"and {wrong.size - 6} more")
     raise error
+
+
+def without_impossible(measurements: Measurements, problem: FitProblem, base: Efficiency) -> Measurements:
+    """The measurements less those faster than the hardware's peak, which a note counts; the same if none is.
+
+    A whole column in another unit is refused as ever, before any row is left out for it.
+    """
+    _check_units(problem, problem.predict_s(base))
+    wrong = np.flatnonzero(problem.measured_s < SLACK * problem.bounds_s(base))
+    if wrong.size == 0:
+        return measurements
+    sources = {problem.rows[i].source.partition(" and ")[0] for i in wrong}
+    some = ", ".join(sorted(sources)[:3]) + (", ..." if len(sources) > 3 else "")
+    return replace(
+        measurements,
+        steps=tuple(m for m in measurements.steps if m.setup.source not in sources),
+        servings=tuple(m for m in measurements.servings if m.setup.source not in sources),
+        kernels=tuple(m for m in measurements.kernels if m.setup.source not in sources),
+        notes=(*measurements.notes, f"{wrong.size} of {len(problem.rows)} rows set aside, faster than the peak of "
+               f"{problem.accelerator.name} allows: {some}"),
+    )  # fmt: skip
 
 
 def _one_line(row: Row, bound_s: float) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.calibration.checks import check
+from planner.calibration.checks import check, without_impossible
 from planner.calibration.least_squares import Minimum, minimise
 from planner.calibration.measurements import Measurements
 from planner.calibration.parameters import HOST, Parameter, candidates, with_values
@@ -142,6 +142,7 @@ def calibrate(
     defaults: FitDefaults | None = None,
     keep: Sequence[str] = (),
     device_only: bool = False,
+    set_aside: bool = False,
 ) -> Calibration:
     """Fit a runtime's efficiencies on one accelerator to measurements.
 
@@ -159,6 +160,8 @@ def calibrate(
         Parameters to leave as they are.
     device_only : bool
         Step times are sums of kernels: host time is taken as none, and the base's is kept.
+    set_aside : bool
+        Whether rows faster than the hardware's peak are left out, and counted in a note, instead of refused.
 
     Raises
     ------
@@ -173,6 +176,13 @@ def calibrate(
     """
     problem = FitProblem(catalog, measurements, runtime, machine, defaults or FitDefaults(), device_only=device_only)
     base = runtime.efficiency(problem.accelerator)
+    if set_aside:
+        # A row is the median of equal measurements: without its first it may be possible, or not yet.
+        while (kept := without_impossible(measurements, problem, base)) is not measurements:
+            measurements = kept
+            problem = FitProblem(
+                catalog, measurements, runtime, machine, defaults or FitDefaults(), device_only=device_only
+            )
     check(problem, base)
     possible = candidates(base, problem.precisions())
     _check_kept(keep, [p.path for p in possible])

@@ -70,6 +70,10 @@ def calibrate(
     kernels_only: Annotated[
         bool, typer.Option("--kernels-only", help="Step times are sums of kernels, without any host time.")
     ] = False,
+    set_aside: Annotated[
+        bool,
+        typer.Option("--set-aside-impossible", help="Leave out, and count, rows faster than the hardware's peak."),
+    ] = False,
     into: Annotated[
         Path | None,
         typer.Option("--into", metavar="DIR", help="Overlay folder to write runtimes/NAME.yaml into."),
@@ -114,7 +118,10 @@ def calibrate(
         )
         with ProgressLine(quiet=quiet) as progress:
             progress(f"fitting {len(found)} measurements")
-            result = fit(layers, found, base, measured_on, defaults=defaults, keep=keep or [], device_only=kernels_only)
+            result = fit(
+                layers, found, base, measured_on, defaults=defaults, keep=keep or [], device_only=kernels_only,
+                set_aside=set_aside,
+            )  # fmt: skip
     for text in result.notes:
         note(f"note: {text}", quiet=quiet)
     overlay = _overlay(result, layers, name or runtime, target, date) if into is not None or dry_run else None

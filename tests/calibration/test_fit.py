@@ -144,6 +144,20 @@ def test_faster_than_the_peak_names_bound_and_row(catalog: Catalog, made_steps: 
     assert "h100-sxm at its peak" in str(caught.value.rule) and "at least 4.5" in str(caught.value.rule)
 
 
+def test_rows_faster_than_the_peak_are_set_aside_where_asked(catalog: Catalog, made_steps: Made) -> None:
+    steps = made_steps(base_efficiency(catalog), noise=0.02).steps
+    row = next(i for i, s in enumerate(steps) if s.phase == "decode" and s.batch == 1)
+    wrong = list(steps)
+    wrong[row] = dataclasses.replace(steps[row], latency_s=4.0e-3)
+    runtime = catalog.runtime("vllm-2026")
+    found = calibrate(catalog, Measurements(steps=tuple(wrong)), runtime, set_aside=True)
+    without = calibrate(catalog, Measurements(steps=steps[:row] + steps[row + 1 :]), runtime)
+    assert found.n_rows == without.n_rows and found.efficiency == without.efficiency
+    assert any("1 of " in text and "set aside" in text and steps[row].setup.source in text for text in found.notes)
+    honest = calibrate(catalog, Measurements(steps=steps), runtime, set_aside=True)
+    assert not any("set aside" in text for text in honest.notes)
+
+
 def test_too_few_points(catalog: Catalog, made_steps: Made) -> None:
     steps = made_steps(base_efficiency(catalog)).steps[:3]
     repeated = Measurements(steps=steps * 5)  # repeats are one point
