@@ -30,6 +30,7 @@ from planner.cli import (
     export,
     frontier,
     map,
+    mcp,
     measure,
     optimize,
     procure,
@@ -102,6 +103,7 @@ app.command("measure", short_help="Time the kernels of a model on this GPU.")(me
 app.add_typer(map.app, name="map", short_help="Map costs and winning designs over what is unsure.")
 app.add_typer(workload.app, name="workload", short_help="Describe workloads and traces.")
 app.add_typer(catalog.app, name="catalog", short_help="See and extend what can be bought and served.")
+app.command("mcp", short_help="Answer an assistant (Model Context Protocol).")(mcp.mcp)
 app.command("schema", short_help="Print the JSON Schema of results and files.")(schema.schema)
 
 
