@@ -11,8 +11,10 @@ def mcp() -> None:
     For the settings of an assistant that speaks the Model Context Protocol: command `planner`, arguments `mcp`. Each
     tool takes the fields of a scenario file and answers with the JSON that the command prints. Needs the extra `mcp`.
     """
+    from planner.serve.assistants import run
+
     try:
-        from planner.serve.assistants import run
+        run()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("mcp", "anyio"):
             raise
@@ -20,4 +22,3 @@ def mcp() -> None:
             "the Model Context Protocol needs a package that is not installed", value=error.name,
             fix='pip install "splitwise-planner[mcp]"',
         ) from None  # fmt: skip
-    run()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
-
-import anyio
-from mcp import types
-from mcp.server.lowlevel import Server
-from mcp.server.stdio import stdio_server
+from typing import TYPE_CHECKING, Any
 
 from planner._version import __version__
 from planner.serve.process import answer
 from planner.serve.questions import questions
+
+if TYPE_CHECKING:
+    from mcp import types
+    from mcp.server.lowlevel import Server
 
 _INSTRUCTIONS = (
     "planner finds which machines serve LLM traffic within latency objectives at the least cost. Begin with `optimize`;"
@@ -24,6 +23,10 @@ _INSTRUCTIONS = (
 
 def server() -> Server[Any]:
     """The server with its tools; as many questions are answered at once as there are processors."""
+    import anyio
+    from mcp import types
+    from mcp.server.lowlevel import Server
+
     known = questions()
     at_once = anyio.CapacityLimiter(os.cpu_count() or 1)
 
@@ -58,7 +61,15 @@ def server() -> Server[Any]:
 
 
 def run() -> None:
-    """Serve until stdin is closed."""
+    """Serve until stdin is closed.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The extra `mcp` is not installed.
+    """
+    import anyio
+    from mcp.server.stdio import stdio_server
 
     async def serve() -> None:
         made = server()

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import anyio
-from anyio.abc import Process
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlannerError
 from planner.export.records import json_text
 from planner.serve.questions import Question, command_of
+
+if TYPE_CHECKING:
+    from anyio.abc import Process
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ async def answer(question: Question, fields: Mapping[str, Any]) -> Answer:
 
 async def _printed(words: list[str]) -> tuple[str, int]:
     """What the command prints on stdout, and its exit code; cancelled, its whole process group is killed."""
+    import anyio
+
     process = await anyio.open_process(
         [sys.executable, "-m", "planner", *words], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env=_environment(), start_new_session=sys.platform != "win32",
