@@ -33,7 +33,7 @@ def optimize(
     """Find the machines, how many and in which roles, that serve a workload within its latency objectives.
 
     With no options at all: Llama-3.1 70B, 70 conversation requests/s, TTFT p99 within 1 s and TBT p99 within 200 ms,
-    at the least cost on DGX A100 and H100.
+    at the least cost on the machines with a current price.
 
     Every option that describes the scenario is also read from the environment: --max-cost from PLANNER_MAX_COST.
     Flags win over the environment, that over the scenario file, that over the defaults.
