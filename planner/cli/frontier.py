@@ -77,8 +77,9 @@ def frontier(
 ) -> int:
     """Find all plans that nothing beats in two figures at once: cost against power, latency, load, and the like.
 
-    With no options at all: cost against rated power, for 70 conversation requests/s of Llama-3.1 70B on the machines with
-    a current price. Nothing is sampled: machines are whole, so what is least changes in steps, and each step is found and proven.
+    With no options at all: cost against rated power, for 70 conversation requests/s of Llama-3.1 70B on the machines
+    with a current price. Nothing is sampled: machines are whole, so what is least changes in steps, and each step is
+    found and proven.
 
     Exit codes: 0 done, 2 bad input, 3 there is no plan at all, 4 some point is not proven within the time limit, 5 no
     plan found in time, 130 interrupted by Ctrl-C (the points that are done are printed, marked as such).
