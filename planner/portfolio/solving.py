@@ -36,7 +36,7 @@ from planner.portfolio.fleet import Fleet
 from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
 from planner.portfolio.infeasible import explained
 from planner.portfolio.periods import fleet_calendar, mean_factors, months_text
-from planner.portfolio.supplies import ELECTRIC, offers_of, refuse_unpriced, supplies_of
+from planner.portfolio.supplies import ELECTRIC, offers_of, refuse_unknown_stocks, refuse_unpriced, supplies_of
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, configurations, resolve
 from planner.serving.capacity import CapacityCurve
@@ -136,6 +136,7 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
         The time limit passed before any plan was found.
     """
     catalog = (catalog or Catalog.default(fleet.catalog)).choosing(fleet.quotes)
+    refuse_unknown_stocks(fleet, catalog)
     problems = {name: _resolved(fleet, name, catalog) for name in fleet.workloads}
     lots = {name: own.batch.lots() for name, own in fleet.workloads.items() if own.batch is not None}
     machines = sorted({m.name for p in problems.values() for m in p.machines})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.prices import TERM_MONTHS
+from planner.catalog.schema import Machine
 from planner.economics.finance import HOURS_PER_MONTH
 from planner.economics.options import (
     Assumptions,
@@ -21,6 +22,7 @@ from planner.errors import ScenarioError
 from planner.optimization.portfolio_problem import Supply
 from planner.portfolio.calendar import Stage
 from planner.portfolio.fleet import Fleet
+from planner.scenario.machines import machines_of_kind
 
 _HOUR = 1.0 / HOURS_PER_MONTH
 KEPT = "kept"  # plan of machines that are owned already
@@ -45,6 +47,28 @@ def offers_of(
             notes += catalog.unused_quotes(name, plan, fleet.prices)
         offers[name] = [o for o in (_allowed(fleet, option, notes) for option in some) if o is not None]
     return offers, list(dict.fromkeys(notes))
+
+
+def refuse_unknown_stocks(fleet: Fleet, catalog: Catalog) -> None:
+    """Refuse a stock or a quota under a name that is no machine: it would limit nothing.
+
+    Raises
+    ------
+    ScenarioError
+        The name is that of an accelerator; with the machines that hold it.
+    UnknownNameError
+        It is no name at all.
+    """
+    known = set(catalog.names(Machine))
+    for field in ("max_machines", "max_rented", "owned"):
+        for name in getattr(fleet, field):
+            if name.partition("@")[0] in known:
+                continue
+            held = [m for m in machines_of_kind(name, catalog, where=field) if m in fleet.machines] or ["MACHINE"]
+            raise ScenarioError(
+                "a fleet counts machines, not accelerators", where=field, value=name,
+                rule="each name is that of a machine", fix=f"name the machines: {', '.join(held)}",
+            )  # fmt: skip
 
 
 def _assumptions(fleet: Fleet) -> Assumptions:

@@ -9,7 +9,7 @@ import pytest
 
 import planner
 from planner.catalog.catalog import Catalog
-from planner.errors import InfeasibleError, ScenarioError, UnknownNameError
+from planner.errors import InfeasibleError, InputError, ScenarioError, UnknownNameError
 from planner.portfolio.result import Procurement
 
 from .fleets import CHAT, CODE, DOCS, fleet
@@ -186,3 +186,17 @@ def test_the_same_input_gives_the_same_bytes_and_records_are_flat(catalog: Catal
         assert rows and not any(isinstance(v, (dict, list)) for row in rows for v in row.values())
     assert sum(r["cost_usd"] for r in first.to_records()) == pytest.approx(first.cost_usd)
     assert Procurement.model_validate_json(first.model_dump_json()) == first
+
+
+@pytest.mark.parametrize("field", ["max_machines", "max_rented", "owned"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("h100-sxm", "counts machines, not accelerators(?s:.*)dgx-h100"), ("dgx-h10", "did you mean(?s:.*)dgx-h100")],
+)
+def test_a_stock_under_a_name_that_is_no_machine_is_refused(
+    catalog: Catalog, field: str, name: str, message: str
+) -> None:
+    """It would limit nothing, in silence."""
+    with pytest.raises(InputError, match=message) as caught:
+        planner.procure(fleet(**{field: {name: 3}}), catalog=catalog)
+    assert caught.value.where == field
