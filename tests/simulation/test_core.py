@@ -7,6 +7,7 @@ that runs full, failures and repairs, several ways through a cluster.
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from dataclasses import fields, replace
 
@@ -192,7 +193,11 @@ def test_ctrl_c_is_heard_while_the_core_runs(monkeypatch: pytest.MonkeyPatch) ->
         if done == 0:
             threading.Timer(0.05, _thread.interrupt_main).start()
 
-    outcome = simulate_requests(
-        lanes_of(AffineSteps(), "mixed", 0, 0, 2), [(0, None, 1.0)], {}, requests, progress=soon
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest-xdist ignore it
+    try:
+        outcome = simulate_requests(
+            lanes_of(AffineSteps(), "mixed", 0, 0, 2), [(0, None, 1.0)], {}, requests, progress=soon
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert outcome.interrupted and outcome.n_finished < n
