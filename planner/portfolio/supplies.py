@@ -64,7 +64,8 @@ def refuse_unknown_stocks(fleet: Fleet, catalog: Catalog) -> None:
         for name in getattr(fleet, field):
             if name.partition("@")[0] in known:
                 continue
-            held = [m for m in machines_of_kind(name, catalog, where=field) if m in fleet.machines] or ["MACHINE"]
+            every = list(machines_of_kind(name, catalog, where=field))
+            held = [machine for machine in every if machine in fleet.machines] or every
             raise ScenarioError(
                 "a fleet counts machines, not accelerators", where=field, value=name,
                 rule="each name is that of a machine", fix=f"name the machines: {', '.join(held)}",

@@ -30,22 +30,20 @@ class Answer:
     ----------
     text : str
         JSON, of a result or of an error.
+    data : object
+        The text read.
     exit_code : int
         Of the command.
     """
 
     text: str
+    data: Any
     exit_code: int
 
     @property
     def is_error(self) -> bool:
         """Whether the command refused."""
         return isinstance(self.data, dict) and set(self.data) == {"error"}
-
-    @property
-    def data(self) -> Any:
-        """The text read."""
-        return json.loads(self.text)
 
 
 async def answer(question: Question, fields: Mapping[str, Any]) -> Answer:
@@ -67,14 +65,20 @@ async def answer(question: Question, fields: Mapping[str, Any]) -> Answer:
         try:
             words = command_of(question, fields, folder)
         except PlannerError as error:
-            return Answer(json_text({"error": error.to_record()}), error.exit_code)
+            return _refused(error)
         text, exit_code = await _printed(words)
         with suppress(ValueError):
-            if isinstance(found := json.loads(text), dict) and "error" in found and str(folder) in text:
-                text = json_text(_without_paths(found, folder))
-            return Answer(text, exit_code)
-    fault = PlannerError("the command ended without an answer", value=f"exit code {exit_code}")
-    return Answer(json_text({"error": fault.to_record()}), fault.exit_code)
+            data = json.loads(text)
+            if str(folder) in text and isinstance(data, dict) and "error" in data:
+                data = _without_paths(data, folder)
+                text = json_text(data)
+            return Answer(text, data, exit_code)
+    return _refused(PlannerError("the command ended without an answer", value=f"exit code {exit_code}"))
+
+
+def _refused(error: PlannerError) -> Answer:
+    data = {"error": error.to_record()}
+    return Answer(json_text(data), data, error.exit_code)
 
 
 async def _printed(words: list[str]) -> tuple[str, int]:

@@ -200,3 +200,8 @@ def test_a_stock_under_a_name_that_is_no_machine_is_refused(
     with pytest.raises(InputError, match=message) as caught:
         planner.procure(fleet(**{field: {name: 3}}), catalog=catalog)
     assert caught.value.where == field
+
+
+def test_a_stock_in_accelerators_names_machines_where_all_are_considered(catalog: Catalog) -> None:
+    with pytest.raises(ScenarioError, match=r"name the machines:.*runpod-1x-h100-nvl"):
+        planner.procure(fleet(machines="all", max_machines={"h100-nvl": 3}), catalog=catalog)
