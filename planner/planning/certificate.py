@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.simulation.interval import IntervalReport, Number
+
+if TYPE_CHECKING:  # what does not simulate need not load what does
+    from planner.serving.requests import Limit
+    from planner.simulation.summary import Simulated
 
 
 class Result(BaseModel):
@@ -99,3 +104,22 @@ class Certificate(Result):
     hunt: Hunt | None = Field(default=None, description="Null where no plan was confirmed, or time ran out.")
     without_spares: SparesRemoved | None
     notes: list[str]
+
+
+def simulated_objectives(
+    simulated: Simulated, limits: Sequence[Limit], breaks: Mapping[int, float]
+) -> list[SimulatedObjective]:
+    """Each objective as simulated; `breaks`: the load at which it is first missed, by its index."""
+    return [
+        SimulatedObjective(
+            objective=str(limit.objective),
+            simulated=IntervalReport.of(value),
+            late_fraction=IntervalReport.of(late),
+            allowed_fraction=limit.allowed,
+            met=met,
+            breaks_at_load=breaks.get(i),
+        )
+        for i, (limit, value, late, met) in enumerate(
+            zip(limits, simulated.objectives, simulated.late, simulated.met, strict=True)
+        )
+    ]

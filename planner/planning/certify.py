@@ -20,22 +20,30 @@ from planner.planning.certificate import (
     CertificationRound,
     Hunt,
     MinimalityWitness,
-    SimulatedObjective,
     SimulatedPercentiles,
     SparesRemoved,
+    simulated_objectives,
 )
+from planner.planning.closed_loop import rate_of_clients
 from planner.planning.correction import HOPE, Corrections, Hopes, PoolCounts
 from planner.planning.near_ties import simpler
 from planner.planning.search import Solution, prepare_search, solve_search
 from planner.planning.sharing import shared_anew
-from planner.planning.trials import InterruptedSimulationError, OutOfTimeError, Testbed, Verdict, own_arrivals
+from planner.planning.trials import (
+    InterruptedSimulationError,
+    OutOfTimeError,
+    Testbed,
+    Verdict,
+    clients_simulated,
+    own_arrivals,
+)
 from planner.pools.candidate import Candidate
 from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem
 from planner.serving.requests import Limit
 from planner.simulation.interval import IntervalReport
-from planner.simulation.summary import LATENCIES, Simulated
+from planner.simulation.summary import LATENCIES
 from planner.units import format_time
 
 MOST_ROUNDS = 16  # plans simulated before giving up
@@ -86,7 +94,8 @@ class Certification:
         self._seeds = tuple(range(scenario.seed + 1, scenario.seed + 1 + scenario.verify_runs))
         self._testbed = Testbed(
             problem.need, problem.sizes, problem.reference, self._seeds, progress,
-            n_requests=scenario.verify_requests, replay=own_arrivals(problem), deadline_s=deadline_s,
+            n_requests=scenario.verify_requests, replay=own_arrivals(problem),
+            clients=clients_simulated(problem), deadline_s=deadline_s,
         )  # fmt: skip
         self._corrections, self._doubts = Corrections(), Corrections()
         self._rounds: list[CertificationRound] = []
@@ -264,9 +273,16 @@ class Certification:
                 known = max(bold.capacities[i], member.rate_per_s)
                 self._doubts = self._doubts.lowered(key, member.count, carried * member.rate_per_s, known)
 
+    def _model(self, members: Sequence[Member], routes: Sequence[Route]) -> ClusterModel:
+        """A cluster by the formulas, at the rate asked for or that its clients send."""
+        need, clients, load = self._problem.need, self._testbed.clients, 1.0
+        if clients is not None:
+            load = min(rate_of_clients(members, routes, need, clients.count, clients.think_s) / need.rate_per_s, 1.0)
+        return ClusterModel(members, routes, need, load)
+
     def _too_busy(self, members: Sequence[Member], routes: Sequence[Route]) -> list[int]:
         """Members whose prompts fill more of their time than `--max-utilisation` allows."""
-        model = ClusterModel(members, routes, self._problem.need)
+        model = self._model(members, routes)
         most = self._problem.need.most_busy * (1.0 + 1e-6)
         return [i for i in range(len(members)) if _prefill_work(model, members, i) > most]
 
@@ -315,11 +331,12 @@ class Certification:
         if math.isinf(busy):
             breaks = "the pool would be empty"
         else:
-            model = ClusterModel(smaller, routes, self._problem.need)
+            model = self._model(smaller, routes)
             links = max(model.network_utilisation(j) for j in range(len(smaller)))
-            if busy >= _NEAR_THE_EDGE:
+            waiting = self._testbed.clients is not None  # who wait for answers send no more than is answered
+            if busy >= _NEAR_THE_EDGE and not waiting:
                 breaks = f"it cannot keep up: {100.0 * busy:.0f} % busy"
-            elif links >= 1.0:
+            elif links >= 1.0 and not waiting:
                 breaks = f"its NICs cannot carry the KV caches: {100.0 * links:.0f} % of what they can"
             else:
                 verdict = self._testbed.verdict(smaller, routes)
@@ -369,7 +386,16 @@ class Certification:
         certificate = self._certificate(
             "confirmed", confirmed.verdict, confirmed.witnesses, without, breaks, hunt, notes, confirmed.n_requests
         )
-        return replace(solution, certificate=certificate)
+        return replace(self._as_sent(solution, confirmed.verdict), certificate=certificate)
+
+    def _as_sent(self, solution: Solution, verdict: Verdict) -> Solution:
+        """The plan at the rate that its clients sent, where there are clients."""
+        if self._testbed.clients is None:
+            return solution
+        load = verdict.drawn.sent_per_s / solution.rate_per_s
+        members = [replace(m, rate_per_s=m.rate_per_s * load) for m in solution.members]
+        routes = [replace(r, rate_per_s=r.rate_per_s * load) for r in solution.routes]
+        return replace(solution, members=members, routes=routes, rate_per_s=verdict.drawn.sent_per_s)
 
     def _without_spares(self, solution: Solution) -> SparesRemoved:
         """What was bought, while the promised spares of every pool fail in the middle of the run."""
@@ -410,6 +436,8 @@ class Certification:
             ]
             found = simulated_objectives(simulated, self._limits, breaks or {})
         said = list(notes)
+        if simulated is not None and self._testbed.clients is not None:
+            said.append(f"simulated as {self._problem.rate_words}: {simulated.sent_per_s:.4g} requests/s")
         if simulated is not None and simulated.n_too_large:
             said.append(f"{simulated.n_too_large:,} requests are larger than the KV memory of any machine on their way")
         return Certificate(
@@ -437,25 +465,6 @@ class Certification:
             CertificationRound(pools=pools, value=value, confirmed=confirmed, finding=finding, carried_fraction=carried)
         )
         self._progress(f"{pools}: {finding}")
-
-
-def simulated_objectives(
-    simulated: Simulated, limits: Sequence[Limit], breaks: Mapping[int, float]
-) -> list[SimulatedObjective]:
-    """Each objective as simulated; `breaks`: the load at which it is first missed, by its index."""
-    return [
-        SimulatedObjective(
-            objective=str(limit.objective),
-            simulated=IntervalReport.of(value),
-            late_fraction=IntervalReport.of(late),
-            allowed_fraction=limit.allowed,
-            met=met,
-            breaks_at_load=breaks.get(i),
-        )
-        for i, (limit, value, late, met) in enumerate(
-            zip(limits, simulated.objectives, simulated.late, simulated.met, strict=True)
-        )
-    ]
 
 
 def _worst(verdict: Verdict, limits: Sequence[Limit]) -> tuple[Limit, float, float] | None:

@@ -29,12 +29,6 @@ _OF_MEDIAN = np.concatenate(
 _LEAST_LOAD, _MOST_LOAD = 1e-3, 1e3  # of the rate of a problem, between which that of clients is sought
 
 
-def clients_of(problem: Problem) -> float:
-    """Users or requests under way that the scenario has; 0 where it has a rate."""
-    scenario = problem.scenario
-    return (scenario.users or scenario.concurrency or 0) * scenario.suppose.load
-
-
 def mean_answer_s(members: Sequence[Member], routes: Sequence[Route], need: Requirement, load: float = 1.0) -> float:
     """Mean time from a request to the end of its answer [s]; infinite where the cluster does not keep up.
 
@@ -98,7 +92,7 @@ def at_the_rate_of_clients(problem: Problem, progress: Progress = quiet) -> Prob
     plan's clients send, then ones below; the least that holds is kept. So what makes answers slower, and thereby the
     rate lower, is allowed as far as the objectives allow it.
     """
-    n_clients, think_s = clients_of(problem), problem.scenario.think_time_s or 0.0
+    n_clients, think_s = problem.n_clients, problem.scenario.think_time_s or 0.0
     if not n_clients:
         return problem
     # Capacity curves do not depend on the demand: those of the ceiling are those of every lower rate.
@@ -153,3 +147,8 @@ def at_the_rate_of_clients(problem: Problem, progress: Progress = quiet) -> Prob
 def at_rate(problem: Problem, rate_per_s: float) -> Problem:
     """The problem at another rate."""
     return replace(problem, need=replace(problem.need, rate_per_s=rate_per_s))
+
+
+def at_the_rate_simulated(problem: Problem, solution: Solution) -> Problem:
+    """The problem at the rate that simulated clients sent to the plan; itself where it has a rate, or no proof."""
+    return at_rate(problem, solution.rate_per_s) if problem.n_clients and solution.certificate else problem

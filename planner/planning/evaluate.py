@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.errors import ScenarioError
-from planner.planning.closed_loop import at_rate, clients_of, rate_of_clients
+from planner.planning.closed_loop import at_rate, rate_of_clients
 from planner.planning.plan import Plan, SolverReport
 from planner.planning.record import build_plan
 from planner.pools.candidate import stable_rate_of_one
@@ -34,7 +34,7 @@ def evaluate_cluster(problem: Problem, cluster: Cluster) -> Plan:
         A prefill pool that can reach no decode pool.
     """
     members, routes = members_and_routes(problem, cluster)
-    if clients := clients_of(problem):
+    if clients := problem.n_clients:
         think_s = problem.scenario.think_time_s or 0.0
         problem = at_rate(problem, rate_of_clients(members, routes, problem.need, clients, think_s))
         members, routes = members_and_routes(problem, cluster)

@@ -6,7 +6,7 @@ what proves it, and what is recorded.
 
 from __future__ import annotations
 
-from planner.planning.closed_loop import at_the_rate_of_clients
+from planner.planning.closed_loop import at_the_rate_of_clients, at_the_rate_simulated
 from planner.planning.plan import Plan
 from planner.planning.record import plan_of
 from planner.planning.search import Solution, solve_problem
@@ -40,7 +40,7 @@ def plan(problem: Problem, progress: Progress = quiet) -> Plan:
     problem = at_the_rate_of_clients(problem, progress)
     solution = solved(problem, progress)
     progress("predicting percentiles")
-    return plan_of(problem, solution)
+    return plan_of(at_the_rate_simulated(problem, solution), solution)
 
 
 def solved(problem: Problem, progress: Progress = quiet) -> Solution:

@@ -323,8 +323,10 @@ def _solve(
         keys, members, routes, capacities = assemble(selection, by_key)
         first = first or selection
         model = ClusterModel(members, routes, problem.need)
-        confirmed = corrections.concern(keys) or all(model.meets(limit) for limit in problem.need.limits)
-        if confirmed and not model.grows_without_end():
+        simulated = corrections.concern(keys)
+        confirmed = simulated or all(model.meets(limit) for limit in problem.need.limits)
+        # Clients who wait for answers send no more than is answered, whatever the rate that was sized for.
+        if confirmed and ((simulated and problem.n_clients) or not model.grows_without_end()):
             selection = _against(first, selection)
             total = sum(r.rate_per_s for r in routes)
             return Solution(members, keys, routes, capacities, selection, simples, rejected, len(candidates), total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.pools.candidate import Requirement
 from planner.pools.prediction import ClusterModel, Member, Route
@@ -14,6 +14,7 @@ from planner.scenario.resolve import Problem
 from planner.serving.relaxation import relaxation_requests, work_cv2
 from planner.serving.requests import Lane, Limit
 from planner.simulation.arrivals import Requests, draw_requests, replay
+from planner.simulation.closed_loop import Clients, found_at_work
 from planner.simulation.cluster import ClusterSimulation
 from planner.simulation.outcome import Outcome
 from planner.simulation.specification import Failure
@@ -32,6 +33,7 @@ _LONGEST = 8  # times a run may be as long as the traffic calls for, where a ver
 _PROBE = 8  # a first run, so many times shorter, may reject but not confirm
 _HOPELESS = 2.0  # times as many late as may be: a short run rejects
 _BEYOND_DOUBT, _FUTILE = 2.0, 0.25  # half widths of an interval, each some two standard errors
+_ROUNDS = 10  # requests of each client of a closed loop in a run
 _KEPT_REQUESTS = 2_000_000  # drawn and kept, 16 bytes each
 MOST_REQUESTS = 400_000  # of a run, whatever calls for more
 
@@ -89,6 +91,9 @@ class Testbed:
         Of every run; None: as many as a verdict takes.
     replay : callable or None
         The workload's own requests at a rate [requests/s]; None where it has no arrivals of its own.
+    clients : Clients or None
+        Who send the requests, each when its last one is answered: a multiple of the load is then so many more of them.
+        None: requests come at the rate.
     deadline_s : float
         On the clock of `time.monotonic`: a simulation that passes it ends in `OutOfTimeError`.
     """
@@ -105,11 +110,13 @@ class Testbed:
         *,
         n_requests: int | None = None,
         replay: Callable[[float], Requests] | None = None,
+        clients: Clients | None = None,
         deadline_s: float = math.inf,
     ) -> None:
         self.need, self._sizes, self._reference, self._progress = need, sizes, reference, progress
         self._seeds, self._asked, self._replay, self._deadline_s = tuple(seeds), n_requests, replay, deadline_s
         self.n_requests = _FEWEST_REQUESTS if n_requests is None else n_requests  # of a run of the last verdict
+        self.clients = clients
         self._known: dict[tuple[object, ...], Simulated] = {}
         self._outcomes: list[Outcome] = []  # of the cluster simulated last, by seed
         self._outcomes_of: tuple[object, ...] = ()
@@ -126,8 +133,15 @@ class Testbed:
         rate = sum(route.rate_per_s for route in routes) * load
         for_time = rate * max(_LONG_STAYS * self._stay_s(members, routes), _LEAST_S)
         for_tail = _LATE_SEEN / min((limit.allowed for limit in self.need.limits), default=1.0)
-        for_memory = _RELAXATIONS * self._relaxation(members, routes, load)
+        # No more can wait in a closed loop than there are clients, so that it forgets within some rounds.
+        clients = self._clients_at(load)
+        for_memory = (
+            _RELAXATIONS * self._relaxation(members, routes, load) if clients is None else _ROUNDS * clients.count
+        )
         return math.ceil(min(max(for_time, for_tail, for_memory, _FEWEST_REQUESTS), MOST_REQUESTS))
+
+    def _clients_at(self, load: float) -> Clients | None:
+        return self.clients and replace(self.clients, count=max(round(self.clients.count * load), 1))
 
     def _relaxation(self, members: Sequence[Member], routes: Sequence[Route], load: float) -> float:
         """Requests of the whole cluster after which the slowest of its queues has forgotten where it began."""
@@ -239,6 +253,7 @@ class Testbed:
             simulated = self._simulation(members, routes).simulate_drawn(
                 lambda seed: self._drawn(rate, n_requests, seed),
                 seeds=seeds, metrics=metrics, known=known[: len(seeds)], progress=self._tell,
+                clients=self._clients_at(load),
             )  # fmt: skip
             self._outcomes, self._outcomes_of = simulated.outcomes, of
             self._known[key] = self._whole(simulated)
@@ -282,7 +297,7 @@ class Testbed:
             for member in members:
                 failures += [Failure(first + i, middle_s) for i in range(n_lost)]
                 first += member.count
-            outcomes.append(simulation.run(requests, failures=failures, seed=seed))
+            outcomes.append(simulation.run(requests, failures=failures, seed=seed, clients=self.clients))
             self._tell("")
             if outcomes[-1].interrupted:
                 break
@@ -302,6 +317,14 @@ class Testbed:
             raise OutOfTimeError
         if text:
             self._progress(text)
+
+
+def clients_simulated(problem: Problem) -> Clients | None:
+    """Users, or requests under way, that a scenario has in place of a rate; None where it has a rate."""
+    if not problem.n_clients:
+        return None
+    count, think_s = max(round(problem.n_clients), 1), problem.scenario.think_time_s or 0.0
+    return found_at_work(Clients(count, think_s), problem.need.rate_per_s)
 
 
 def own_arrivals(problem: Problem) -> Callable[[float], Requests] | None:

@@ -87,6 +87,11 @@ class Problem:
     given_sizes: RequestSizes | None = None
     rate_words: str = ""
 
+    @property
+    def n_clients(self) -> float:
+        """Users, or requests under way, in place of a rate; 0 where there is a rate."""
+        return (self.scenario.users or self.scenario.concurrency or 0) * self.scenario.suppose.load
+
 
 def resolve(
     scenario: Scenario,

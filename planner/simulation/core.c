@@ -86,11 +86,12 @@ typedef struct {
     const double *nic_bytes_per_s, *per_sent;
     const double *sample_times;
     const int32_t *failed_machine; const double *failed_at_s, *repaired_s;
+    const double *first_due_s, *pause_s, *work_s; int64_t n_clients; /* of a closed loop; arrival_s counts where there is none */
     Policy policy;
     /* filled */
     double *first_token, *finish, *prefill_start;
     float *transfer, *largest_gap;
-    double *totals, *sample_s, *samples;
+    double *totals, *sample_s, *samples, *sent_s;
     int64_t n_restarted, n_overflowed, n_waited, n_preempted, n_sampled, r, n_held, totals_known;
     double now;
 } Job;
@@ -110,6 +111,7 @@ typedef struct {
     int32_t room_rates;
     int sends_early, failed;
     double next_arrival;
+    double *due, front_end_free_s; int64_t n_due, room_due; /* a heap of when clients send their next request */
 } Sim;
 
 /* -- memory ------------------------------------------------------------------------------------------------------- */
@@ -1131,6 +1133,38 @@ static void place(Sim *s, int32_t k, int32_t i, int32_t j, double t) {
     }
 }
 
+/* -- clients of a closed loop ------------------------------------------------------------------------------------- */
+
+static void will_send(Sim *s, double at) {
+    if (!grow(s, (void **)&s->due, &s->room_due, s->n_due + 1, sizeof(double))) return;
+    int64_t k = s->n_due++;
+    for (; k && at < s->due[(k - 1) / 2]; k = (k - 1) / 2) s->due[k] = s->due[(k - 1) / 2];
+    s->due[k] = at;
+}
+
+static double next_due(Sim *s) {
+    double least = s->due[0], last = s->due[--s->n_due];
+    int64_t k = 0;
+    for (int64_t c; (c = 2 * k + 1) < s->n_due; k = c) {
+        if (c + 1 < s->n_due && s->due[c + 1] < s->due[c]) c++;
+        if (!(s->due[c] < last)) break;
+        s->due[k] = s->due[c];
+    }
+    s->due[k] = last;
+    return least;
+}
+
+/* When the front end hands on the next request, as far as answers are known. */
+static double next_of_clients(const Sim *s) {
+    if (!s->n_due || s->job->r == s->job->n_requests) return INFINITY;
+    double from = s->due[0] > s->front_end_free_s ? s->due[0] : s->front_end_free_s;
+    return from + s->job->work_s[s->job->r];
+}
+
+static void answered(Sim *s, int64_t r, double t) {
+    if (s->job->n_clients) will_send(s, t + s->job->pause_s[r]);
+}
+
 static void hand_over(Sim *s, int32_t k, int32_t i, double t) {
     Slot *x = &s->slots[k];
     int32_t j = x->decode_lane;
@@ -1147,6 +1181,7 @@ static void hand_over(Sim *s, int32_t k, int32_t i, double t) {
     if (x->output == 1) {
         int64_t whole = (int64_t)x->prompt + 1;
         s->job->finish[x->r] = t;
+        answered(s, x->r, t);
         s->lanes[i].members--;
         reserve(&s->lanes[i], -whole, t);
         if (again) decode_off(s, i, whole);
@@ -1164,6 +1199,7 @@ static void end_request(Sim *s, int32_t k, int32_t i, double t) {
     Slot *x = &s->slots[k];
     leave(s, i, x, t);
     s->job->finish[x->r] = t;
+    answered(s, x->r, t);
     set_decode_lane(s, x, NONE);
     decode_off(s, i, (int64_t)x->prompt + x->output);
     free_slot(s, k);
@@ -1359,6 +1395,7 @@ EXPORT void planner_core_free(void *state) {
         empty_lane(&s->lanes[i]);
         free(s->lanes[i].blocked.at);
     }
+    free(s->due);
     for (int32_t p = 0; s->pools && p < s->job->n_pools; p++) free(s->pools[p].at);
     for (int32_t e = 0; s->on && e < 2 * s->job->n_nics; e++) free(s->on[e].at);
     free(s->lanes); free(s->slots); free(s->free_slots.at); free(s->heap); free(s->pools); free(s->mixed.at);
@@ -1404,6 +1441,7 @@ EXPORT void *planner_core_new(Job *job) {
     for (int32_t m = 0; m < job->n_samples; m++) add_event(s, job->sample_times[m], 2 * (int64_t)job->n_failures + m, SAMPLE, 0, 0);
     s->number = 2 * (int64_t)job->n_failures + job->n_samples;
     s->next_arrival = INFINITY;
+    for (int64_t c = 0; c < job->n_clients && c < job->n_requests; c++) will_send(s, job->first_due_s[c]);
     if (s->failed) { planner_core_free(s); return NULL; }
     return s;
 }
@@ -1415,9 +1453,10 @@ EXPORT int planner_core_run(void *state, int64_t until, int64_t most_events) {
     Job *job = s->job;
     int64_t n = job->n_requests;
     while (!s->failed) {
-        if (s->next_arrival == INFINITY && job->r < n) {
+        if (job->n_clients) s->next_arrival = next_of_clients(s);
+        if ((s->next_arrival == INFINITY || job->n_clients) && job->r < n) {
             if (job->r >= until) { job->n_held = s->n_prompt_held + s->n_decode_held; return PAUSED_AT_ARRIVAL; }
-            s->next_arrival = job->arrival_s[job->r];
+            if (!job->n_clients) s->next_arrival = job->arrival_s[job->r];
         }
         if (s->n_heap && s->heap[0].t <= s->next_arrival) {
             if (most_events-- <= 0) { job->n_held = s->n_prompt_held + s->n_decode_held; return PAUSED_AT_EVENT; }
@@ -1443,13 +1482,17 @@ EXPORT int planner_core_run(void *state, int64_t until, int64_t most_events) {
                 job->n_sampled++;
             } else if (e.kind == FAIL) fail(s, e.a, e.t);
             else repair(s, e.a);
-        } else if (job->r < n) {
+        } else if (s->next_arrival < INFINITY) {
             int64_t r = job->r;
             job->now = s->next_arrival;
+            if (job->n_clients) {
+                s->front_end_free_s = job->now;
+                job->sent_s[r] = next_due(s);
+            }
             if (!job->skip[r]) {
                 int32_t k = new_slot(s, r);
                 if (k != NONE) enqueue(s, k, job->now);
-            }
+            } else answered(s, r, job->now);
             job->r++;
             s->next_arrival = INFINITY;
             if (job->r == n) { integrals(s, job->now, job->totals); job->totals_known = 1; }
@@ -1458,6 +1501,9 @@ EXPORT int planner_core_run(void *state, int64_t until, int64_t most_events) {
     job->n_held = s->n_prompt_held + s->n_decode_held;
     return s->failed ? OUT_OF_MEMORY : DONE;
 }
+
+/* Bytes of a job, by which Python knows a core that was compiled from other sources. */
+EXPORT int64_t planner_core_job_bytes(void) { return (int64_t)sizeof(Job); }
 
 /* The integrals so far, for a run that was interrupted. */
 EXPORT void planner_core_totals(void *state) {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isinf
@@ -19,6 +20,7 @@ import numpy as np
 
 from planner.errors import PlannerError
 from planner.simulation.arrivals import Requests
+from planner.simulation.closed_loop import Users, sent_at
 from planner.simulation.lane import chunk_of
 from planner.simulation.outcome import Outcome
 from planner.simulation.specification import Failure, LaneSpec, Policy, Way, Wire
@@ -84,11 +86,13 @@ class _Job(ctypes.Structure):
         *((name, _i32) for name in ("n_lanes", "n_pools", "n_nics", "n_ways", "n_samples", "n_failures")),
         *((name, _pointer) for name in (
             "specs", "tables", "wires", "ways", "nic_bytes_per_s", "per_sent", "sample_times", "failed_machine",
-            "failed_at_s", "repaired_s",
+            "failed_at_s", "repaired_s", "first_due_s", "pause_s", "work_s",
         )),
+        ("n_clients", _i64),
         ("policy", _Policy),
         *((name, _pointer) for name in (
             "first_token", "finish", "prefill_start", "transfer", "largest_gap", "totals", "sample_s", "samples",
+            "sent_s",
         )),
         *((name, _i64) for name in (
             "n_restarted", "n_overflowed", "n_waited", "n_preempted", "n_sampled", "r", "n_held", "totals_known",
@@ -99,13 +103,25 @@ class _Job(ctypes.Structure):
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """The compiled core; None where none was built, or it cannot be loaded here."""
+    """The compiled core; None where none was built, or it cannot be loaded here.
+
+    One that was compiled from other sources is left alone, with a warning.
+    """
     file = Path(__file__).with_name(_NAME)
     if not file.is_file():
         return None
     try:
         found = ctypes.CDLL(str(file))
     except OSError:
+        return None
+    told = getattr(found, "planner_core_job_bytes", None)
+    if told is not None:
+        told.restype = _i64
+    if told is None or told() != ctypes.sizeof(_Job):
+        warnings.warn(
+            f"{file} was compiled from other sources: simulations run in Python, many times slower, until "
+            "`python hatch_build.py` compiles it anew", stacklevel=2,
+        )  # fmt: skip
         return None
     found.planner_core_new.restype = _pointer
     found.planner_core_new.argtypes = [ctypes.POINTER(_Job)]
@@ -136,13 +152,11 @@ def simulate(
     too_large: np.ndarray,
     n_samples: int,
     progress: Callable[[int, float], None] | None,
-    due_s: np.ndarray | None = None,
-    latency_s: float = 0.0,
+    users: Users | None = None,
 ) -> Outcome:
     """Run requests through a cluster; arguments as `planner.simulation.engine` prepares them.
 
-    `due_s` is when requests reach the scheduler, where a front end holds them up, and `latency_s` what is told of it in
-    the outcome.
+    With `users`, each request comes when one of them sends it.
     """
     core = library()
     assert core is not None
@@ -161,7 +175,7 @@ def simulate(
     skip[too_large] = 1
     first_token, finish, start = (filled(n, np.float64, np.nan) for _ in range(3))
     transfer, largest_gap = (filled(n, np.float32, 0.0) for _ in range(2))
-    totals = np.zeros((n_pools, _N_INTEGRALS))
+    totals, sent_s = np.zeros((n_pools, _N_INTEGRALS)), np.zeros(n if users is not None else 0)
     sample_s = np.zeros(n_samples + 1)
     samples = np.zeros((n_samples + 1, n_pools, _N_INTEGRALS))
     tables, table_of = _tables(lanes, given)
@@ -174,7 +188,7 @@ def simulate(
     ))  # fmt: skip
     job = _Job(
         n_requests=n,
-        arrival_s=given(requests.arrival_s if due_s is None else due_s, np.float64),
+        arrival_s=given(requests.arrival_s, np.float64),
         prompt=given(requests.prompt_tokens, np.int32),
         output=given(requests.output_tokens, np.int32),
         skip=skip.ctypes.data,
@@ -190,6 +204,11 @@ def simulate(
         failed_machine=given([f.machine for f in failures], np.int32),
         failed_at_s=given([f.at_s for f in failures], np.float64),
         repaired_s=given([f.repaired_s for f in failures], np.float64),
+        first_due_s=None if users is None else given(users.first_due_s, np.float64),
+        pause_s=None if users is None else given(users.pause_s, np.float64),
+        work_s=None if users is None else given(users.work_s, np.float64),
+        n_clients=0 if users is None else users.first_due_s.size,
+        sent_s=sent_s.ctypes.data,
         policy=_policy(policy),
         first_token=first_token.ctypes.data, finish=finish.ctypes.data, prefill_start=start.ctypes.data,
         transfer=transfer.ctypes.data, largest_gap=largest_gap.ctypes.data, totals=totals.ctypes.data,
@@ -222,6 +241,8 @@ def simulate(
             core.planner_core_totals(state)
     finally:
         core.planner_core_free(state)
+    if users is not None:
+        requests = sent_at(requests, sent_s[: job.r])
     horizon = job.now if interrupted else float(requests.arrival_s[-1])
     end = job.now if interrupted else horizon
     if not interrupted and too_large.size < n:
@@ -236,7 +257,6 @@ def simulate(
         n_restarted=job.n_restarted, n_overflowed=job.n_overflowed, n_waited_for_memory=job.n_waited,
         n_preempted=job.n_preempted,
         too_large=too_large[too_large < job.r], n_arrived=job.r, horizon_s=horizon, end_s=end, interrupted=interrupted,
-        **({"latency_s": latency_s} if latency_s else {}),
     )  # fmt: skip
 
 

@@ -76,9 +76,9 @@ def simulate_requests(
     way_of = choose_ways(ways, len(requests), seed)
     never = too_large(lanes, ways, way_of, requests, policy.overflow)
     if clients is not None:
-        simulation = Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples)
-        simulation.serve(Users(clients, requests, front_end_s, seed, never))
-        return replace(simulation.run(progress), latency_s=front_end_s[0])
+        users = Users(clients, requests, front_end_s, seed, never)
+        outcome = _run(lanes, ways, wires, requests, policy, failures, seed, n_samples, progress, users)
+        return replace(outcome, latency_s=front_end_s[0])
     reach = requests
     if any(front_end_s[1:]):
         firsts = {first for first, *_ in ways}
@@ -99,8 +99,9 @@ def _run(
     seed: int,
     n_samples: int,
     progress: Callable[[int, float], None] | None,
+    users: Users | None = None,
 ) -> Outcome:
-    """Requests that reach the schedulers at given times, in the compiled core where it is there."""
+    """Requests that reach the schedulers at given times or as users send them, in the compiled core where there is one."""
     if core.is_used():
         nic, nic_bytes_per_s = nics_of(lanes)
         way_of = choose_ways(ways, len(requests), seed)
@@ -108,6 +109,9 @@ def _run(
             lanes, ways, wires, requests, policy, failures, nic=nic, nic_bytes_per_s=nic_bytes_per_s,
             per_sent=tokens_per_sent(lanes, wires) if policy.contention and policy.routing == "pending_tokens" else (),
             way_of=way_of, too_large=too_large(lanes, ways, way_of, requests, policy.overflow), n_samples=n_samples,
-            progress=progress,
+            progress=progress, users=users,
         )  # fmt: skip
-    return Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples).run(progress)
+    simulation = Simulation(lanes, ways, wires, requests, policy, failures, seed, n_samples)
+    if users is not None:
+        simulation.serve(users)
+    return simulation.run(progress)

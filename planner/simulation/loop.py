@@ -136,7 +136,7 @@ class Simulation:
                         self._fail(a, now)
                     else:
                         self._repair(a, now)
-                elif r < n:
+                elif next_arrival < inf:
                     now = next_arrival if users is None else users.send()
                     if r not in skip:
                         self._enqueue(r, now)

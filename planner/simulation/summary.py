@@ -77,6 +77,8 @@ class Simulated:
         Time over which the pools were observed, all runs together [s].
     interrupted : bool
         Whether any run was cut short.
+    sent_per_s : float
+        Rate at which the second half of the requests of each run came: of a closed loop an answer [requests/s].
     """
 
     outcomes: list[Outcome]
@@ -103,6 +105,7 @@ class Simulated:
     n_preempted: int
     simulated_s: float
     interrupted: bool
+    sent_per_s: float
 
     @property
     def stable(self) -> bool:
@@ -195,7 +198,14 @@ def summarise(
         n_waited_for_memory=sum(o.n_waited_for_memory for o in outcomes),
         n_preempted=sum(o.n_preempted for o in outcomes),
         simulated_s=sum(o.horizon_s for o in outcomes), interrupted=interrupted,
+        sent_per_s=_sent_per_s(outcomes),
     )  # fmt: skip
+
+
+def _sent_per_s(outcomes: Sequence[Outcome]) -> float:
+    halves = [o.requests.arrival_s[o.n_arrived // 2 : o.n_arrived] for o in outcomes if o.n_arrived > 1]
+    span_s = sum(float(sent[-1] - sent[0]) for sent in halves)
+    return sum(sent.size - 1 for sent in halves) / span_s if span_s > 0 else float("inf")
 
 
 def values_of(outcome: Outcome, metric: str, part: slice | None = None) -> Floats:

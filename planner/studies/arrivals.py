@@ -16,7 +16,7 @@ from planner.scenario.resolve import Problem, resolve
 from planner.scenario.scenario import Scenario
 from planner.scenario.scenario_file import load_scenario
 from planner.simulation.arrivals import Requests, check_rates, draw_requests, draw_requests_at_rates, replay
-from planner.simulation.closed_loop import Clients
+from planner.simulation.closed_loop import Clients, found_at_work
 from planner.simulation.failures import NamedFailure, parse_failure
 from planner.simulation.policies import policy_of
 from planner.simulation.report import ArrivalKind
@@ -219,7 +219,8 @@ class Arrivals:
         """The same users, known to send so many requests a second."""
         scenario = load_scenario(self.problem.scenario, rate_per_s=rate_per_s)
         known = Arrivals(scenario, self._trial, self.problem.catalog)
-        known.clients, known.kind = self.clients, self.kind
+        assert self.clients is not None
+        known.clients, known.kind = found_at_work(self.clients, rate_per_s), self.kind
         return known
 
     def draw(self, seed: int) -> Requests:

@@ -13,13 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.errors import InfeasibleError, ScenarioError
-from planner.planning.certificate import SimulatedObjective
-from planner.planning.certify import simulated_objectives
+from planner.planning.certificate import SimulatedObjective, simulated_objectives
 from planner.planning.evaluate import evaluate_cluster, members_and_routes
 from planner.planning.plan import Plan
 from planner.planning.record import NOT_SIMULATED
 from planner.planning.search import Solution, best_or_none, largest_rate
-from planner.planning.trials import InterruptedSimulationError, Testbed
+from planner.planning.trials import InterruptedSimulationError, Testbed, clients_simulated
 from planner.pools.prediction import ClusterModel, headroom
 from planner.scenario.changes import without_limits
 from planner.scenario.cluster import Cluster, PoolInput, read_cluster
@@ -199,13 +198,16 @@ class _Examiner:
     def _simulated(self, problem: Problem, left: Cluster) -> list[SimulatedObjective] | None:
         members, routes = members_and_routes(problem, left)
         model = ClusterModel(members, routes, problem.need)
-        if any(model.utilisation(i) > _SURELY_TOO_BUSY for i in range(len(members))):
+        if clients_simulated(problem) is None and any(
+            model.utilisation(i) > _SURELY_TOO_BUSY for i in range(len(members))
+        ):
             return None
         scenario = problem.scenario
         seeds = range(scenario.seed + 1, scenario.seed + 1 + scenario.verify_runs)
         testbed = Testbed(
-            problem.need, problem.sizes, problem.reference, seeds, self.progress, n_requests=scenario.verify_requests
-        )
+            problem.need, problem.sizes, problem.reference, seeds, self.progress, n_requests=scenario.verify_requests,
+            clients=clients_simulated(problem),
+        )  # fmt: skip
         try:
             found = testbed.verdict(members, routes, whole=True).drawn
         except InterruptedSimulationError:

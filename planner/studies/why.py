@@ -11,7 +11,7 @@ from typing import Any
 from planner.catalog.schema import Machine
 from planner.errors import InfeasibleError, NoPlanFoundError, PlannerError, UnknownNameError
 from planner.optimization.selection import Simple
-from planner.planning.closed_loop import at_rate, at_the_rate_of_clients
+from planner.planning.closed_loop import at_rate, at_the_rate_of_clients, at_the_rate_simulated
 from planner.planning.designs import best_of, enumerate_designs
 from planner.planning.plan import Plan, Standing
 from planner.planning.plan_file import is_plan_file, read_plan
@@ -76,6 +76,7 @@ def why(
     problem = at_the_rate_of_clients(asked.resolved(), progress)
     progress("the plan")
     solution = solved(problem, progress)
+    problem = at_the_rate_simulated(problem, solution)
     best = plan_of(problem, solution)
     if design is not None:
         found = [_of_design(problem, solution, best, design, progress)]

@@ -87,3 +87,44 @@ def test_clients_of_a_cluster_that_is_too_small_send_what_it_carries(users: Prob
     many = rate_of_clients(found.members, found.routes, users.need, 50_000, 0.0)
     more = rate_of_clients(found.members, found.routes, users.need, 100_000, 0.0)
     assert more == pytest.approx(many, rel=0.05)
+
+
+@pytest.fixture(scope="module")
+def proven() -> planner.Plan:
+    return planner.optimize(**FIELDS | {"verify": True}, users=500, think_time="20s", slo=["ttft=1s", "tbt=50ms"])
+
+
+def under_way(plan: planner.Plan) -> float:
+    """Of requests of one length, by Little's law; the median answer is about the mean one."""
+    e2e = next(p for p in plan.certificate.percentiles if p.metric == "e2e")  # type: ignore[union-attr]
+    return plan.rate_per_s * (e2e.p50_s.value or 0.0)
+
+
+def test_a_certificate_is_of_the_clients_themselves(proven: planner.Plan) -> None:
+    """N = X (R + Z) in what was simulated, at the rate that the plan then says."""
+    assert proven.certificate is not None and proven.certificate.status == "confirmed"
+    assert under_way(proven) + 20.0 * proven.rate_per_s == pytest.approx(500, rel=0.01)
+    assert any("simulated as 500 users who think 20.0 s" in note for note in proven.notes)
+
+
+def test_clients_in_other_words_have_the_same_proven_plan(proven: planner.Plan) -> None:
+    n = round(under_way(proven))
+    other = planner.optimize(**FIELDS | {"verify": True}, concurrency=n, slo=["ttft=1s", "tbt=50ms"])
+    assert [(p.machine, p.layout, p.count) for p in other.pools] == [
+        (p.machine, p.layout, p.count) for p in proven.pools
+    ]
+    assert other.rate_per_s == pytest.approx(proven.rate_per_s, rel=0.01)
+    ttft = [next(p for p in plan.certificate.percentiles if p.metric == "ttft").p99_s.value for plan in (proven, other)]  # type: ignore[union-attr]
+    assert ttft[0] == pytest.approx(ttft[1], rel=0.15)
+    assert other.predicted[0].predicted == pytest.approx(ttft[1], rel=0.15)  # clients that are not in step
+
+
+def test_fewer_machines_make_clients_wait_not_queues_grow() -> None:
+    """One machine holds all that may be under way: at the rate of two it could not keep up."""
+    plan = planner.optimize(
+        **FIELDS | {"verify": True, "machines": ("dgx-a100",)}, concurrency=64, slo=["ttft=1s", "tbt=50ms"]
+    )
+    assert [p.count for p in plan.pools] == [1]
+    assert plan.certificate is not None
+    assert [r.finding for r in plan.certificate.rounds][-1] == "confirmed"
+    assert plan.certificate.objectives[1].breaks_at_load == pytest.approx(1.14, abs=0.03)

@@ -16,6 +16,7 @@ import pytest
 
 from planner.simulation import core
 from planner.simulation.arrivals import requests_of
+from planner.simulation.closed_loop import Clients
 from planner.simulation.engine import simulate_requests
 from planner.simulation.lane import chunk_of
 from planner.simulation.outcome import Outcome
@@ -114,6 +115,8 @@ def random_case(seed: int) -> dict[str, object]:
     return {
         "lanes": lanes, "ways": ways, "wires": wires, "requests": requests, "policy": policy, "failures": failures,
         "seed": seed, "n_samples": int(pick(0, 7)),  # type: ignore[call-overload]
+        "clients": pick(None, None, Clients(int(rng.integers(1, 40)), float(pick(0.0, 0.7)))),  # type: ignore[arg-type]
+        "front_end_s": pick((0.0, 0.0, 0.0), (0.01, 0.002, 1e-6)),
     }  # fmt: skip
 
 
@@ -125,7 +128,10 @@ def same(a: Outcome, b: Outcome) -> list[str]:
         if isinstance(x, np.ndarray):
             if x.shape != y.shape or not np.array_equal(x, y, equal_nan=True):
                 differ.append(field.name)
-        elif field.name != "requests" and x != y:
+        elif field.name == "requests":
+            if not np.array_equal(x.arrival_s, y.arrival_s):
+                differ.append("arrival_s")
+        elif x != y:
             differ.append(field.name)
     return differ
 
@@ -150,6 +156,7 @@ def test_the_compiled_core_gives_the_same_bytes(part: int, monkeypatch: pytest.M
             if getattr(stepped, name)
         }
         seen |= {"unlike chunks"} if len({chunk_of(spec, policy) for spec in case["lanes"]}) > 1 else set()  # type: ignore[arg-type,attr-defined]
+        seen |= {"clients"} if case["clients"] is not None else set()
         seen |= {"apart"} if any(spec.apart for spec in case["lanes"]) else set()  # type: ignore[attr-defined]
         seen |= {f"{name}={getattr(policy, name)}" for name in ("routing", "ties", "contention", "shared_budget")}
     assert {
@@ -161,6 +168,7 @@ def test_the_compiled_core_gives_the_same_bytes(part: int, monkeypatch: pytest.M
         "ties=first",
         "unlike chunks",
         "apart",
+        "clients",
     } <= seen
 
 

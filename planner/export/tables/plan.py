@@ -382,18 +382,26 @@ def breaking_load(plan: Plan) -> str:
         least, *later = sorted(loads)
         if least >= _HEADROOM_SEARCHED:
             return f"more than {_HEADROOM_SEARCHED:g}x load, simulated"
-        texts = [f"{least:.2f}x load, {number(least * plan.rate_per_s)} requests/s ({', '.join(loads[least])})"]
+        texts = [f"{least:.2f}x load, {_at_load(plan, least)} ({', '.join(loads[least])})"]
         texts += [f"{load:.2f}x ({', '.join(loads[load])})" for load in later]
         return "; ".join(texts) + "; simulated"
     if plan.headroom >= _HEADROOM_SEARCHED:
         return f"more than {_HEADROOM_SEARCHED:g}x load"
-    text = f"{plan.headroom:.2f}x load, {number(plan.headroom * plan.rate_per_s)} requests/s"
+    text = f"{plan.headroom:.2f}x load, {_at_load(plan, plan.headroom)}"
     loaded = [p for p in plan.pools if p.rate_per_s > 0]
     if plan.solver.status == "evaluated" or not loaded:
         return text
     first = min(loaded, key=lambda p: p.capacity_per_s / p.rate_per_s)
     # The utilisation allowed is passed before anything breaks.
     return text if first.binding == "utilisation" else f"{text} ({first.binding}, {_pool_name(first, plan)})"
+
+
+def _at_load(plan: Plan, load: float) -> str:
+    """A multiple of the load in its own unit: requests/s, or clients who wait for their answers."""
+    for name, words in (("users", "users"), ("concurrency", "requests under way")):
+        if plan.scenario.get(name):
+            return f"{load * plan.scenario[name]:,.0f} {words}"
+    return f"{number(load * plan.rate_per_s)} requests/s"
 
 
 def _alternative(alternative: Alternative, plan: Plan) -> str:
