@@ -101,7 +101,7 @@ def _run(
     progress: Callable[[int, float], None] | None,
     users: Users | None = None,
 ) -> Outcome:
-    """Requests that reach the schedulers at given times or as users send them: in the compiled core, where it is there."""
+    """Requests that reach the schedulers at given times or as users send them; in the compiled core, if it is there."""
     if core.is_used():
         nic, nic_bytes_per_s = nics_of(lanes)
         way_of = choose_ways(ways, len(requests), seed)
