@@ -34,15 +34,6 @@ def pytest_report_header() -> str:
     return f"planner {planner.__version__} ({which}): {PACKAGE}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of `known_failures.txt` may fail: what is known to be wrong is listed there by name until it is mended."""
-    lines = (REPOSITORY / "tests" / "known_failures.txt").read_text(encoding="utf-8").splitlines()
-    known = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
-    for item in items:
-        if item.nodeid in known:
-            item.add_marker(pytest.mark.xfail(reason="listed in tests/known_failures.txt", strict=False))
-
-
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the repository."""

@@ -6,16 +6,17 @@ patched.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from planner.pools.limits import BUDGETS
 from planner.scenario.scenario import Scenario
 from planner.scenario.scenario_file import load_scenario
-from planner.workload.objectives import Objective
+from planner.workload.objectives import Objective, parse_objective
 
 BudgetKind = Literal["cost", "power", "machines"]
 BUDGET_FIELDS: Mapping[str, str] = {
@@ -55,6 +56,11 @@ class Change:
             return own | dict(other.fields(load_scenario(scenario, **own) if own else scenario))
 
         return Change(fields)
+
+
+def all_of(changes: Iterable[Change]) -> Change:
+    """Every one of them, in their order."""
+    return functools.reduce(Change.then, changes, setting())
 
 
 def setting(**fields: Any) -> Change:
@@ -103,6 +109,17 @@ def limit(objective: Objective) -> Change:
     def fields(scenario: Scenario) -> Mapping[str, Any]:
         same = (objective.metric, objective.percentile)
         return {"slo": (*(o for o in scenario.slo if (o.metric, o.percentile) != same), objective)}
+
+    return Change(fields)
+
+
+def only_limit(metric: str, limit_s: float) -> Change:
+    """One limit [s] in the place of all on a metric, at the highest percentile among them; p99 where there is none."""
+
+    def fields(scenario: Scenario) -> Mapping[str, Any]:
+        kept = [o for o in scenario.slo if o.metric != metric]
+        percentile = max((o.percentile for o in scenario.slo if o.metric == metric), default=99.0)
+        return {"slo": (*kept, parse_objective(f"{metric}.p{percentile:g}={limit_s!r}s"))}
 
     return Change(fields)
 

@@ -11,7 +11,7 @@ from typing import Any
 from planner.catalog.catalog import Catalog
 from planner.scenario.bundle import is_bundle, pools_of_bundle, scenario_of_bundle
 from planner.scenario.bundle_settings import settings_asked_for
-from planner.scenario.changes import without_limits
+from planner.scenario.changes import Change, without_limits
 from planner.scenario.cluster import Cluster, read_cluster, read_cluster_file
 from planner.scenario.pricing import priced_catalog
 from planner.scenario.resolve import Problem, resolve
@@ -34,6 +34,10 @@ class Asked:
     def with_fields(self, **fields: Any) -> Asked:
         """The same with some fields changed."""
         return Asked(load_scenario(self.scenario, **fields), self.catalog)
+
+    def with_change(self, change: Change) -> Asked:
+        """The same with something else in the scenario."""
+        return Asked(change.applied(self.scenario), self.catalog)
 
     def resolved(self) -> Problem:
         """The problem.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from planner import units
 from planner.errors import ScenarioError, UnitError, UnknownNameError
 from planner.pools.network import parse_bandwidth
+from planner.scenario.changes import Change, nic_rate, only_limit, setting
 from planner.scenario.scenario import Scenario
-from planner.workload.objectives import parse_objective
 
 MOST_POINTS = 200
 
@@ -141,24 +140,17 @@ def _value(name: str, text: str, where: str) -> float:
     return value
 
 
-def applied(scenario: Scenario, values: Mapping[str, float]) -> dict[str, Any]:
-    """Fields of the scenario that put it at these values of axes; a price ratio is not one of them."""
-    fields: dict[str, Any] = {}
-    for name, value in values.items():
-        if name == "load":
-            fields["rate_per_s"] = value
-        elif name == "prompt-output-ratio":
-            fields["prompt_output_ratio"] = value
-        elif name == "network":
-            own = re.match(r"\s*(\d+\s*x\s+)?([A-Za-z]\S*)?", scenario.network or "")
-            ports, fabric = (own[1] or "", own[2] or "") if own else ("", "")
-            fields["network"] = f"{ports}{fabric} {value!r} B/s".strip()
-        elif name in ("ttft", "tbt"):
-            given = fields.get("slo", scenario.slo)
-            kept = [o for o in given if o.metric != name]
-            percentile = max((o.percentile for o in given if o.metric == name), default=99.0)
-            fields["slo"] = (*kept, parse_objective(f"{name}.p{percentile:g}={value!r}s"))
-    return fields
+def change_of(name: str, value: float) -> Change:
+    """A scenario at a value of an axis; a price ratio changes no scenario, which sizes no pool."""
+    if name == "load":
+        return setting(rate_per_s=value)
+    if name == "prompt-output-ratio":
+        return setting(prompt_output_ratio=value)
+    if name == "network":
+        return nic_rate(value)
+    if name in ("ttft", "tbt"):
+        return only_limit(name, value)
+    return setting()
 
 
 def own_value(scenario: Scenario, name: str, prompt_output_ratio: float) -> float | None:

@@ -227,7 +227,7 @@ def _plan(asked: Asked, workload: str, design: Design, question: Question, progr
         objective=question.objective,
     )  # fmt: skip
     if question.budget is not None:
-        posed = Asked(question.budget.change.applied(posed.scenario), posed.catalog)
+        posed = posed.with_change(question.budget.change)
     try:
         found = plan(posed.resolved(), progress)
     except (InfeasibleError, NoPlanFoundError, ScenarioError) as error:

@@ -16,10 +16,11 @@ from planner.planning.infeasible import BEYOND_LIMITS
 from planner.planning.links import check_links, prices_of, prices_used
 from planner.planning.sizing import MAPPED_OBJECTIVES, Sizing, sizings
 from planner.pools.limits import Limits
+from planner.scenario.changes import all_of
 from planner.scenario.opened import Asked
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, configurations
-from planner.studies.axes import Axis, applied, check_crossing, own_value
+from planner.studies.axes import Axis, change_of, check_crossing, own_value
 from planner.studies.head import Head, head_of
 from planner.studies.job import Job
 from planner.studies.runner import run_many
@@ -122,7 +123,7 @@ def map_regimes(
     ratio = _price_ratio(problem, x, y, price_ratio_of)
     _check_objective(problem, x, y)
     sets, places = _curve_sets(x, y)
-    jobs = [Job.of(asked.with_fields(**applied(scenario, dict(point)))) for point in sets]
+    jobs = [Job.of(asked.with_change(all_of(change_of(*at) for at in point))) for point in sets]
     sized: dict[int, list[Sizing] | str] = {}
     complete = True
     try:

@@ -18,7 +18,7 @@ from planner.planning.links import prices_used
 from planner.planning.record import design_of
 from planner.planning.search import Solution, best_or_none, solve_problem
 from planner.scenario.changes import load_of, supposing
-from planner.scenario.opened import Asked, CatalogLike, ScenarioLike, ask
+from planner.scenario.opened import CatalogLike, ScenarioLike, ask
 from planner.scenario.progress import quiet
 from planner.scenario.resolve import Problem, changed
 from planner.studies.bought import carried, cost_by_machine, electricity_usd_per_hour, misses, value_of
@@ -99,7 +99,7 @@ def sensitivity(
     factors = np.maximum(1.0 + drawn_at * [i.error for i in inputs], [i.least for i in inputs])
     changes += [change_of(inputs, row) for row in factors]
     base = Job.of(asked)
-    cases = [(base, Job.of(Asked(change.applied(loaded), asked.catalog))) for change in changes]
+    cases = [(base, Job.of(asked.with_change(change))) for change in changes]
     found = run_in_order(_outcome, cases, workers=workers, progress=progress, what="cases")
     effects = [_effect(i, found[2 * n], found[2 * n + 1]) for n, i in enumerate(inputs)]
     drawn = found[2 * len(inputs) :]

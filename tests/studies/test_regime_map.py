@@ -17,10 +17,9 @@ from planner.errors import InfeasibleError, InputError, ScenarioError, UnknownNa
 from planner.export.tables.regime import regime_table
 from planner.planning.search import solve_problem
 from planner.scenario.resolve import resolve
-from planner.scenario.scenario import Scenario
 from planner.scenario.scenario_file import load_scenario
 from planner.studies import regime_map as module
-from planner.studies.axes import applied, own_value, parse_axis
+from planner.studies.axes import change_of, own_value, parse_axis
 from planner.studies.regime_map import RegimeMap
 
 BASE: dict[str, Any] = {"slo": ["ttft=500ms", "tbt=80ms"], "rate_per_s": 150.0}
@@ -61,8 +60,8 @@ def test_other_axes_too(x: str, y: str) -> None:
     found = planner.regime_map(**BASE, x=x, y=y, workers=1)
     base = load_scenario(BASE)
     for cell in found.cells:
-        fields = applied(base, {found.x.name: cell.x, found.y.name: cell.y})
-        assert cell.value == pytest.approx(best({**BASE, **fields}))
+        there = change_of(found.x.name, cell.x).then(change_of(found.y.name, cell.y)).applied(base)
+        assert cell.value == pytest.approx(best(there.dump()))
         assert cell.value == min(v for v in (cell.best_mixed, cell.best_split) if v is not None)
         assert cell.second_value is None or cell.margin == pytest.approx(cell.second_value / cell.value - 1)
 
@@ -149,10 +148,10 @@ def test_what_makes_no_map_is_refused(options: dict[str, Any], kind: type[InputE
 
 def test_axes_change_what_they_say() -> None:
     base = load_scenario({"slo": ["ttft.p90=1s", "ttft.p50=500ms", "tbt=100ms"], "network": "2 x ethernet-25g"})
-    changed = Scenario.model_validate(base.dump() | {"slo": applied(base, {"ttft": 0.3})["slo"]})
+    changed = change_of("ttft", 0.3).applied(base)
     assert sorted(map(str, changed.slo)) == ["tbt.p99=100ms", "ttft.p90=300ms"]
-    assert applied(base, {"network": 1.25e9})["network"] == "2 x ethernet-25g 1250000000.0 B/s"
-    assert applied(base, {"load": 5.0}) == {"rate_per_s": 5.0}
+    assert change_of("network", 1.25e9).applied(base).network == "2 x ethernet-25g 1250000000.0 B/s"
+    assert change_of("load", 5.0).applied(base).rate_per_s == 5.0
     assert own_value(base, "tbt", 5.0) == 0.1 and own_value(base, "ttft", 5.0) is None
     axis = parse_axis("network=1Gbit/s..100Gbit/s:3", points=9, where="x")
     assert np.allclose(axis.values, [1.25e8, 1.25e9, 1.25e10])
