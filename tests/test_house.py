@@ -22,6 +22,24 @@ def test_no_module_is_longer_than_a_few_pages() -> None:
     assert {name: n for name, n in lengths.items() if n > MOST_LINES} == {}
 
 
+# Words that begin a phrase without its noun.
+NO_NOUN = {
+    "of", "what", "by", "where", "as", "how", "why", "in", "null", "its", "no", "at", "over", "that", "on", "between",
+    "for", "when", "while", "from", "left", "paid", "added", "stated", "drawn", "carried", "moved", "true:", "false:",
+}  # fmt: skip
+
+
+def test_descriptions_of_fields_start_with_a_noun() -> None:
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "description" and isinstance(node.value, ast.Constant):
+                text = str(node.value.value)
+                if text.split()[0].casefold() in NO_NOUN:
+                    found.append(f"{path.relative_to(ROOT)}:{node.value.lineno}: {text}")
+    assert found == []
+
+
 def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 

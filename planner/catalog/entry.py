@@ -30,9 +30,9 @@ class Entry(CatalogModel):
     folder: ClassVar[str]
 
     name: str
-    source: str = Field(min_length=3, description="Where the values of this file come from.")
-    kind: SourceKind = Field(description="What kind of source that is.")
-    provenance: dict[str, Provenance] = Field(default={}, description="Overrides by dotted field path.")
+    source: str = Field(min_length=3, description="Place where the values of this file come from.")
+    kind: SourceKind = Field(description="Kind of that source.")
+    provenance: dict[str, Provenance] = Field(default={}, description="Sources that override it, by dotted field path.")
     notes: str | None = None
 
     def provenance_of(self, path: str) -> Provenance:

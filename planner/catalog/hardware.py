@@ -44,11 +44,14 @@ class ScaleUp(CatalogModel):
     """The link between the accelerators of one machine."""
 
     topology: Literal["switched", "mesh", "bridge_pairs", "torus", "pcie", "none"] = Field(
-        description="switched: all-to-all at full rate; bridge_pairs: NVLink pairs, PCIe beyond; pcie: host bridge."
+        description=(
+            "Kind of links: switched: all-to-all at full rate; bridge_pairs: NVLink pairs, PCIe "
+            "beyond; pcie: host bridge."
+        )
     )
-    bandwidth_bytes_per_s: BytesPerS = Field(alias="bandwidth", description="Each way, per accelerator.")
+    bandwidth_bytes_per_s: BytesPerS = Field(alias="bandwidth", description="Bandwidth each way, per accelerator.")
     pcie_bandwidth_bytes_per_s: BytesPerS | None = Field(
-        default=None, alias="pcie_bandwidth", description="Each way; what ranks beyond a bridge pair use."
+        default=None, alias="pcie_bandwidth", description="Bandwidth each way that ranks beyond a bridge pair use."
     )
 
 
@@ -60,7 +63,7 @@ class Accelerator(Entry):
     vendor: str
     architecture: str = Field(description="Family that shares efficiencies, such as ampere, hopper, cdna3.")
     peak: dict[Precision, FlopPerS] = Field(description="Dense rate by precision, without sparsity.")
-    memory_bytes: Bytes = Field(alias="memory", description="As the driver reports it, not the name on the box.")
+    memory_bytes: Bytes = Field(alias="memory", description="Memory as the driver reports it, not the name on the box.")
     memory_bandwidth_bytes_per_s: BytesPerS = Field(alias="memory_bandwidth")
     tdp_w: Watts = Field(alias="tdp")
     scale_up: ScaleUp | None = Field(default=None, description="The usual link; a machine may say otherwise.")
@@ -85,7 +88,7 @@ class Network(CatalogModel):
 
     fabric: str = Field(description="Name of a file in fabrics/.")
     n_nics: Positive
-    nic_bandwidth_bytes_per_s: BytesPerS = Field(alias="nic_bandwidth", description="Each way, per NIC.")
+    nic_bandwidth_bytes_per_s: BytesPerS = Field(alias="nic_bandwidth", description="Bandwidth each way, per NIC.")
 
 
 class PowerCap(CatalogModel):
@@ -106,18 +109,22 @@ class Machine(Entry):
     group: Positive = Field(
         default=1, description="Machines that this is a group of, which one replica may span; `NAME@4` is one of 4."
     )
-    scale_up: ScaleUp | None = Field(default=None, description="Left out: the accelerator's own.")
+    scale_up: ScaleUp | None = Field(
+        default=None, description="Scale-up links of the machine; left out: the accelerator's own."
+    )
     network: Network
     site: str = Field(
         default="own",
-        description="Where it stands: own, or a provider. Pools exchange KV caches within one site only.",
+        description="Site where it stands: own, or a provider. Pools exchange KV caches within one site only.",
     )
     rated_power_w: Watts = Field(alias="rated_power")
-    chassis_power_w: Watts = Field(alias="chassis_power", description="Drawn beside the accelerators.")
+    chassis_power_w: Watts = Field(alias="chassis_power", description="Power drawn beside the accelerators.")
     rack_units: Positive | None = None
     power_scope: Literal["machine", "facility"] = Field(
         default="machine",
-        description="facility: its power figures contain the facility's share already, so PUE does not apply to them.",
+        description=(
+            "Scope of its power figures; facility: they contain the facility's share already, so PUE does not apply."
+        ),
     )
     power_cap: PowerCap | None = None
 
@@ -156,7 +163,9 @@ class Fabric(Entry):
     line_rate_bytes_per_s: BytesPerS | None = Field(
         default=None,
         alias="line_rate",
-        description="Each way, of one port, for `--network`; left out: the technology has many, a machine's NIC says.",
+        description=(
+            "Line rate each way, of one port, for `--network`; left out: the technology has many, a machine's NIC says."
+        ),
     )
     efficiency: Fraction = Field(description="Achievable share of the line rate.")
     oversubscription: float = Field(

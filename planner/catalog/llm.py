@@ -36,7 +36,7 @@ class Llm(Entry):
         tuple[AnyMixer, ...], BeforeValidator(_as_list, json_schema_input_type=AnyMixer | list[AnyMixer])
     ] = Field(
         alias="attention",
-        description="How layers mix tokens: one kind for all of them, or a list of kinds with their n_layers.",
+        description="Mixers of tokens: one kind for all layers, or a list of kinds with their n_layers.",
     )
     mlps: Annotated[
         tuple[DenseMlp, ...], BeforeValidator(_as_list, json_schema_input_type=DenseMlp | list[DenseMlp])
@@ -52,16 +52,20 @@ class Llm(Entry):
     looked_up_parameters: Count = Field(
         default=0, description="Weights read by row, as those of embeddings by layer, beside the token embeddings."
     )
-    weight_precision: Precision = Field(description="As released; --precision changes it.")
-    expert_precision: Precision | None = Field(default=None, description="Of expert weights, if other.")
-    mixer_precision: Precision | None = Field(default=None, description="Of weights that mix tokens, if other.")
-    kv_precision: Precision = Field(description="Of the KV cache, as usually served.")
+    weight_precision: Precision = Field(description="Precision of the weights as released; --precision changes it.")
+    expert_precision: Precision | None = Field(default=None, description="Precision of expert weights, if other.")
+    mixer_precision: Precision | None = Field(
+        default=None, description="Precision of weights that mix tokens, if other."
+    )
+    kv_precision: Precision = Field(description="Precision of the KV cache, as usually served.")
     max_context_tokens: Positive
     draft_layers: Count = Field(default=0, description="Layers of the multi-token-prediction head that it ships.")
     draft_acceptance: FractionOrZero | None = Field(
         default=None, description="Probability that a draft token of this head is accepted after those before it were."
     )
-    n_parameters: NParameters = Field(description="As published; lint compares it with the architecture's.")
+    n_parameters: NParameters = Field(
+        description="Parameters as published; lint compares them with the architecture's."
+    )
 
     @model_validator(mode="after")
     def _layers_add_up(self) -> Llm:

@@ -69,9 +69,9 @@ class Ownership(CatalogModel):
     """What it costs to own one machine; amounts in the book's currency."""
 
     purchase: Money = Field(description="Price of one machine, delivered.")
-    life_months: Months = Field(alias="life", description="Over which it is paid off.")
+    life_months: Months = Field(alias="life", description="Months over which it is paid off.")
     residual_fraction: FractionOrZero = Field(
-        default=0.0, alias="residual", description="What it sells for at the end of its life: 10 %, or an amount."
+        default=0.0, alias="residual", description="Resale value at the end of its life: 10 %, or an amount."
     )
     maintenance_fraction_per_year: FractionOrZero = Field(
         default=0.0, alias="maintenance", description="Support and repair a year, as a share of the purchase price."
@@ -101,9 +101,13 @@ class Terms(CatalogModel):
     max_count: int | None = Field(default=None, ge=0, description="Most machines: stock or quota.")
     available_from: datetime.date | None = Field(default=None, description="First day of use.")
     valid_until: datetime.date | None = Field(default=None, description="Last day on which the price is offered.")
-    lead_time_months: Months | None = Field(default=None, alias="lead_time", description="From order to first use.")
+    lead_time_months: Months | None = Field(
+        default=None, alias="lead_time", description="Time from order to first use."
+    )
     interruptions_per_hour: InterruptionsPerHour | None = Field(
-        default=None, alias="interruptions", description="Of a spot machine, such as 0.02/h or 5 %/month."
+        default=None,
+        alias="interruptions",
+        description="Interruption rate of a spot machine, such as 0.02/h or 5 %/month.",
     )
 
 
@@ -118,18 +122,24 @@ class PriceBook(Entry):
     valid_until: datetime.date | None = Field(
         default=None, description="Last day on which they are offered; after it they count only when the book is named."
     )
-    region: str | None = Field(default=None, description="Where they are offered; left out: everywhere.")
+    region: str | None = Field(default=None, description="Region of the offers; left out: everywhere.")
     currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="ISO 4217 code of every amount in the book.")
-    default: bool = Field(default=True, description="False: used only when named with --prices.")
-    on_demand: dict[str, MoneyPerHour] = Field(default={}, description="By the hour, without commitment.")
+    default: bool = Field(
+        default=True, description="Use without being asked for; false: only when named with --prices."
+    )
+    on_demand: dict[str, MoneyPerHour] = Field(default={}, description="Price by the hour, without commitment.")
     reserved_1y: dict[str, MoneyPerHour] = Field(
-        default={}, description="Paid every hour of a year; fees paid at the start spread over it."
+        default={}, description="Price of a one-year term, paid every hour; fees paid at the start spread over it."
     )
     reserved_2y: dict[str, MoneyPerHour] = Field(default={}, description="The same over two years.")
     reserved_3y: dict[str, MoneyPerHour] = Field(default={}, description="The same over three years.")
-    spot: dict[str, MoneyPerHour] = Field(default={}, description="By the hour, until the provider wants it back.")
-    owned: dict[str, Ownership] = Field(default={}, description="Bought.")
-    terms: dict[PlanName, dict[str, Terms]] = Field(default={}, description="By price plan and machine.")
+    spot: dict[str, MoneyPerHour] = Field(
+        default={}, description="Price by the hour, until the provider wants it back."
+    )
+    owned: dict[str, Ownership] = Field(
+        default={}, description="Purchase: price and terms of a machine that is bought."
+    )
+    terms: dict[PlanName, dict[str, Terms]] = Field(default={}, description="Terms by price plan and machine.")
 
     @model_validator(mode="wrap")
     @classmethod
@@ -176,7 +186,7 @@ class Currency(Entry):
     folder: ClassVar[str] = "currencies"
 
     date: datetime.date
-    usd_per_unit: float = Field(gt=0, description="US dollars for one unit.")
+    usd_per_unit: float = Field(gt=0, description="Exchange rate: US dollars for one unit.")
 
 
 class Region(Entry):
@@ -185,6 +195,6 @@ class Region(Entry):
     folder: ClassVar[str] = "regions"
 
     title: str
-    date: datetime.date = Field(description="What the carbon intensity is of; of a year its last day.")
+    date: datetime.date = Field(description="Date of the carbon intensity; of a year its last day.")
     carbon_g_per_kwh: GramsPerKwh = Field(alias="carbon", description="CO2-equivalent of electricity generated.")
     electricity_usd_per_kwh: UsdPerKwh | None = Field(default=None, alias="electricity")

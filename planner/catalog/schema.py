@@ -60,13 +60,19 @@ class ExchangeCosts(CatalogModel):
 
     alpha_s: Seconds = Field(alias="alpha", description="Fixed cost of one exchange.")
     node_alpha_s: Seconds = Field(
-        default=0.0, alias="node_alpha", description="Added across machines, times the root of their number less one."
+        default=0.0,
+        alias="node_alpha",
+        description="Time added across machines, times the root of their number less one.",
     )
-    link: float = Field(gt=0, description="Of scale-up bandwidth, over the bytes that cross it; copies count once.")
+    link: float = Field(
+        gt=0, description="Fraction of scale-up bandwidth, over the bytes that cross it; copies count once."
+    )
     network: float | None = Field(
-        default=None, gt=0, description="Of a rank's NIC bandwidth; left out: not measured across machines."
+        default=None, gt=0, description="Fraction of a rank's NIC bandwidth; left out: not measured across machines."
     )
-    bytes_per_element: float = Field(gt=0, description="Of the hidden vectors that are sent [bytes].")
+    bytes_per_element: float = Field(
+        gt=0, description="Size of an element of the hidden vectors that are sent [bytes]."
+    )
 
 
 class ExpertExchange(CatalogModel):
@@ -79,22 +85,28 @@ class ExpertExchange(CatalogModel):
 class LatentCosts(CatalogModel):
     """What a layer's latent attention with its projections reaches."""
 
-    gemm: Fraction = Field(description="Of peak FLOP/s, in its projections.")
+    gemm: Fraction = Field(description="Fraction of peak FLOP/s, in its projections.")
     half_tokens: float = Field(ge=0, description="Tokens in a step at which they reach half of that [tokens].")
-    launch_s: Seconds = Field(alias="launch", description="Of everything in the layer's attention, beside its work.")
-    prefill: Fraction = Field(description="Of peak FLOP/s, attention itself.")
-    decode: Fraction = Field(description="Of memory bandwidth, reading latents.")
+    launch_s: Seconds = Field(
+        alias="launch", description="Launch time of everything in the layer's attention, beside its work."
+    )
+    prefill: Fraction = Field(description="Fraction of peak FLOP/s, attention itself.")
+    decode: Fraction = Field(description="Fraction of memory bandwidth, reading latents.")
 
 
 class ExpertCosts(CatalogModel):
     """What a layer of routed experts reaches."""
 
-    gemm: Fraction = Field(description="Of peak FLOP/s.")
+    gemm: Fraction = Field(description="Fraction of peak FLOP/s.")
     half_tokens: float = Field(ge=0, description="Tokens of one expert at which it reaches half of that [tokens].")
-    streaming: Fraction = Field(description="Of memory bandwidth, reading weights and activations.")
-    launch_s: Seconds = Field(alias="launch", description="Of the layer, quantisation included, beside its work.")
+    streaming: Fraction = Field(description="Fraction of memory bandwidth, reading weights and activations.")
+    launch_s: Seconds = Field(
+        alias="launch", description="Launch time of the layer, quantisation included, beside its work."
+    )
     spread_s: Seconds = Field(
-        default=0.0, alias="spread", description="Added where experts are spread over ranks: most calls are another's."
+        default=0.0,
+        alias="spread",
+        description="Time added where experts are spread over ranks: most calls are another's.",
     )
 
 
@@ -104,7 +116,7 @@ class Efficiency(CatalogModel):
     All efficiencies are fractions of the peak in the accelerator's file.
     """
 
-    gemm: dict[Precision, Fraction] = Field(description="Of peak FLOP/s, at many tokens, by precision.")
+    gemm: dict[Precision, Fraction] = Field(description="Fraction of peak FLOP/s, at many tokens, by precision.")
     gemm_half_tokens: float = Field(ge=0, description="Tokens in a step at which GEMMs reach half of that.")
     gemm_half: dict[Precision, Annotated[float, Field(ge=0)]] = Field(
         default={}, description="The same in single precisions, in place of gemm_half_tokens [tokens]."
@@ -112,20 +124,27 @@ class Efficiency(CatalogModel):
     gemm_launch_s: dict[Precision, Seconds] = Field(
         default={},
         alias="gemm_launch",
-        description="Of a product and of quantising its input, by precision; left out: kernel_launch for each.",
+        description=(
+            "Launch time of a product and of quantising its input, by precision; left out: kernel_launch for each."
+        ),
     )
-    weight_streaming: Fraction = Field(description="Of memory bandwidth, reading weights and activations.")
-    prefill_attention: Fraction = Field(description="Of peak FLOP/s.")
-    decode_attention: Fraction = Field(description="Of memory bandwidth, reading the KV cache.")
+    weight_streaming: Fraction = Field(description="Fraction of memory bandwidth, reading weights and activations.")
+    prefill_attention: Fraction = Field(description="Fraction of peak FLOP/s.")
+    decode_attention: Fraction = Field(description="Fraction of memory bandwidth, reading the KV cache.")
     # Fitted to gated delta rules on H100 by benchmarks/recurrent_kernels.py.
-    recurrence: Fraction = Field(default=0.45, description="Of peak FLOP/s, in scans of linear layers over prompts.")
-    recurrence_chunk_s: Seconds = Field(
-        default=1.4e-6, alias="recurrence_chunk", description="Of a scan, for each chunk of its longest prompt."
+    recurrence: Fraction = Field(
+        default=0.45, description="Fraction of peak FLOP/s, in scans of linear layers over prompts."
     )
-    state_update: Fraction = Field(default=0.9, description="Of memory bandwidth, updating states of linear layers.")
-    kernel_launch_s: Seconds = Field(alias="kernel_launch", description="Of one kernel, added to its work.")
+    recurrence_chunk_s: Seconds = Field(
+        default=1.4e-6, alias="recurrence_chunk", description="Time of a scan, for each chunk of its longest prompt."
+    )
+    state_update: Fraction = Field(
+        default=0.9, description="Fraction of memory bandwidth, updating states of linear layers."
+    )
+    kernel_launch_s: Seconds = Field(alias="kernel_launch", description="Launch time of one kernel, added to its work.")
     gemm_input_bytes: dict[Precision, Annotated[float, Field(ge=0)]] = Field(
-        default={}, description="Moved for each element of a product's input beside the product: quantising it [bytes]."
+        default={},
+        description="Traffic for each element of a product's input beside the product: quantising it [bytes].",
     )
     fused_quantisation: bool = Field(
         default=False,
@@ -134,18 +153,19 @@ class Efficiency(CatalogModel):
     elementwise_launch_s: Seconds | None = Field(
         default=None,
         alias="elementwise_launch",
-        description="Of a norm, activation function or rotary embedding; left out: kernel_launch.",
+        description="Launch time of a norm, activation function or rotary embedding; left out: kernel_launch.",
     )
     attention_launch_s: Seconds | None = Field(
         default=None,
         alias="attention_launch",
-        description="Of attention in a layer; left out: kernel_launch, twice in decode.",
+        description="Launch time of attention in a layer; left out: kernel_launch, twice in decode.",
     )
     latent: dict[Precision, LatentCosts] = Field(
-        default={}, description="Of latent attention with its projections, by the precision of their weights."
+        default={},
+        description="Efficiency of latent attention with its projections, by the precision of their weights.",
     )
     experts: dict[Precision, ExpertCosts] = Field(
-        default={}, description="Of the routed experts of a layer, by the precision they are stored in."
+        default={}, description="Efficiency of the routed experts of a layer, by the precision they are stored in."
     )
     expert_moves_per_call: float = Field(
         default=2.5, ge=0, description="Times a hidden vector is moved for each expert of a token beside the products."
@@ -156,10 +176,11 @@ class Efficiency(CatalogModel):
         description="The same for each token that a rank is given: all of them, unless ranks exchange tokens.",
     )
     low_latency_exchange: ExpertExchange | None = Field(
-        default=None, description="Of small steps: a message for each expert of a token."
+        default=None, description="Exchange of small steps: a message for each expert of a token."
     )
     high_throughput_exchange: ExpertExchange | None = Field(
-        default=None, description="Of large steps: a message for each rank, and across machines for each machine."
+        default=None,
+        description="Exchange of large steps: a message for each rank, and across machines for each machine.",
     )
     expert_padding: float = Field(
         default=0.0, ge=0, description="Columns that an expert's share of a rank costs beyond its own [elements]."
@@ -170,33 +191,39 @@ class Efficiency(CatalogModel):
     step_overhead_s: Seconds = Field(alias="step_overhead", description="Scheduler time a step.")
     sequence_overhead_s: Seconds = Field(alias="sequence_overhead", description="A decoding sequence and step.")
     all_reduce_alpha_s: Seconds = Field(alias="all_reduce_alpha", description="Fixed cost of one all-reduce.")
-    all_reduce_hop_s: Seconds = Field(alias="all_reduce_hop", description="Plus this for each of 2(n-1) hops.")
-    link: Fraction = Field(description="Of scale-up bandwidth, in collectives.")
+    all_reduce_hop_s: Seconds = Field(alias="all_reduce_hop", description="Time added for each of 2(n-1) hops.")
+    link: Fraction = Field(description="Fraction of scale-up bandwidth, in collectives.")
     direct_all_reduce_alpha_s: Seconds | None = Field(
         default=None,
         alias="direct_all_reduce_alpha",
         description="Fixed cost of the all-reduce for small messages, if the runtime has one.",
     )
-    direct_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, in that all-reduce.")
+    direct_link: Fraction | None = Field(
+        default=None, description="Fraction of scale-up bandwidth, in that all-reduce."
+    )
     one_shot_alpha_s: Seconds | None = Field(
         default=None,
         alias="one_shot_alpha",
         description="Fixed cost of the all-reduce in which each rank reads all messages, if the runtime has one.",
     )
-    one_shot_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, in that all-reduce.")
+    one_shot_link: Fraction | None = Field(
+        default=None, description="Fraction of scale-up bandwidth, in that all-reduce."
+    )
     direct_rank_s: Seconds = Field(
-        default=0.0, alias="direct_rank", description="Added to both direct all-reduces for each rank."
+        default=0.0, alias="direct_rank", description="Time added to both direct all-reduces for each rank."
     )
     slow_collective_tokens: float | None = Field(
         default=None, ge=0, description="Tokens in a step beyond which its collectives run slowly (none: never)."
     )
-    slow_collective_link: Fraction | None = Field(default=None, description="Of scale-up bandwidth, beyond it.")
+    slow_collective_link: Fraction | None = Field(
+        default=None, description="Fraction of scale-up bandwidth, beyond it."
+    )
     pipeline_bubble: FractionOrZero = Field(description="Share of a step lost to pipeline imbalance.")
     expert_imbalance: float = Field(ge=1, description="Busiest expert-parallel rank over the mean.")
     attention_imbalance: float = Field(
         default=1.1, ge=1, description="Busiest group of attention data parallelism over the mean."
     )
-    nic: Fraction = Field(default=0.9, description="Of NIC bandwidth, between the ranks of one replica.")
+    nic: Fraction = Field(default=0.9, description="Fraction of NIC bandwidth, between the ranks of one replica.")
     nic_alpha_s: Seconds = Field(
         default=14e-6, alias="nic_alpha", description="Fixed cost that a collective has more where it crosses NICs."
     )
@@ -204,7 +231,7 @@ class Efficiency(CatalogModel):
         default=15e-6, alias="exchange_alpha", description="Fixed cost of one exchange of tokens between experts."
     )
     exchange_exposed: Fraction = Field(
-        default=1.0, description="Of such an exchange, what is not behind the work of another micro-batch."
+        default=1.0, description="Share of such an exchange, what is not behind the work of another micro-batch."
     )
     power_base: FractionOrZero = Field(description="P/TDP of a busy accelerator at zero utilisation.")
     power_working: float = Field(
@@ -213,8 +240,8 @@ class Efficiency(CatalogModel):
     power_compute: FractionOrZero | Annotated[float, Field(ge=0)] = Field(description="P/TDP per compute utilisation.")
     power_memory: FractionOrZero = Field(description="P/TDP per memory utilisation.")
     power_idle: FractionOrZero = Field(description="P/TDP of an idle accelerator.")
-    power_error: FractionOrZero = Field(default=0.3, description="Stated error of the draw of a busy accelerator.")
-    step_time_error: FractionOrZero = Field(description="Stated error of step times with these values.")
+    power_error: FractionOrZero = Field(default=0.3, description="Error, stated, of the draw of a busy accelerator.")
+    step_time_error: FractionOrZero = Field(description="Error, stated, of step times with these values.")
 
 
 def _optional_fields(model: type[CatalogModel]) -> dict[str, Any]:
@@ -238,7 +265,7 @@ class KvTransferCosts(CatalogModel):
     """How a runtime moves KV caches between machines."""
 
     overlapped: bool = Field(description="Whether transfer may run layer by layer behind the prompt computation.")
-    synchronisation_s: Seconds = Field(alias="synchronisation", description="Left exposed, a request, overlapped.")
+    synchronisation_s: Seconds = Field(alias="synchronisation", description="Time left exposed, a request, overlapped.")
     setup_s: Seconds = Field(alias="setup", description="Fixed cost of one serialised transfer.")
     reference_bandwidth_bytes_per_s: BytesPerS = Field(
         alias="reference_bandwidth", description="NIC bandwidth at which the synchronisation cost was measured."
@@ -264,7 +291,7 @@ class MemoryUse(CatalogModel):
     bytes_per_logit: float = Field(
         default=0.0,
         ge=0,
-        description="Of the sampler: sequences of a full batch x vocabulary x this [bytes].",
+        description="Workspace of the sampler: sequences of a full batch x vocabulary x this [bytes].",
     )
     few_sequences: Positive | None = Field(
         default=None, description="Sequences of a full batch on small accelerators, where that is less than max_batch."
@@ -275,7 +302,7 @@ class MemoryUse(CatalogModel):
     few_on: list[str] = Field(default=[], description="Architectures that count as small whatever their memory.")
     reserve_of: Literal["memory", "free"] = Field(
         default="memory",
-        description="What memory_reserve is a share of: the accelerator's memory, or what all the rest leaves of it.",
+        description="Base of memory_reserve: the accelerator's memory, or what all the rest leaves of it.",
     )
 
 
@@ -320,12 +347,14 @@ class StatedError(CatalogModel):
     """How far step times of one kind were from measurements that they were not fitted to."""
 
     family: Literal["dense", "experts", "latent-experts"] = Field(
-        description="Of the model: dense, experts beside attention of full heads, experts beside latent attention."
+        description=(
+            "Family of the model: dense, experts beside attention of full heads, experts beside latent attention."
+        )
     )
     layout: Literal["one", "tensor", "spread"] = Field(
-        description="One accelerator; tensor parallel; experts or attention spread over ranks."
+        description="Layout: one accelerator; tensor parallel; experts or attention spread over ranks."
     )
-    precision: Precision = Field(description="Of the weights; of the experts, where the model has them.")
+    precision: Precision = Field(description="Precision of the weights; of the experts, where the model has them.")
     phase: Literal["prefill", "decode"]
     error: Annotated[float, Field(ge=0)] = Field(
         description="Share that four rows in five are off by at most, and no more than 2.5 times their median."
@@ -351,10 +380,15 @@ class Runtime(Entry):
     )
     support: dict[str, Support] = Field(
         default={},
-        description="By name, what it is known to run; what no entry covers is not planned. None at all: anything is.",
+        description=(
+            "Accelerators by name, what it is known to run; what no entry covers is not planned. None "
+            "at all: anything is."
+        ),
     )
-    batching: Batching = Field(default=Batching(), description="How its servers batch where nobody says otherwise.")
-    memory_use: MemoryUse = Field(default=MemoryUse(), description="What the engine takes beside weights and KV cache.")
+    batching: Batching = Field(default=Batching(), description="Batching of its servers where nobody says otherwise.")
+    memory_use: MemoryUse = Field(
+        default=MemoryUse(), description="Memory that the engine takes beside weights and KV cache."
+    )
     tokens_per_step: float = Field(
         default=1.0, ge=1, description="Tokens that a sequence gets from a decode step, drafts accepted included."
     )
@@ -363,17 +397,21 @@ class Runtime(Entry):
     )
     stated_errors: dict[str, StatedError] = Field(
         default={},
-        description="By name; what none of them covers is not measured. None at all: step_time_error counts.",
+        description="Errors by name; what none of them covers is not measured. None at all: step_time_error counts.",
     )
     unmeasured_error: FractionOrZero = Field(
-        default=0.5, description="Stated error of step times of kinds that stated_errors has not."
+        default=0.5, description="Error, stated, of step times of kinds that stated_errors has not."
     )
     kv_transfer: KvTransferCosts
     defaults: Efficiency
-    architectures: dict[str, EfficiencyPatch] = Field(default={}, description="Overrides by architecture.")  # type: ignore[valid-type]
-    accelerators: dict[str, EfficiencyPatch] = Field(default={}, description="Overrides by accelerator.")  # type: ignore[valid-type]
+    architectures: dict[str, EfficiencyPatch] = Field(
+        default={}, description="Efficiencies that differ, by architecture."
+    )  # type: ignore[valid-type]
+    accelerators: dict[str, EfficiencyPatch] = Field(
+        default={}, description="Efficiencies that differ, by accelerator."
+    )  # type: ignore[valid-type]
     machines: dict[str, EfficiencyPatch] = Field(  # type: ignore[valid-type]
-        default={}, description="Overrides by machine, such as the host overheads of its processors."
+        default={}, description="Efficiencies that differ, by machine, such as the host overheads of its processors."
     )
 
     @model_validator(mode="after")
@@ -431,7 +469,7 @@ class Workload(Entry):
     title: str
     prompt_tokens: TokenDistribution
     output_tokens: TokenDistribution
-    correlation: float = Field(ge=-0.999, le=0.999, description="Of normal scores (Gaussian copula).")
+    correlation: float = Field(ge=-0.999, le=0.999, description="Correlation of normal scores (Gaussian copula).")
     arrival_cv2: float = Field(default=1.0, gt=0, description="Squared coefficient of variation of gaps; 1 Poisson.")
     prefix_cached: FractionOrZero = Field(
         default=0.0, lt=1, description="Share of each prompt's tokens whose KV cache is there already."

@@ -47,7 +47,7 @@ class CertificationRound(Result):
     """One plan that was simulated, and what came of it."""
 
     pools: str
-    value: float = Field(description="Of the plan's objective.")
+    value: float = Field(description="Value of the plan's objective.")
     confirmed: bool
     finding: str = Field(description="`confirmed`, what broke, or that fewer machines were enough.")
     carried_fraction: float | None = Field(
@@ -61,9 +61,11 @@ class MinimalityWitness(Result):
     role: str
     machine: str
     count: int = Field(description="Machines it was tried with.")
-    breaks: str = Field(description="What gives way, and by how much; empty where nothing does.")
+    breaks: str = Field(description="Objective that gives way first, and by how much; empty where nothing does.")
     objective: str | None = Field(description="The objective that is missed most, if one is.")
-    simulated: Number = Field(description="Its value then; null if another limit gives way or the queue grows.")
+    simulated: Number = Field(
+        description="Value of the objective then; null if another limit gives way or the queue grows."
+    )
 
 
 class Hunt(Result):
@@ -71,7 +73,9 @@ class Hunt(Result):
 
     hope_fraction: float = Field(description="Share by which every capacity was taken above its formula.")
     n_simulated: int = Field(description="Plans better than the confirmed one that were simulated, and failed.")
-    n_too_busy: int = Field(description="Of these, plans that fail by the highest utilisation allowed alone.")
+    n_too_busy: int = Field(
+        description="Plans among these of these, plans that fail by the highest utilisation allowed alone."
+    )
     exhausted: bool = Field(description="Whether no such plan is left; otherwise a cheaper one may be there.")
 
 
@@ -101,7 +105,9 @@ class Certificate(Result):
     )
     rounds: list[CertificationRound]
     witnesses: list[MinimalityWitness]
-    hunt: Hunt | None = Field(default=None, description="Null where no plan was confirmed, or time ran out.")
+    hunt: Hunt | None = Field(
+        default=None, description="Hunt for better plans; null where no plan was confirmed, or time ran out."
+    )
     without_spares: SparesRemoved | None
     notes: list[str]
 

@@ -28,8 +28,10 @@ class Prediction(Result):
     limit: float = Field(description="Limit in `unit`.")
     predicted: float | None = Field(description="Predicted percentile in `unit`; null where the queue is unstable.")
     unit: Literal["s", "x"] = Field(description="Seconds, or a slowdown against the reference machine.")
-    slack_fraction: float | None = Field(description="1 - predicted / limit; negative where the objective is missed.")
-    met: bool = Field(description="As predicted; whether it holds in simulation is in `certificate`.")
+    slack_fraction: float | None = Field(
+        description="Slack: 1 - predicted / limit; negative where the objective is missed."
+    )
+    met: bool = Field(description="Verdict as predicted; whether it holds in simulation is in `certificate`.")
     margin_low: float | None = Field(
         default=None,
         description="Before simulation, the simulated percentile is expected from 1 + margin_low to 1 + margin_high "
@@ -62,16 +64,18 @@ class PoolPlan(Result):
     replicas_per_machine: int
     machines_per_replica: int = Field(default=1, description="`count` is of groups of as many machines.")
     precision: str
-    takes_from: str | None = Field(description="Of a decode pool: the prefill machine it serves.")
+    takes_from: str | None = Field(description="Machine of the prefill pool that a decode pool serves.")
     rate_per_s: float = Field(description="Requests it carries [requests/s].")
     capacity_per_s: float = Field(description="Requests it could carry within every objective [requests/s].")
     utilisation: float = Field(description="Share of the rate at which it would be busy all the time.")
-    binding: str = Field(description="What limits its capacity.")
+    binding: str = Field(description="Limit that binds its capacity.")
     cost_usd_per_hour: float | None = Field(description="Spares included; null without a price.")
-    power_w: float = Field(description="Rated, spares included [W].")
+    power_w: float = Field(description="Power, rated, spares included [W].")
     expected_power_w: float = Field(description="Mean draw at this load, from the power model [W].")
     power_scope: Literal["machine", "facility"] = Field(
-        description="facility: these figures contain the facility's share, so PUE does not apply to them."
+        description=(
+            "Scope of these power figures; facility: they contain the facility's share, so PUE does not apply to them."
+        )
     )
     accelerators_per_machine: int | None = Field(default=None, description="Accelerators of one machine.")
     prompt_time_fraction: float | None = Field(
@@ -90,9 +94,11 @@ class PriceUsed(Result):
     date: datetime.date
     kind: SourceKind
     source: str
-    currency: str = Field(default="USD", description="Of the price book.")
+    currency: str = Field(default="USD", description="Currency of the price book.")
     usd_per_unit: float = Field(default=1.0, description="Exchange rate: US dollars for one unit of that currency.")
-    exchange_date: datetime.date | None = Field(default=None, description="Of the rate; null where the book is in USD.")
+    exchange_date: datetime.date | None = Field(
+        default=None, description="Date of the rate; null where the book is in USD."
+    )
 
 
 class SiteElectricity(Result):
@@ -104,7 +110,7 @@ class SiteElectricity(Result):
     carbon_date: datetime.date
     usd_per_kwh: float
     pue: float = Field(description="Facility over machines; not applied to machines whose figures are of the facility.")
-    kind: SourceKind = Field(description="Of the carbon intensity.")
+    kind: SourceKind = Field(description="Kind of the carbon intensity.")
     source: str
 
 
@@ -113,7 +119,7 @@ class EnergyUse(Result):
 
     facility_power_w: float = Field(description="Mean draw of the facility at this load [W].")
     energy_kwh_per_hour: float
-    cost_usd_per_hour: float = Field(description="Of electricity. A rent contains it; who owns pays it.")
+    cost_usd_per_hour: float = Field(description="Cost of electricity. A rent contains it; who owns pays it.")
     carbon_kg_per_hour: float = Field(description="CO2-equivalent, location-based, at the expected draw [kg/h].")
     rated_carbon_kg_per_hour: float = Field(description="The same at rated power: the objective `carbon` [kg/h].")
     sites: list[SiteElectricity]
@@ -122,7 +128,7 @@ class EnergyUse(Result):
 class NearTieReport(Result):
     """The optimum, in whose place a simpler plan was chosen."""
 
-    value: float = Field(description="Of the objective.")
+    value: float = Field(description="Value of the objective.")
     n_machines: int = Field(description="Machines, spares included.")
     n_pools: int
     n_types: int = Field(description="Machine types.")
@@ -151,12 +157,12 @@ class Alternative(Result):
 
     design: str
     pools: str
-    value: float = Field(description="Of the plan's objective.")
+    value: float = Field(description="Value of the plan's objective.")
     cost_usd_per_hour: float | None
     power_w: float
     machines: int
     counts: dict[str, int] = Field(description="Machines of each type, spares included.")
-    relative: float = Field(description="Its objective over the plan's, less 1.")
+    relative: float = Field(description="Excess of its objective over the plan's, as a share.")
 
 
 class RejectedMachine(Result):
@@ -178,7 +184,7 @@ class Standing(Result):
     pools: str | None = Field(default=None, description="Best plan with it, spares included; null where there is none.")
     machines: int | None = Field(default=None, description="Machines of it in that plan, or in the plan chosen.")
     value: float | None = Field(default=None, description="Objective of that plan; null where it has no price.")
-    relative: float | None = Field(default=None, description="That over the plan's, less 1.")
+    relative: float | None = Field(default=None, description="Excess of that over the plan's, as a share.")
     wins_below_usd_per_hour: float | None = Field(
         default=None, description="Price of a machine below which its plan costs less than the one chosen [USD/h]."
     )
@@ -196,16 +202,18 @@ class Plan(Result):
     runtime: str
     precision: str
     workload: str
-    rate_words: str = Field(default="", description="What the rate is where it was not asked for: `its own rate`.")
+    rate_words: str = Field(default="", description="Words for a rate that was not asked for: `its own rate`.")
     demand_rate_per_s: float
     rate_per_s: float = Field(description="Carried: the demand, or the largest throughput.")
-    mean_prompt_tokens: float = Field(description="Of a request.")
-    mean_output_tokens: float = Field(description="Of a request.")
-    meets_objectives: bool = Field(description="As simulated where it was, else as predicted.")
+    mean_prompt_tokens: float = Field(description="Prompt tokens of a request.")
+    mean_output_tokens: float = Field(description="Output tokens of a request.")
+    meets_objectives: bool = Field(
+        description="Verdict on all objectives: as simulated where it was, else as predicted."
+    )
     pools: list[PoolPlan]
     machines: int
     cost_usd_per_hour: float | None
-    cost_usd_per_month: float | None = Field(description="730 hours.")
+    cost_usd_per_month: float | None = Field(description="Cost of 730 hours.")
     cost_usd_per_million_tokens: float | None = Field(description="Prompt and output tokens together.")
     prompt_tokens_per_hour: float | None = Field(default=None, description="Served at this load.")
     output_tokens_per_hour: float | None = None
@@ -225,10 +233,13 @@ class Plan(Result):
     power_w: float = Field(description="Rated [W].")
     expected_power_w: float = Field(description="Mean draw at this load [W].")
     expected_power_error: float | None = Field(
-        default=None, description="Stated relative error of that draw; null in plans of versions that did not know it."
+        default=None,
+        description="Error, stated and relative, of that draw; null in plans of versions that did not know it.",
     )
     rack_units: int | None
-    energy: EnergyUse | None = Field(default=None, description="Null in plans of versions that did not know it.")
+    energy: EnergyUse | None = Field(
+        default=None, description="Energy; null in plans of versions that did not know it."
+    )
     predicted: list[Prediction]
     percentiles: list[Percentiles]
     too_large_fraction: float = Field(
@@ -236,20 +247,22 @@ class Plan(Result):
         description="Share of requests that the machines on their way can never hold; they miss every objective.",
     )
     headroom: float = Field(description="Load multiple at which the first objective breaks.")
-    verified: str = Field(description="`not simulated`, or how the plan was simulated.")
-    certificate: Certificate | None = Field(description="What simulation says; null where it was not asked.")
+    verified: str = Field(description="Words on the proof: `not simulated`, or how the plan was simulated.")
+    certificate: Certificate | None = Field(
+        description="Certificate: what simulation says; null where it was not asked."
+    )
     solver: SolverReport
     alternatives: list[Alternative]
     rejected: list[RejectedMachine]
     standings: list[Standing] = Field(
-        default=[], description="Of each machine that was named and not chosen: why, as predicted."
+        default=[], description="Reasons, as predicted, why each machine that was named is not chosen."
     )
     prices: list[PriceUsed]
-    alternative_prices: list[PriceUsed] = Field(description="Of machines that only the alternatives use.")
+    alternative_prices: list[PriceUsed] = Field(description="Prices of machines that only the alternatives use.")
     step_time_error: float = Field(description="Largest stated error of the step times used, as a fraction.")
-    step_time_basis: str = Field(default="", description="What that error rests on, or what was not measured.")
+    step_time_basis: str = Field(default="", description="Basis of that error, or what was not measured.")
     notes: list[str]
-    scenario: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
+    scenario: dict[str, Any] = Field(description="Scenario: everything that was asked for, defaults filled in.")
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a pool, with the plan's totals repeated: rows for a spreadsheet."""

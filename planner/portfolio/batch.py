@@ -75,15 +75,15 @@ class BatchWork(BaseModel):
 
     requests: LargeCount = Field(description="A day, such as 50 M.")
     arrives: Annotated[tuple[MomentText, ...], BeforeValidator(_as_list)] = Field(
-        default=(Moment(0),), description="When all of it is there; or from when until when it arrives, evenly."
+        default=(Moment(0),), description="Time when all of it is there; or from when until when it arrives, evenly."
     )
     deadline: MomentText | None = Field(
-        default=None, description="By when all of it is done: the first such time after the arrivals."
+        default=None, description="Time by when all of it is done: the first such time after the arrivals."
     )
     within_s: Seconds | None = Field(
         default=None,
         validation_alias=AliasChoices("within_s", "within"),
-        description="In place of a deadline: how long each request may take.",
+        description="Time that each request may take, in place of a deadline.",
     )
 
     @on_model(mode="after")

@@ -148,8 +148,8 @@ class FleetWorkload(BaseModel):
 
     workload: str | None = Field(default=None, description="A workload of the catalog, or a trace file.")
     workload_columns: dict[str, str] | None = Field(default=None, description="Columns of a trace, as in a scenario.")
-    prompt_tokens: int | None = Field(default=None, ge=1, description="Of every request, where there is no workload.")
-    output_tokens: int | None = Field(default=None, ge=1, description="Of every request, where there is no workload.")
+    prompt_tokens: int | None = Field(default=None, ge=1, description="Tokens of every prompt, without a workload.")
+    output_tokens: int | None = Field(default=None, ge=1, description="Tokens of every answer, without a workload.")
     rate_per_s: PerS | None = Field(default=None, validation_alias=AliasChoices("rate_per_s", "rate"))
     drop_failed: bool = Field(default=False, description="Whether failed requests of a trace are left out.")
     batch: BatchWork | None = Field(
@@ -162,7 +162,9 @@ class FleetWorkload(BaseModel):
     slo: Slo | None = Field(default=None, description="Latency objectives; `none` for throughput alone.")
     day: Day | None = Field(default=None, description="Rate through the day, over the stated one.")
     growth_per_month: Growth | None = Field(
-        default=None, validation_alias=AliasChoices("growth_per_month", "growth"), description="Of the rate: 2 %."
+        default=None,
+        validation_alias=AliasChoices("growth_per_month", "growth"),
+        description="Growth of the rate a month, such as 2 %.",
     )
     max_spot: FractionOrZero | None = Field(default=None, description="Share of its machines that may be spot.")
     model: str | None = None
@@ -174,7 +176,7 @@ class FleetWorkload(BaseModel):
     reference_machine: str | None = None
     max_utilisation: Fraction | None = None
     profile: str | None = Field(default=None, description="Table of measured step times.")
-    network: str | None = Field(default=None, description="Of all machines, in place of the catalog's.")
+    network: str | None = Field(default=None, description="Network of all machines, in place of the catalog's.")
     oversubscription: float | None = Field(default=None, ge=1, le=1000)
     prefix_cached: FractionOrZero | None = None
     tokens_per_step: float | None = Field(default=None, ge=1)
@@ -227,7 +229,7 @@ class Fleet(BaseModel):
 
     model_config = STRICT
 
-    workloads: dict[str, FleetWorkload] = Field(description="By name.", json_schema_extra={"minProperties": 1})
+    workloads: dict[str, FleetWorkload] = Field(description="Loads by name.", json_schema_extra={"minProperties": 1})
     sharing: Literal["separate", "shared", "auto"] | tuple[tuple[str, ...], ...] = Field(
         default="auto",
         description="Whether workloads of one model may be served by common pools: `separate`, `shared`, `auto` "
@@ -243,7 +245,7 @@ class Fleet(BaseModel):
     reference_machine: str = "dgx-a100"
     max_utilisation: Fraction = 0.9
     profile: str | None = None
-    network: str | None = Field(default=None, description="Of all machines, in place of the catalog's.")
+    network: str | None = Field(default=None, description="Network of all machines, in place of the catalog's.")
     oversubscription: float | None = Field(default=None, ge=1, le=1000)
     prefix_cached: FractionOrZero | None = None
     tokens_per_step: float | None = Field(default=None, ge=1)
@@ -269,18 +271,20 @@ class Fleet(BaseModel):
         description="Months at which machines may be bought or reserved beside the first day: [1 year, 2 years].",
     )
     overhead_usd_per_month: float = Field(
-        default=0.0, ge=0, description="Of serving oneself beside machines: staff, storage, network [USD/month]."
+        default=0.0,
+        ge=0,
+        description="Overhead of serving oneself beside machines: staff, storage, network [USD/month].",
     )
     api_usd_per_million_tokens: float | None = Field(
         default=None,
         gt=0,
-        description="What an API asks for a million tokens, prompts and answers, to compare with [USD].",
+        description="Price that an API asks for a million tokens, prompts and answers, to compare with [USD].",
     )
     payments: Payments = Field(default="arrears", description="Whether months are paid at their end, or in advance.")
     price_change_per_year: Growth = Field(
         default=0.0,
         validation_alias=AliasChoices("price_change_per_year", "price_change"),
-        description="Of all prices, such as -10 %: what is bought later costs so much less; rents follow each year.",
+        description="Change of all prices, such as -10 %: later purchases cost so much less; rents follow each year.",
     )
     growth_per_month: Growth = Field(default=0.0, validation_alias=AliasChoices("growth_per_month", "growth"))
     scenarios: dict[str, DemandScenario] = Field(
@@ -297,7 +301,9 @@ class Fleet(BaseModel):
         description="Whether machines that are owned or reserved may change group and role between parts of a day.",
     )
     change_cost_usd: float = Field(
-        default=0.0, ge=0, description="Of each machine that starts, or changes group or role, between parts of a day."
+        default=0.0,
+        ge=0,
+        description="Cost of each machine that starts, or changes group or role, between parts of a day.",
     )
     start: datetime.date | None = Field(default=None, description="First day, from which deliveries are counted.")
     max_spot: FractionOrZero = Field(default=0.0, description="Share of a group's machines that may be spot.")
@@ -307,12 +313,12 @@ class Fleet(BaseModel):
     spot_interruptions_per_hour: InterruptionsPerHour | None = Field(
         default=None,
         validation_alias=AliasChoices("spot_interruptions_per_hour", "spot_interruptions"),
-        description="Where the price book does not say, such as 0.02/h.",
+        description="Interruption rate where the price book does not say, such as 0.02/h.",
     )
     spot_recovery_s: Seconds = Field(
         default=900.0,
         validation_alias=AliasChoices("spot_recovery_s", "spot_recovery"),
-        description="What an interruption costs until another machine serves.",
+        description="Time that an interruption costs until another machine serves.",
     )
     electricity_usd_per_kwh: UsdPerKwh = Field(
         default=0.086, validation_alias=AliasChoices("electricity_usd_per_kwh", "electricity")
@@ -323,7 +329,8 @@ class Fleet(BaseModel):
     )
     prices: Names = Field(default=(), description="Price books that go before the default ones.")
     quotes: QuoteChoice = Field(
-        default="cheapest", description="Between vendors: the cheapest price that has not expired, or the newest."
+        default="cheapest",
+        description="Choice between vendors: the cheapest price that has not expired, or the newest.",
     )
     max_rented: dict[str, Annotated[int, Field(ge=0)]] = Field(
         default={}, description="Most of a machine on demand and spot at any time: quota."

@@ -25,27 +25,29 @@ class PurchaseLine(Result):
     )
     count: int = Field(description="Machines held; of rented ones the most at any time.")
     machine_hours: float = Field(description="Hours switched on, all machines together, over the horizon.")
-    fixed_usd_per_hour: float = Field(description="Of one machine held, in use or not.")
-    usage_usd_per_hour: float = Field(description="Of one machine switched on.")
-    fixed_usd: float = Field(description="Over the horizon.")
-    usage_usd: float = Field(description="Over the horizon.")
-    cost_usd: float = Field(description="Over the horizon.")
+    fixed_usd_per_hour: float = Field(description="Cost of one machine held, in use or not.")
+    usage_usd_per_hour: float = Field(description="Cost of one machine switched on.")
+    fixed_usd: float = Field(description="Cost of holding, over the horizon.")
+    usage_usd: float = Field(description="Cost of use, over the horizon.")
+    cost_usd: float = Field(description="Cost over the horizon.")
     cost_usd_per_hour: float = Field(description="Mean over all hours.")
     when: str = Field(description="Which of several dates or terms it is; empty where there is one.")
     from_month: float = Field(description="Month at whose begin it is there; 0 is the first.")
     to_month: float = Field(description="Month at whose begin it ends, or the horizon.")
-    paid_months: float = Field(description="Paid whether used or not, whole terms to their end; 0 where rented.")
+    paid_months: float = Field(description="Months paid whether used or not, whole terms to their end; 0 where rented.")
     capital_usd_per_hour: float = Field(description="Part of the fixed cost that repays a purchase [USD/h].")
     purchase_usd: float | None = Field(description="Price of one machine that is bought; null of others.")
-    residual_usd: float | None = Field(description="What it sells for at the end of its life; null of others.")
-    life_months: float | None = Field(description="Over which it is repaid; null of others.")
+    residual_usd: float | None = Field(description="Resale value at the end of its life; null of others.")
+    life_months: float | None = Field(description="Months over which it is repaid; null of others.")
     book: str | None = Field(description="Price book.")
     provider: str | None
-    date: datetime.date | None = Field(description="Of the price.")
+    date: datetime.date | None = Field(description="Date of the price.")
     kind: SourceKind | None
     source: str | None
-    currency: str = Field(default="USD", description="Of the price book.")
-    exchange_date: datetime.date | None = Field(default=None, description="Of the rate; null where the book is in USD.")
+    currency: str = Field(default="USD", description="Currency of the price book.")
+    exchange_date: datetime.date | None = Field(
+        default=None, description="Date of the rate; null where the book is in USD."
+    )
 
     @property
     def name(self) -> str:
@@ -56,15 +58,15 @@ class PurchaseLine(Result):
 class MonthCost(Result):
     """What one month costs, and what is paid in it."""
 
-    month: int = Field(description="Of 730 h, counted from 1; after the horizon where a reservation ends later.")
-    purchases_usd: float = Field(description="Paid for machines that are bought, and bought anew, less resale.")
+    month: int = Field(description="Month of 730 h, counted from 1; after the horizon where a reservation ends later.")
+    purchases_usd: float = Field(description="Payments for machines that are bought, and bought anew, less resale.")
     running_usd: float = Field(description="Maintenance, hosting and electricity of what is owned.")
     reserved_usd: float
-    rented_usd: float = Field(description="On demand and spot.")
+    rented_usd: float = Field(description="Rents on demand and spot.")
     changes_usd: float = Field(description="Machines that start or change group or role.")
     cash_usd: float = Field(description="Sum of the above: what is paid.")
     capital_usd: float = Field(description="Annuity of what is bought, in the place of its purchase.")
-    cost_usd: float = Field(description="What the month costs; all months add up to the cost of the fleet.")
+    cost_usd: float = Field(description="Cost of the month; all months add up to the cost of the fleet.")
 
 
 class PeriodUse(Result):
@@ -73,14 +75,14 @@ class PeriodUse(Result):
     period: str
     stage: str = Field(description="The day that it is part of, where several stand for the horizon.")
     hours_a_day: float
-    hours: float = Field(description="Of the horizon, weighted by probability.")
+    hours: float = Field(description="Hours of the horizon, weighted by probability.")
     from_month: float = Field(description="Month at whose begin the days that it stands for begin; 0 is the first.")
     to_month: float = Field(description="Month at whose begin they end.")
     rates_per_s: dict[str, float] = Field(description="Requests served of each workload [requests/s].")
-    machines_on: dict[str, int] = Field(description="By machine.")
-    machines_by_plan: dict[str, int] = Field(description="By `machine plan`; only those that are on.")
+    machines_on: dict[str, int] = Field(description="Machines that are on, by machine.")
+    machines_by_plan: dict[str, int] = Field(description="Machines that are on, by `machine plan`.")
     machines_held_or_rented: int
-    power_w: float = Field(description="Rated, of all machines held or rented [W].")
+    power_w: float = Field(description="Power, rated, of all machines held or rented [W].")
 
 
 class FleetPool(Result):
@@ -119,7 +121,9 @@ class DesignRate(Result):
     """What a design does for its money where only throughput counts."""
 
     design: str
-    requests_per_s_per_usd_per_hour: float = Field(description="At the on-demand price.")
+    requests_per_s_per_usd_per_hour: float = Field(
+        description="Requests a second for a dollar an hour, at the on-demand price."
+    )
     requests_per_usd: float
 
 
@@ -133,11 +137,13 @@ class WorkloadOutcome(Result):
     model: str
     traffic: str
     group: str = Field(description="Groups whose pools serve it, `;` between them.")
-    rate_per_s: float | None = Field(description="As stated; null for batch work.")
+    rate_per_s: float | None = Field(description="Rate as stated; null for batch work.")
     requests_a_day: float
-    deadline: str | None = Field(description="Of batch work.")
-    done_by: str | None = Field(description="Of batch work: end of the last period that serves it.")
-    design_rates: list[DesignRate] = Field(description="Of work without latency objectives: requests for a dollar.")
+    deadline: str | None = Field(description="Deadline of batch work.")
+    done_by: str | None = Field(description="End of the last period that serves batch work.")
+    design_rates: list[DesignRate] = Field(
+        description="Rates that designs give work without latency objectives: requests for a dollar."
+    )
 
 
 class GroupCost(Result):
@@ -156,7 +162,7 @@ class PortfolioReport(Result):
     status: Literal["optimal", "limit"]
     solver: str
     value: float = Field(description="Mean cost [USD/h].")
-    bound: float = Field(description="No plan of the pools considered costs less [USD/h].")
+    bound: float = Field(description="Bound: no plan of the pools considered costs less [USD/h].")
     gap: float
     gap_allowed: float
     rounds: int
@@ -176,18 +182,20 @@ class Procurement(Result):
     horizon_hours: float
     cost_usd_per_hour: float = Field(description="Mean over all hours.")
     cost_usd_per_month: float = Field(description="Mean; 730 hours.")
-    cost_usd: float = Field(description="Over the horizon.")
+    cost_usd: float = Field(description="Cost over the horizon.")
     change_cost_usd: float = Field(description="Part of it: machines that start or change group or role in the day.")
-    cost_usd_per_million_tokens: float = Field(description="Of the tokens expected, not of those planned for.")
+    cost_usd_per_million_tokens: float = Field(
+        description="Cost of a million of the tokens expected, not of those planned for."
+    )
     padding_fraction: float = Field(description="Requests planned for over those expected, less 1.")
-    cost_usd_per_thousand_requests: float = Field(description="Of the requests expected.")
-    present_value_usd: float = Field(description="Of all payments, less what is left of what was bought.")
-    upfront_usd: float = Field(description="Paid on the first day for what is bought.")
-    remaining_value_usd: float = Field(description="Of what was bought, at the end of the horizon.")
+    cost_usd_per_thousand_requests: float = Field(description="Cost of a thousand of the requests expected.")
+    present_value_usd: float = Field(description="Present value of all payments, less what is left of what was bought.")
+    upfront_usd: float = Field(description="Payments on the first day for what is bought.")
+    remaining_value_usd: float = Field(description="Value of what was bought, at the end of the horizon.")
     overhead_usd: float = Field(description="Staff, storage, network and the like over the horizon, as stated.")
     usd_per_million_tokens_with_overhead: float
     api_usd: float | None = Field(
-        description="What an API would ask for the tokens expected; null where none is stated."
+        description="Price that an API would ask for the tokens expected; null where none is stated."
     )
     months: list[MonthCost]
     purchases: list[PurchaseLine]
@@ -202,7 +210,7 @@ class Procurement(Result):
     solver: PortfolioReport
     step_time_error: float
     notes: list[str]
-    fleet: dict[str, Any] = Field(description="Everything that was asked for, defaults filled in.")
+    fleet: dict[str, Any] = Field(description="Fleet as asked for, defaults filled in.")
 
     def to_records(
         self, of: Literal["purchases", "pools", "periods", "predicted"] = "purchases"

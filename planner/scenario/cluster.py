@@ -23,16 +23,18 @@ class PoolInput(BaseModel):
     role: Literal["prefill", "decode", "mixed"]
     machine: str
     count: int = Field(ge=1)
-    tensor_parallel: int | None = Field(default=None, ge=1, description="Left out: the one that carries most.")
+    tensor_parallel: int | None = Field(
+        default=None, ge=1, description="Tensor-parallel degree; left out: the one that carries most."
+    )
     pipeline_parallel: int = Field(default=1, ge=1)
     expert_parallel: int = Field(default=1, ge=1)
     attention_data_parallel: int = Field(default=1, ge=1, description="Groups of ranks with sequences of their own.")
     spares: int = Field(default=0, ge=0, description="Machines beside them, paid for and idle.")
     rate_per_s: float | None = Field(
-        default=None, ge=0, description="Its part of the load, as a weight; left out: what it can sustain."
+        default=None, ge=0, description="Part of the load, as a weight; left out: what it can sustain."
     )
     takes_from: str | None = Field(
-        default=None, description="Of a decode pool: prefill machines it serves, by comma; left out: any it can reach."
+        default=None, description="Prefill machines that a decode pool serves, by comma; left out: any it can reach."
     )
 
 

@@ -153,7 +153,7 @@ class Scenario(BaseModel):
     acceptance: FractionOrZero | None = Field(
         default=None, description="Probability that a draft token is accepted; default what the model's file states."
     )
-    precision: Precision | None = Field(default=None, description="Of the weights; default as released.")
+    precision: Precision | None = Field(default=None, description="Precision of the weights; default as released.")
     kv_precision: Precision | None = None
     max_batch: int | None = Field(
         default=None, ge=1, le=100_000, description="Sequences that a server decodes together; default the runtime's."
@@ -181,18 +181,19 @@ class Scenario(BaseModel):
         le=10_000,
         description="Bandwidth of all ports over what the switches above them carry; default the fabric's, mostly 1.",
     )
-    reference_machine: str = Field(default="dgx-a100", description="What slowdowns are measured against.")
+    reference_machine: str = Field(default="dgx-a100", description="Reference against which slowdowns are measured.")
     prices: Names = Field(default=(), description="Price books that go before the default ones.")
     plan: Names = Field(
         default=(),
         description="Price plan of all machines (`reserved_1y`), or of one (`dgx-h100=owned`); default on_demand.",
     )
     quotes: QuoteChoice = Field(
-        default="cheapest", description="Between vendors: the cheapest price that has not expired, or the newest."
+        default="cheapest",
+        description="Choice between vendors: the cheapest price that has not expired, or the newest.",
     )
     region: Names = Field(
         default=(DEFAULT_REGION,),
-        description="Where electricity comes from: a region of the catalog, or `SITE=REGION` for one site's machines.",
+        description="Region where electricity comes from, or `SITE=REGION` for one site's machines.",
     )
     electricity_usd_per_kwh: UsdPerKwh | None = Field(
         default=None,
@@ -222,8 +223,11 @@ class Scenario(BaseModel):
     verify: bool = Field(default=True, description="Whether a plan is proven by simulation.")
     arrivals: Literal["trace", "poisson"] | None = Field(
         default=None,
-        description="Of a trace: whether a plan is also proven on its own arrivals, stretched to the rate, or on "
-        "random ones alone. Default: also on its own; with the preset splitwise, whose paper draws them, on random.",
+        description=(
+            "Arrivals of a trace: whether a plan is also proven on its own arrivals, stretched to the "
+            "rate, or on random ones alone. Default: also on its own; with the preset splitwise, "
+            "whose paper draws them, on random."
+        ),
     )
     verify_runs: int = Field(default=3, ge=1, le=1000, description="Simulations of a plan, each with its own seed.")
     verify_requests: int | None = Field(

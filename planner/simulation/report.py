@@ -27,7 +27,7 @@ class _Model(BaseModel):
 class PercentileReport(IntervalReport):
     """A simulated percentile beside what the queueing formulas predict."""
 
-    predicted: Number = Field(description="By the formulas, in the same unit; None where they say nothing.")
+    predicted: Number = Field(description="Value by the formulas, in the same unit; None where they say nothing.")
     prediction_error: Number = Field(
         description="Predicted over simulated, less 1: above 0 the formula is pessimistic."
     )
@@ -80,7 +80,7 @@ class PoolReport(_Model):
     batch: Number = Field(description="Sequences decoding on a lane, on average.")
     memory_used: Number = Field(description="Mean share of its KV memory that was reserved.")
     power_w: Number = Field(description="Mean power of all its machines [W].")
-    energy_j: Number = Field(description="Over the simulated time, all runs together [J].")
+    energy_j: Number = Field(description="Energy over the simulated time, all runs together [J].")
 
 
 class ArrivalReport(_Model):
@@ -89,10 +89,10 @@ class ArrivalReport(_Model):
     kind: ArrivalKind
     rate_per_s: float = Field(description="Mean over a run, the load multiple included [requests/s].")
     cv2: float = Field(description="Squared coefficient of variation of the gaps; of a replay, as its trace has it.")
-    rates_per_s: tuple[float, ...] = Field(description="Of each period, where the rate changes [requests/s].")
-    period_s: float | None = Field(description="How long each of those rates lasts [s].")
-    rescaled: bool = Field(description="Of a replay: whether its timestamps were stretched to a rate.")
-    repeat: int = Field(description="How often the trace is played.")
+    rates_per_s: tuple[float, ...] = Field(description="Rate of each period, where the rate changes [requests/s].")
+    period_s: float | None = Field(description="Duration of each of those rates [s].")
+    rescaled: bool = Field(description="Stretch of a replay: whether its timestamps were stretched to a rate.")
+    repeat: int = Field(description="Number of times the trace is played.")
 
 
 class FailureReport(_Model):
@@ -100,7 +100,7 @@ class FailureReport(_Model):
 
     machine: str = Field(description="Pool and number, such as decode:0.")
     at_s: float
-    repaired_s: float | None = Field(description="When it came back [s]; None if it did not.")
+    repaired_s: float | None = Field(description="Time when it came back [s]; None if it did not.")
 
 
 class DistributionReport(_Model):
@@ -150,16 +150,16 @@ class SimulationReport(_Model):
     policy_name: str
     policy: dict[str, Any]
     failures: tuple[FailureReport, ...]
-    seeds: tuple[int, ...] = Field(description="One run each.")
+    seeds: tuple[int, ...] = Field(description="Seeds, one run each.")
     meets_objectives: bool
     stable: bool = Field(
-        description="False: latency grew throughout, so percentiles would only say how long a run was."
+        description="Stability; false: latency grew throughout, so percentiles would only say how long a run was."
     )
-    interrupted: bool = Field(description="True: stopped before all requests were done; a valid part.")
+    interrupted: bool = Field(description="Interruption; true: stopped before all requests were done; a valid part.")
     n_requests: int = Field(description="Arrived, all runs together.")
     n_counted: int = Field(description="Requests that ended, after the warm-up.")
-    warm_up_requests: tuple[int, ...] = Field(description="At the start of each run, not counted.")
-    n_unfinished: int = Field(description="In flight when the simulation was interrupted.")
+    warm_up_requests: tuple[int, ...] = Field(description="Requests at the start of each run that are not counted.")
+    n_unfinished: int = Field(description="Requests in flight when the simulation was interrupted.")
     n_too_large: int = Field(description="Requests that no machine on their way can hold; they miss every objective.")
     too_large: tuple[str, ...] = Field(description="The first of them, as `run 1 request 17: 9000 + 200 tokens`.")
     n_overflowed: int = Field(description="Requests sent to the other pool.")
@@ -171,7 +171,7 @@ class SimulationReport(_Model):
     n_together: int = Field(description="Arrived at the same time as the request before them.")
     simulated_s: float = Field(description="Time from the first arrival on to the last, all runs together [s].")
     power_w: Number = Field(description="Mean power of all machines [W].")
-    energy_j: Number = Field(description="Over the simulated time, all runs together [J].")
+    energy_j: Number = Field(description="Energy over the simulated time, all runs together [J].")
     energy_per_request_j: Number
     latencies: tuple[LatencyReport, ...]
     objectives: tuple[ObjectiveReport, ...]
@@ -180,7 +180,7 @@ class SimulationReport(_Model):
     timeline: TimelineReport | None
     step_time_error: float = Field(description="Largest stated error of the step times used, as a fraction.")
     notes: tuple[str, ...]
-    scenario: dict[str, Any] = Field(description="What was asked for, defaults filled in.")
+    scenario: dict[str, Any] = Field(description="Scenario as asked for, defaults filled in.")
 
     _outcomes: tuple[Outcome, ...] = PrivateAttr(default=())
 

@@ -19,8 +19,10 @@ ALTERNATIVES_SCHEMA_VERSION = "1.0"
 class AlternativePlan(Result):
     """One plan near the best."""
 
-    reasons: list[str] = Field(description="What it is listed for: best, another mix, fewest machine types, ...")
-    value: float = Field(description="Of the objective: USD/h, W or machines.")
+    reasons: list[str] = Field(
+        description="Reasons for which it is listed: best, another mix, fewest machine types, ..."
+    )
+    value: float = Field(description="Value of the objective: USD/h, W or machines.")
     relative: float = Field(description="value / best - 1.")
     status: Literal["optimal", "limit"] = Field(description="Whether it is proven best of its mix.")
     design: str
@@ -28,12 +30,12 @@ class AlternativePlan(Result):
     n_pools: int
     n_machine_types: int
     machines: int
-    cost_usd_per_hour: float | None = Field(description="Of all machines, those owned at their price too.")
+    cost_usd_per_hour: float | None = Field(description="Cost of all machines, those owned at their price too.")
     power_w: float = Field(description="Rated [W].")
     rack_units: int | None
     bought: str = Field(description="Machines beyond those owned, such as `3 x dgx-h100`; empty for none.")
     n_bought: int
-    cost_of_bought_usd_per_hour: float | None = Field(description="Of the machines beyond those owned.")
+    cost_of_bought_usd_per_hour: float | None = Field(description="Cost of the machines beyond those owned.")
     idle: str = Field(description="Owned machines that the plan does not use; empty for none.")
     n_idle: int
     ttft_p99_s: float | None
@@ -47,13 +49,18 @@ class Alternatives(Head):
 
     schema_version: str = ALTERNATIVES_SCHEMA_VERSION
     objective: Literal["cost", "power", "machines"]
-    within_fraction: float = Field(description="How much above the best a plan may be.")
+    within_fraction: float = Field(description="Distance above the best that a plan may have, as a share.")
     owned: dict[str, int]
     all_mixes: bool = Field(
-        description="True: a mix that is not listed is beyond the range, or a listed one with further pools."
+        description=(
+            "Completeness of mixes; true: a mix that is not listed is beyond the range, or a listed "
+            "one with further pools."
+        )
     )
-    complete: bool = Field(description="False where it was interrupted or a time limit passed: plans may be missing.")
-    ends: str = Field(description="Why there are no further plans.")
+    complete: bool = Field(
+        description="Completeness; false where it was interrupted or a time limit passed: plans may be missing."
+    )
+    ends: str = Field(description="Reason why there are no further plans.")
     solves: int = Field(description="Optimisations that it took.")
     plans: list[AlternativePlan] = Field(description="The best first, then by value.")
 

@@ -22,28 +22,28 @@ class ComparisonRow(Result):
     """One design, sized as well as can be for one workload and question."""
 
     workload: str
-    question: str = Field(description="What it is sized for, such as `least cost at 70 requests/s`.")
+    question: str = Field(description="Question it is sized for, such as `least cost at 70 requests/s`.")
     objective: Literal["cost", "power", "energy", "machines", "carbon", "throughput"]
-    budget: str | None = Field(description="Of throughput within a budget: the budget as given.")
-    design: str = Field(description="As asked for.")
+    budget: str | None = Field(description="Budget of throughput within it, as given.")
+    design: str = Field(description="Design as asked for.")
     status: RowStatus = Field(
         description="optimal (proven), limit (a plan, not proven), unconfirmed (by simulation, where that was asked), "
         "infeasible, unsolved (no plan found in time)."
     )
-    reason: str | None = Field(description="Why there is no plan.")
+    reason: str | None = Field(description="Reason why there is no plan.")
     exit_code: int = Field(description="Exit code that `planner optimize` ends with.")
     pools: str | None = Field(description="Machines by role, such as `27 x dgx-h100 prefill + 3 x dgx-h100 decode`.")
     machines: int | None = Field(description="Spares included, as everywhere here.")
     prefill_machines: int | None
     decode_machines: int | None
     mixed_machines: int | None
-    rate_per_s: float | None = Field(description="Carried [requests/s].")
+    rate_per_s: float | None = Field(description="Rate carried [requests/s].")
     cost_usd_per_hour: float | None
     cost_usd_per_million_tokens: float | None = Field(description="Prompt and output tokens together.")
     power_w: float | None = Field(description="Rated [W].")
     expected_power_w: float | None = Field(description="Mean draw at this load [W].")
     rack_units: int | None
-    latencies: Literal["predicted", "simulated"] | None = Field(description="Where percentiles and slack come from.")
+    latencies: Literal["predicted", "simulated"] | None = Field(description="Source of percentiles and slack.")
     ttft_p50_s: float | None
     ttft_p90_s: float | None
     ttft_p99_s: float | None
@@ -54,9 +54,9 @@ class ComparisonRow(Result):
     e2e_p90_s: float | None
     e2e_p99_s: float | None
     tightest_objective: str | None = Field(description="The objective with the least slack.")
-    tightest_slack_fraction: float | None = Field(description="1 - latency / limit of that objective.")
-    verified: str | None = Field(description="`not simulated`, or how the plan was simulated.")
-    relative_rate: float | None = Field(description="Over the same of `relative_to`, as all that is relative.")
+    tightest_slack_fraction: float | None = Field(description="Slack: 1 - latency / limit of that objective.")
+    verified: str | None = Field(description="Words on the proof: `not simulated`, or how the plan was simulated.")
+    relative_rate: float | None = Field(description="Rate over that of `relative_to`, as all that is relative.")
     relative_cost: float | None
     relative_cost_per_token: float | None
     relative_power: float | None
@@ -78,7 +78,7 @@ class Comparison(Head):
     designs: list[str]
     questions: list[str]
     relative_to: str = Field(description="The design that relative figures are against.")
-    complete: bool = Field(description="False where it was interrupted; rows not begun are missing.")
+    complete: bool = Field(description="Completeness; false where it was interrupted: rows not begun are missing.")
     rows: list[ComparisonRow]
 
     def row(self, design: str, workload: str | None = None, question: str | None = None) -> ComparisonRow:

@@ -33,10 +33,10 @@ class Deployment(Study):
     schema_version: str = DEPLOYMENT_SCHEMA_VERSION
     target: Target
     version: str = Field(description="Version of the target that the files are for.")
-    source: str = Field(description="Where its flags were looked up, and when.")
+    source: str = Field(description="Source of its flags, and the date.")
     pools: list[DeployedPool]
     files: dict[str, str] = Field(description="Path in the bundle -> text.")
-    notes: list[str] = Field(description="What the target cannot be told, or must be done by hand.")
+    notes: list[str] = Field(description="Notes on what the target cannot be told, or must be done by hand.")
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a pool: rows for a spreadsheet."""

@@ -29,8 +29,8 @@ class Changed(Result):
         description="Part of a plan that it is of."
     )
     name: str
-    before: Any = Field(description="In the first plan; null where it has none.")
-    after: Any = Field(description="In the second plan; null where it has none.")
+    before: Any = Field(description="Value in the first plan; null where it has none.")
+    after: Any = Field(description="Value in the second plan; null where it has none.")
     relative: float | None = Field(default=None, description="after / before - 1, of numbers.")
 
 

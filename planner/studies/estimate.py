@@ -26,15 +26,17 @@ class OperatorShare(BaseModel):
 
     name: str
     time_s: float
-    share: float = Field(description="Of the step.")
+    share: float = Field(description="Share of the step.")
     bound: Literal["compute", "memory", "network", "overhead"]
-    flop: float = Field(description="On one rank [FLOP].")
+    flop: float = Field(description="Work on one rank [FLOP].")
     bytes: float = Field(description="Memory traffic of one rank [bytes].")
     flop_per_byte: float | None = Field(description="Arithmetic intensity; null without memory traffic.")
     flop_per_s: float = Field(description="Achieved on one rank [FLOP/s].")
     bytes_per_s: float = Field(description="Memory traffic achieved on one rank [bytes/s].")
     achieved_fraction: float | None = Field(
-        description="Of peak FLOP/s if bound by compute, of peak memory bandwidth if by memory; null for the others."
+        description=(
+            "Fraction of peak FLOP/s if bound by compute, of peak memory bandwidth if by memory; null for the others."
+        )
     )
 
 
@@ -45,7 +47,7 @@ class RoofLimit(BaseModel):
 
     name: str = Field(description="`memory` in bytes/s, or the precision of products in FLOP/s.")
     peak: float
-    achieved: float = Field(description="What the runtime reaches of it in large steps.")
+    achieved: float = Field(description="Rate that the runtime reaches of it in large steps.")
 
 
 class Estimate(BaseModel):
@@ -62,21 +64,21 @@ class Estimate(BaseModel):
     precision: str
     layout: str
     latency_s: float
-    bound: Literal["compute", "memory", "network", "overhead"] = Field(description="What takes most of the step.")
+    bound: Literal["compute", "memory", "network", "overhead"] = Field(description="Part that takes most of the step.")
     breakdown: list[OperatorShare]
     tokens_per_s: float = Field(
-        description="Of one replica: prompt tokens, cached ones counted, or tokens generated [1/s]."
+        description="Throughput of one replica: prompt tokens, cached ones counted, or tokens generated [1/s]."
     )
     compute_utilisation: float
     memory_utilisation: float
     prefix_cached: float = Field(default=0.0, description="Share of the prompt tokens taken as cached.")
     draft_tokens: int = Field(default=0, description="Draft tokens verified for each sequence.")
     tokens_per_step: float = Field(default=1.0, description="Tokens that a sequence gets from a decode step.")
-    time_per_token_s: float | None = Field(description="Of a decode step, for each token that a sequence gets.")
-    roofs: list[RoofLimit] = Field(description="Of one accelerator: memory, and each precision used.")
+    time_per_token_s: float | None = Field(description="Time of a decode step, for each token that a sequence gets.")
+    roofs: list[RoofLimit] = Field(description="Roofs of one accelerator: memory, and each precision used.")
     resident_tokens: float = Field(description="KV-cache tokens that one replica holds, of such sequences.")
-    step_time_error: float = Field(description="Stated relative error of this phase.")
-    step_time_basis: str = Field(description="What was measured of such steps, or that nothing was.")
+    step_time_error: float = Field(description="Error, stated and relative, of this phase.")
+    step_time_basis: str = Field(description="Basis: what was measured of such steps, or that nothing was.")
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict an operator."""

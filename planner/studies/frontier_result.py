@@ -21,15 +21,17 @@ AxisUnit = Literal["USD/h", "W", "machines", "s", "x", "requests/s"]
 class FrontierPoint(Result):
     """One plan that no other beats in both figures."""
 
-    x: float = Field(description="In the unit of the frontier's x.")
+    x: float = Field(description="Position in the unit of the frontier's x.")
     y: float = Field(description="The least there is at this x, in the unit of the frontier's y.")
-    status: Literal["optimal", "limit"] = Field(description="optimal: proven; limit: a plan, not proven to be least.")
-    bound: float = Field(description="No plan has a y below this at this x.")
+    status: Literal["optimal", "limit"] = Field(
+        description="Status; optimal: proven; limit: a plan, not proven to be least."
+    )
+    bound: float = Field(description="Bound: no plan has a y below this at this x.")
     gap: float = Field(description="(y - bound) / y.")
     design: str
     pools: str = Field(description="Machines by role, spares included.")
     machines: int
-    rate_per_s: float = Field(description="Carried [requests/s].")
+    rate_per_s: float = Field(description="Rate carried [requests/s].")
     cost_usd_per_hour: float | None
     cost_usd_per_million_tokens: float | None
     power_w: float = Field(description="Rated [W].")
@@ -51,9 +53,11 @@ class Frontier(Head):
     y_label: str
     y_unit: AxisUnit
     tolerance: float = Field(description="Relative, to which x is known: where a point lies, and how close two may be.")
-    method: str = Field(description="How the points were found, and what that proves.")
-    ends: str = Field(description="Why there are no further points.")
-    complete: bool = Field(description="False where it was interrupted or a time limit passed: points may be missing.")
+    method: str = Field(description="Method by which the points were found, and what that proves.")
+    ends: str = Field(description="Reason why there are no further points.")
+    complete: bool = Field(
+        description="Completeness; false where it was interrupted or a time limit passed: points may be missing."
+    )
     solves: int = Field(description="Optimisations that it took.")
     points: list[FrontierPoint]
 

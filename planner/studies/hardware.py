@@ -46,19 +46,25 @@ class MachineFit(BaseModel):
     usd_per_hour: float | None = Field(description="Null: no price book lists it, so plans by cost leave it out.")
     fits: bool
     layouts: list[str] = Field(description="Every layout that fits: replicas x degrees; fewest accelerators first.")
-    accelerators_per_replica: int = Field(description="Of the layout whose bytes are told: the least that fits.")
+    accelerators_per_replica: int = Field(
+        description="Accelerators of the layout whose bytes are told: the least that fits."
+    )
     tensor_parallel: int
     pipeline_parallel: int
-    needed_bytes: float = Field(description="By one replica: weights, activations and reserve, before any KV cache.")
+    needed_bytes: float = Field(
+        description="Memory needed by one replica: weights, activations and reserve, before any KV cache."
+    )
     weight_bytes: float
     available_bytes: float = Field(description="Memory of the replica's accelerators.")
     kv_tokens: float = Field(description="KV-cache tokens that a replica of that layout holds; 0 if none fits.")
-    decode_step_s: float | None = Field(description="One sequence, 1,024 tokens of context, in the quickest layout.")
+    decode_step_s: float | None = Field(
+        description="Decode step of one sequence, 1,024 tokens of context, in the quickest layout."
+    )
     prefill_s: float | None = Field(description="A prompt of 1,024 tokens in the quickest layout.")
-    step_time_error: float | None = Field(description="Stated relative error of these times.")
+    step_time_error: float | None = Field(description="Error, stated and relative, of these times.")
     measured: bool = Field(description="Whether the runtime was measured on this accelerator.")
-    reason: str | None = Field(description="Why it cannot serve, as plans say it.")
-    instead: list[Instead] = Field(description="What it can serve instead; empty where it fits, or nothing does.")
+    reason: str | None = Field(description="Reason why it cannot serve, as plans say it.")
+    instead: list[Instead] = Field(description="Models it can serve instead; empty where it fits, or nothing does.")
 
 
 class HardwareFit(BaseModel):

@@ -41,7 +41,7 @@ class SplitPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    value: float = Field(description="Of the objective: USD/h, W or machines, spares included.")
+    value: float = Field(description="Value of the objective: USD/h, W or machines, spares included.")
     design: str
     pools: str
 
@@ -63,7 +63,7 @@ class LinkRow(BaseModel):
 
     fabric: str
     line_rate_bytes_per_s: float
-    achieved_bytes_per_s: float = Field(description="Of one NIC, oversubscription counted.")
+    achieved_bytes_per_s: float = Field(description="Bandwidth of one NIC, oversubscription counted.")
     serialised_s: float = Field(description="Exposed by the transfer of a mean prompt between machines of one kind.")
     overlapped_s: float
     overlapped: SplitPlan | None
@@ -92,9 +92,9 @@ class NetworkMap(Head):
     points: list[NetworkPoint]
     break_even: dict[TransferWay, LinkBreakEven]
     unlimited: SplitPlan | None = Field(description="The best plan that splits with links of unlimited bandwidth.")
-    own: dict[TransferWay, SplitPlan | None] = Field(description="On the machines' own network.")
+    own: dict[TransferWay, SplitPlan | None] = Field(description="Plan on the machines' own network.")
     tenth: dict[TransferWay, SplitPlan | None] = Field(
-        description="At a tenth of the bandwidth of the machines' own network."
+        description="Plan at a tenth of the bandwidth of the machines' own network."
     )
     links: list[LinkRow]
 

@@ -40,8 +40,8 @@ class MapPool(BaseModel):
 
     machine: str
     layout: str = Field(description="Replicas and parallel degrees on one machine.")
-    usd_per_hour: float | None = Field(description="Of one machine.")
-    rated_power_w: float = Field(description="Of one machine.")
+    usd_per_hour: float | None = Field(description="Price of one machine.")
+    rated_power_w: float = Field(description="Power, rated, of one machine.")
     first: int = Field(description="Least number of machines on the map.")
     last: int = Field(description="Greatest.")
 
@@ -51,10 +51,10 @@ class ProvisioningCell(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    prefill_machines: int = Field(description="That carry load; spares come on top.")
+    prefill_machines: int = Field(description="Machines that carry load; spares come on top.")
     decode_machines: int
-    cost_usd_per_hour: float | None = Field(description="Of all machines bought, spares included.")
-    power_w: float = Field(description="Rated, spares included.")
+    cost_usd_per_hour: float | None = Field(description="Cost of all machines bought, spares included.")
+    power_w: float = Field(description="Power, rated, spares included.")
     machines: int = Field(description="Bought, spares included.")
     broken: list[str] = Field(description="Objectives and limits that do not hold; empty where the cell is feasible.")
 
@@ -74,9 +74,11 @@ class ProvisioningMap(Head):
     decode: MapPool
     rules: list[str] = Field(description="Objectives and limits that a cell is held against.")
     least: dict[str, CountsOfPair | None] = Field(
-        description="For each rule the least prefill and the least decode count on the map at which it holds somewhere."
+        description=(
+            "Counts for each rule: the least prefill and the least decode count on the map at which it holds somewhere."
+        )
     )
-    cells: list[ProvisioningCell] = Field(description="By prefill, then decode machines.")
+    cells: list[ProvisioningCell] = Field(description="Cells by prefill, then decode machines.")
     optimum: ProvisioningCell | None = Field(description="Best feasible cell; null where none on the map is feasible.")
 
     def to_records(self) -> list[dict[str, Any]]:

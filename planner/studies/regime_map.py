@@ -38,12 +38,12 @@ class RegimeCell(BaseModel):
     x: float
     y: float
     design: str | None = Field(description="The best one; null where none serves.")
-    reason: str | None = Field(default=None, description="Why none serves.")
-    value: float | None = Field(description="Of its objective: USD/h, W or machines, spares included.")
+    reason: str | None = Field(default=None, description="Reason why none serves.")
+    value: float | None = Field(description="Value of its objective: USD/h, W or machines, spares included.")
     pools: str | None = Field(description="Machines of the best design.")
     second: str | None = Field(description="The next best design; null where there is none.")
     second_value: float | None
-    margin: float | None = Field(description="What the second needs beyond the best, as a share of the best.")
+    margin: float | None = Field(description="Margin: what the second needs beyond the best, as a share of the best.")
     best_mixed: float | None = Field(description="Value of the best design of one mixed pool.")
     best_split: float | None = Field(description="Value of the best design that splits.")
 
@@ -55,9 +55,9 @@ class MapAxis(BaseModel):
 
     name: str
     title: str
-    values: list[float] = Field(description="In base units: 1/s, s, bytes/s, or a plain ratio.")
+    values: list[float] = Field(description="Values in base units: 1/s, s, bytes/s, or a plain ratio.")
     labels: list[str] = Field(description="The values with their units.")
-    own: float | None = Field(description="Where the scenario itself lies; null where it does not say.")
+    own: float | None = Field(description="Place of the scenario itself; null where it does not say.")
 
 
 class RegimeMap(Head):
@@ -69,8 +69,8 @@ class RegimeMap(Head):
     price_ratio_of: list[str] | None = Field(description="Machines whose prices are compared, first over second.")
     x: MapAxis
     y: MapAxis
-    complete: bool = Field(description="False where the work was interrupted and cells are missing.")
-    cells: list[RegimeCell] = Field(description="By y, then x; of an incomplete map those that were done.")
+    complete: bool = Field(description="Completeness; false where the work was interrupted and cells are missing.")
+    cells: list[RegimeCell] = Field(description="Cells by y, then x; of an incomplete map those that were done.")
 
     def designs(self) -> list[str]:
         """Designs that win somewhere, the most frequent first."""

@@ -16,13 +16,13 @@ IN_THE_RENT = "rented prices contain the electricity"
 class OutcomeOfError(Result):
     """What happens at one value of an input, or in one draw of all; values as `Sensitivity.value` counts them."""
 
-    value: float | None = Field(description="Re-optimised: objective of the best plan; null where there is none.")
-    design: str | None = Field(description="Re-optimised: design of the best plan.")
+    value: float | None = Field(description="Objective of the best plan, re-optimised; null where there is none.")
+    design: str | None = Field(description="Design of the best plan, re-optimised.")
     pools: str | None
     proven: bool = Field(description="Whether that plan is proven optimal.")
     bought_value: float = Field(description="Objective of the bought plan, at the prices of this case.")
     bought_holds: bool = Field(description="Whether the bought plan carries the load within the objectives.")
-    bought_misses: list[str] = Field(description="What it misses.")
+    bought_misses: list[str] = Field(description="Objectives that the bought plan misses.")
 
 
 class InputEffect(Result):
@@ -31,12 +31,12 @@ class InputEffect(Result):
     input: str
     title: str
     error_fraction: float
-    low_factor: float = Field(description="Of the input: 1 less its error, or the least it can be.")
+    low_factor: float = Field(description="Factor of the input: 1 less its error, or the least it can be.")
     source: str = Field(description="Who says so: the runtime, the user, or a default.")
     low: OutcomeOfError
     high: OutcomeOfError
-    swing: float | None = Field(description="Between the re-optimised values; null where one has no plan.")
-    note: str | None = Field(default=None, description="Where its range is not its error: a PUE stops at 1.")
+    swing: float | None = Field(description="Difference between the re-optimised values; null where one has no plan.")
+    note: str | None = Field(default=None, description="Note where its range is not its error: a PUE stops at 1.")
 
 
 class NoEffect(Result):
@@ -74,7 +74,7 @@ class Flip(Result):
     now: float = Field(description="USD/h, or requests/s.")
     at: float | None
     factor: float | None
-    design: str | None = Field(description="What wins beyond.")
+    design: str | None = Field(description="Design that wins beyond.")
     pools: str | None
     searched_to: float = Field(description="Multiple up or down to which was looked.")
     exact: bool = Field(description="Prices: where two proven plans cost the same. Load: false, to 0.1 %.")
@@ -84,7 +84,7 @@ class Sensitivity(Head):
     """How a plan and the best plan respond to errors of the inputs."""
 
     objective: str
-    value: float = Field(description="Of the plan, in the objective's unit: USD/h, W, machines or kg/h.")
+    value: float = Field(description="Value of the plan, in the objective's unit: USD/h, W, machines or kg/h.")
     electricity_usd_per_hour: float | None = Field(
         description="Part of it for electricity billed beside the prices, at the expected draw, as in the plan's "
         "`energy`; null where the scenario states no price of electricity. Plans are chosen without it."

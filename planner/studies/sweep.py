@@ -47,15 +47,19 @@ class SweepRow(Result):
 
     values: dict[str, Any] = Field(description="The fields varied, as the scenario has them.")
     status: SweepStatus = Field(
-        description="optimal: proven; limit: a plan, not proven in time; infeasible: proven to have none; "
-        "none: no plan found in time; error: could not be posed."
+        description=(
+            "Status; optimal: proven; limit: a plan, not proven in time; infeasible: proven to have "
+            "none; none: no plan found in time; error: could not be posed."
+        )
     )
     plan_design: str | None = None
     pools: str | None = Field(default=None, description="Machines bought, spares included.")
     n_machines: int | None = None
     cost_usd_per_hour: float | None = None
     cost_usd_per_million_tokens: float | None = None
-    oldest_price_date: datetime.date | None = Field(default=None, description="Of the prices of its machines.")
+    oldest_price_date: datetime.date | None = Field(
+        default=None, description="Date of the oldest price of its machines."
+    )
     rated_power_w: float | None = None
     expected_power_w: float | None = None
     carbon_kg_per_hour: float | None = Field(default=None, description="CO2-equivalent at the expected draw [kg/h].")
@@ -68,13 +72,17 @@ class SweepRow(Result):
     e2e_p50_s: float | None = None
     e2e_p99_s: float | None = None
     tightest_objective: str | None = None
-    slack_fraction: float | None = Field(default=None, description="Of the tightest objective: 1 - predicted / limit.")
-    objective_value: float | None = Field(default=None, description="Of the scenario's objective, in its unit.")
-    bound: float | None = Field(default=None, description="No plan is better than this.")
+    slack_fraction: float | None = Field(
+        default=None, description="Slack of the tightest objective: 1 - predicted / limit."
+    )
+    objective_value: float | None = Field(default=None, description="Value of the scenario's objective, in its unit.")
+    bound: float | None = Field(default=None, description="Bound: no plan is better than this.")
     gap: float | None = None
-    verified: str | None = Field(default=None, description="`not simulated`, or how the plan was simulated.")
+    verified: str | None = Field(
+        default=None, description="Words on the proof: `not simulated`, or how the plan was simulated."
+    )
     confirmed: bool | None = Field(default=None, description="Whether simulation confirmed it; null: not simulated.")
-    message: str | None = Field(default=None, description="Why there is no plan.")
+    message: str | None = Field(default=None, description="Reason why there is no plan.")
     catalog_digest: str
     planner_version: str
     seconds: float | None = Field(description="Wall-clock time of this scenario [s]; null where times are left out.")

@@ -33,7 +33,7 @@ class Cause(Result):
     cause: str = Field(
         description="kernels, prefix cache, batch limit, memory, front end, front end work, links or chunking."
     )
-    words: str = Field(description="What is changed, and by how much.")
+    words: str = Field(description="Change, and by how much.")
     distance: float = Field(description="Root mean square of ln(measured / predicted) that it leaves.")
     likely: bool = Field(description="Whether it explains the run; several: they cannot be told apart.")
 

@@ -19,9 +19,11 @@ class Reason(Result):
     target: str = Field(description="Name of the machine or design.")
     status: str = Field(description="Kind of the reason, as of `standings` of a plan: chosen, dearer, unreachable, ...")
     reason: str = Field(description="Reason in one line.")
-    pools: str | None = Field(default=None, description="Its best plan, spares included; null where there is none.")
+    pools: str | None = Field(
+        default=None, description="Pools of its best plan, spares included; null where there is none."
+    )
     value: float | None = Field(default=None, description="Objective of that plan; null where it has no price.")
-    relative: float | None = Field(default=None, description="That over the plan's, less 1.")
+    relative: float | None = Field(default=None, description="Excess of that over the plan's, as a share.")
     wins_below_usd_per_hour: float | None = Field(
         default=None, description="Price of a machine below which its plan costs less than the one chosen [USD/h]."
     )
@@ -32,12 +34,12 @@ class Why(Head):
     """The plan, and why what was asked about is not in it."""
 
     schema_version: str = WHY_SCHEMA_VERSION
-    target: str = Field(description="What was asked about: a machine, a design, or `all` machines.")
+    target: str = Field(description="Target asked about: a machine, a design, or `all` machines.")
     objective: Literal["cost", "power", "energy", "machines", "carbon", "throughput"]
     plan: Plan = Field(description="Best plan, which everything is held against.")
     reasons: list[Reason] = Field(description="A reason for each machine, or for the design.")
     changed_since: str = Field(
-        default="", description="What is chosen now where the plan that was handed over is not; empty where it is."
+        default="", description="Plan that is chosen now where the plan that was handed over is not; empty where it is."
     )
 
     def to_records(self) -> list[dict[str, Any]]:

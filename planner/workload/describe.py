@@ -62,7 +62,7 @@ class WorkloadSummary(BaseModel):
     normal_score_correlation: float = Field(description="Correlation of their normal scores, by rank.")
     decode_context_tokens: float = Field(description="Mean context of a decode step.")
     mean_kv_token_steps: float = Field(description="E[o (s + o/2)]: KV tokens held, summed over output tokens.")
-    notes: list[str] = Field(default=[], description="What a reader must know of how the file was read.")
+    notes: list[str] = Field(default=[], description="Notes: what a reader must know of how the file was read.")
 
     def to_records(self) -> list[dict[str, object]]:
         """Return one flat record: nested names joined with `_`, so that several traces make one sheet."""
