@@ -130,8 +130,24 @@ class Machine(Entry):
 
     @property
     def single_name(self) -> str:
-        """Name of the machine that a group is made of; its own otherwise."""
-        return self.name.partition(GROUP_MARK)[0]
+        """Name of the machine that a group is made of; its own otherwise. Without the place of `standing_in`."""
+        return self.catalog_name.partition(GROUP_MARK)[0]
+
+    @property
+    def catalog_name(self) -> str:
+        """The name without the place of `standing_in`."""
+        return self.name.partition(PLACE_MARK)[0]
+
+    @property
+    def place(self) -> str:
+        """The place of `standing_in`; empty of a machine that may stand anywhere."""
+        return self.name.partition(PLACE_MARK)[2]
+
+    def standing_in(self, place: str) -> Machine:
+        """Return the machine in one of several places: a type of its own that sends no KV caches elsewhere."""
+        return self.model_copy(
+            update={"name": f"{self.name}{PLACE_MARK}{place}", "site": f"{self.site}{PLACE_MARK}{place}"}
+        )
 
     def in_groups_of(self, n: int) -> Machine:
         """Return a group of `n` of this machine, bought and counted as one."""
@@ -150,6 +166,7 @@ class Machine(Entry):
 
 
 GROUP_MARK = "@"
+PLACE_MARK = "/"  # dgx-h100/dublin: names of the catalog are those of files, and have none
 
 
 class Fabric(Entry):

@@ -73,6 +73,9 @@ def procure(
             help="Which vendor's price counts where several sell a machine. [default: cheapest]",
         ),
     ] = None,
+    pure: Annotated[
+        bool, typer.Option("--pure", help="Also find the fleet all rented, all reserved and all owned.")
+    ] = False,
     gap: Annotated[
         str | None,
         typer.Option("--gap", metavar="SHARE", help="Gap to the bound at which to stop, such as '1 %'. [default: 0]"),
@@ -107,6 +110,7 @@ def procure(
         "periods_a_day": periods_a_day,
         "prices": prices or None,
         "quotes": quotes,
+        "pure": True if pure else None,
         "gap": None if gap is None else read_fraction(gap, "--gap"),
         "time_limit_s": _quantity(time_limit, units.TIME, "--time-limit"),
         "solver": solver,

@@ -53,14 +53,18 @@ class KnownCurves:
 
     def stock(self) -> dict[str, int]:
         """Most machines of each type that there can be in a period."""
-        allowed = self.given.limits.max_machines
-        stock = {m: n for m, n in allowed.items() if f"max_machines {m}" not in self._elastic}
-        every = None if "max_total_machines" in self._elastic else self.given.limits.max_total_machines
+        stock: dict[str, int] = {}
+        for cap in self.given.limits.caps:
+            if cap.name not in self._elastic and not cap.is_rented:
+                for machine, weight in cap.weights.items():
+                    if weight > 0:
+                        most_of = math.floor(cap.most / weight + 1e-9)
+                        stock[machine] = min(stock.get(machine, most_of), most_of)
         had: dict[str, float] = {}
         for supply in self.given.supplies:
             had[supply.machine] = had.get(supply.machine, 0) + (math.inf if supply.most is None else supply.most)
         for machine in {c.configuration.machine.name for s in self.given.curves.values() for c in s.values()}:
-            most = min(had.get(machine, 0), stock.get(machine, math.inf), every or math.inf)
+            most = min(had.get(machine, 0), stock.get(machine, math.inf))
             if math.isfinite(most):
                 stock[machine] = int(most)
         return stock
@@ -235,8 +239,11 @@ class KnownCurves:
                     found.append(f"{machine} in {span.name}: {needed} are needed, {had:g} are there")
         for together in stocks(self.given.supplies):
             stock = self.given.supplies[together[0]].most
-            for stage in sorted({span.stage for span in self.given.spans}):
-                n = sum(plan.held.get(i, 0) for i in together if stage not in self.given.supplies[i].absent)
+            for t, span in enumerate(self.given.spans):
+                there = [i for i in together if span.stage not in self.given.supplies[i].absent]
+                n = sum(
+                    plan.held.get(i, 0) if self.given.supplies[i].is_held else plan.used.get((i, t), 0) for i in there
+                )
                 if stock is not None and n > stock:
                     found.append(f"{self.given.supplies[together[0]].name}: {n} machines at once")
         found += self._spot_faults(plan)
@@ -267,24 +274,26 @@ class KnownCurves:
         found, limits = [], self.given.limits
         for t, span in enumerate(self.given.spans):
             had = at_once(self.given, plan, t)
-            facts = self.given.machines
-            over = [f"{m}: {had.get(m, 0)}" for m, most in limits.max_machines.items() if had.get(m, 0) > most]
             rented: dict[str, int] = {}
             for (i, at), n in plan.used.items():
                 supply = self.given.supplies[i]
                 if at == t and not supply.is_held:
                     rented[supply.machine] = rented.get(supply.machine, 0) + n
-            over += [f"{m} rented: {rented.get(m, 0)}" for m, n in limits.max_rented.items() if rented.get(m, 0) > n]
-            totals = (
-                ("machines", sum(had.values()), limits.max_total_machines),
-                ("W", sum(facts[m].rated_power_w * n for m, n in had.items()), limits.max_power_w),
-                ("rack units", sum(facts[m].rack_units * n for m, n in had.items()), limits.max_rack_units),
-            )
-            over += [f"{n:g} {what}" for what, n, most in totals if most is not None and n > most * (1 + 1e-6)]
+            over = [
+                f"{cap.name}: {taken:g}"
+                for cap in limits.caps
+                if (taken := cap.taken(rented if cap.is_rented else had)) > cap.most * (1 + 1e-6)
+            ]
             found += [f"more than allowed in {span.name}: {text}" for text in over]
         budget = limits.max_cost_usd_per_hour
         if budget is not None and plan.cost_usd_per_hour > budget * (1 + 1e-6):
             found.append("the budget is exceeded")
+        changes = changes_usd_per_hour(self.given, plan.blocks) * self.given.total_hours
+        for spending in limits.spending:
+            paid = math.fsum(usd * plan.held.get(i, 0) for i, usd in spending.of_held.items())
+            paid += math.fsum(usd * plan.used.get(at, 0) for at, usd in spending.of_used.items())
+            if paid + spending.of_changes * changes > spending.most * (1 + 1e-6):
+                found.append(f"{spending.name} is exceeded")
         cost = self.cost_usd_per_hour(plan.blocks, plan.held, plan.used)
         if abs(cost - plan.cost_usd_per_hour) > 1e-6 * plan.cost_usd_per_hour:
             found.append("the cost is not that of what is bought")

@@ -11,11 +11,13 @@ period y_at.
     partition  sum_{g with part i} x_g = 1                                                                   (4)
     supply     sum_{j of type m} (k_jt + s on_jt) <= sum_{o of m} available_o U_ot                           (5)
     held       U_ot <= H_o where o is there in t's stage, 0 before                                           (6)
-    limits     of a type, of all, of power and rack units, on what is held or rented at any time             (7)
+    limits     sum_m share_m (machines of m held or rented in t) <= most: stock, power, rack units, of all
+               or of a site                                                                                  (7)
     spot       sum_{o not spot of m} U_ot >= sum_g (1 - share_g) sum_j (k_jt + s on_jt),
                (1 - floor) sum_{o rented of m} U_ot >= sum_{o spot of m} U_ot                                (8)
     changes    S_qt >= n_qt - n_qt'                     n_qt machines of post q in t, t' the part of the day before (9)
     roles      n_qt <= R_qs + rented for q;  sum_q of m R_qs <= sum_{o held of m, there in s} H_o           (10)
+    spending   sum_o paid_o H_o + sum_ot paid_ot U_ot + changes <= budget of a year                         (11)
 
 A post q is a group, a role and a type of machine. Changes cost by the machine that starts at a post. Where roles are
 fixed, machines that are held stay at their posts R_qs for a stage s, and only rented ones go where they are needed.
@@ -181,11 +183,13 @@ class PortfolioProgram:
         self._define_stock()
 
     def _define_stock(self) -> None:
-        """In every stage, of one machine under one plan: sum of what is held since any date <= its stock."""
+        """In every period, of one offer: sum of what is held since any date and rented at any site <= its stock."""
         for together in stocks(self.given.supplies):
             most = self.given.supplies[together[0]].most
-            for stage in sorted({span.stage for span in self.given.spans}):
-                there = [self._held[i] for i in together if stage not in self.given.supplies[i].absent]
+            is_held = self.given.supplies[together[0]].is_held
+            stages = {span.stage: t for t, span in enumerate(self.given.spans)}
+            for t in stages.values() if is_held else range(len(self.given.spans)):
+                there = [self._held[i] if is_held else self._used[i, t] for i in together if (i, t) in self._used]
                 if len(there) > 1:
                     self.problem += self._lp_sum(there) <= most
 
@@ -321,30 +325,31 @@ class PortfolioProgram:
                 found.setdefault(supply.machine, []).append(self._held[i] if supply.is_held else self._used[i, t])
         return {machine: self._lp_sum(some) for machine, some in sorted(found.items())}
 
+    def _rented(self, t: int) -> dict[str, Any]:
+        """Machines of each type on demand or spot in a period."""
+        found: dict[str, list[Any]] = {}
+        for i, supply in enumerate(self.given.supplies):
+            if (i, t) in self._used and not supply.is_held:
+                found.setdefault(supply.machine, []).append(self._used[i, t])
+        return {machine: self._lp_sum(some) for machine, some in sorted(found.items())}
+
     def _define_limits(self) -> None:
         """(7)."""
-        limits, facts, lp = self.given.limits, self.given.machines, self._lp_sum
         for t in range(len(self.given.spans)):
-            had = self._at_once(t)
-            for machine, most in sorted(limits.max_machines.items()):
-                if machine in had:
-                    self._limit(f"max_machines {machine}", had[machine], most)
-            for machine, most in sorted(limits.max_rented.items()):
-                rented = [
-                    self._used[i, t]
-                    for i, s in enumerate(self.given.supplies)
-                    if s.machine == machine and not s.is_held and (i, t) in self._used
-                ]
-                if rented:
-                    self._limit(f"max_rented {machine}", lp(rented), most)
-            if limits.max_total_machines is not None:
-                self._limit("max_total_machines", lp(list(had.values())), limits.max_total_machines)
-            if limits.max_power_w is not None:
-                drawn = lp([facts[m].rated_power_w * n for m, n in had.items()])
-                self._limit("max_power", drawn, limits.max_power_w)
-            if limits.max_rack_units is not None:
-                units = lp([facts[m].rack_units * n for m, n in had.items()])
-                self._limit("max_rack_units", units, limits.max_rack_units)
+            had, rented = self._at_once(t), self._rented(t)
+            for cap in self.given.limits.caps:
+                machines = rented if cap.is_rented else had
+                taken = [weight * machines[m] for m, weight in sorted(cap.weights.items()) if m in machines]
+                if taken:
+                    self._limit(cap.name, self._lp_sum(taken), cap.most)
+
+    def _define_spending(self, changes: Any) -> None:
+        """(11)."""
+        for spending in self.given.limits.spending:
+            paid = [usd * self._held[i] for i, usd in sorted(spending.of_held.items())]
+            paid += [usd * self._used[at] for at, usd in sorted(spending.of_used.items()) if at in self._used]
+            paid.append(spending.of_changes * self.given.total_hours * changes)
+            self._limit(spending.name, self._lp_sum(paid), spending.most)
 
     def _limit(self, name: str, expression: Any, most: float) -> None:
         """expression <= most, divided by it; and by how much more where the limit is elastic."""
@@ -362,11 +367,12 @@ class PortfolioProgram:
         hours, supplies = given.total_hours, given.supplies
         fixed = {i: supplies[i].fixed_usd_per_hour * supplies[i].fixed_hours / hours for i in self._held}
         usage = {(i, t): supplies[i].usage_usd_per_hour * given.spans[t].hours / hours for i, t in self._used}
-        self.cost = lp(
-            [fixed[i] * n for i, n in self._held.items()]
-            + [usage[at] * used for at, used in self._used.items()]
-            + [given.usd_per_hour_of_a_change(t) * s for t, some in self._started.items() for s in some]
+        changes = lp([given.usd_per_hour_of_a_change(t) * s for t, some in self._started.items() for s in some])
+        self.cost = (
+            lp([fixed[i] * n for i, n in self._held.items()] + [usage[at] * used for at, used in self._used.items()])
+            + changes
         )
+        self._define_spending(changes)
         if given.limits.max_cost_usd_per_hour is not None:
             self._limit("max_cost", self.cost, given.limits.max_cost_usd_per_hour)
         if self._elastic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -75,6 +76,8 @@ class Supply:
     is_spot : bool
     when : str
         What tells it from others of its machine and plan: `from month 12`, `2 terms`.
+    stock : str
+        What its `most` is counted of together with others; left out: its machine and plan.
     """
 
     machine: str
@@ -90,6 +93,7 @@ class Supply:
     availability: float = 1.0
     is_spot: bool = False
     when: str = ""
+    stock: str = ""
 
     @property
     def name(self) -> str:
@@ -98,11 +102,11 @@ class Supply:
 
 
 def stocks(supplies: Sequence[Supply]) -> list[list[int]]:
-    """Indices of supplies that share a stock: those of one machine and plan, had at several dates."""
-    found: dict[tuple[str, str], list[int]] = {}
+    """Indices of supplies that share a stock: those of one offer, had at several dates or sites."""
+    found: dict[str, list[int]] = {}
     for i, supply in enumerate(supplies):
-        if supply.is_held and supply.most is not None:
-            found.setdefault((supply.machine, supply.plan), []).append(i)
+        if supply.most is not None and supply.most > supply.least:
+            found.setdefault(supply.stock or f"{supply.machine} {supply.plan}", []).append(i)
     return [together for together in found.values() if len(together) > 1]
 
 
@@ -115,21 +119,67 @@ class MachineFacts:
 
 
 @dataclass(frozen=True)
+class Cap:
+    """A limit on what is held or rented at any time, of which each machine takes a share.
+
+    Attributes
+    ----------
+    name : str
+        As people say it: `max_machines dgx-h100`, `max_power`, `sites.dublin.max_power`.
+    weights : mapping of str to float
+        What one machine of each type takes: 1 of a stock of machines, its accelerators, its rated power [W].
+    most : float
+    is_rented : bool
+        Whether only machines on demand and spot count.
+    """
+
+    name: str
+    weights: Mapping[str, float]
+    most: float
+    is_rented: bool = False
+
+    def taken(self, machines: Mapping[str, int]) -> float:
+        """What machines take together."""
+        return math.fsum(weight * machines.get(machine, 0) for machine, weight in self.weights.items())
+
+
+@dataclass(frozen=True)
+class Spending:
+    """A limit on what is paid in some months.
+
+    Attributes
+    ----------
+    name : str
+    of_held : mapping of int to float
+        Of one machine held, by supply: purchase, running cost, reservation [USD].
+    of_used : mapping of (int, int) to float
+        Of one machine of a supply switched on throughout a period [USD].
+    of_changes : float
+        Share of all hours of the horizon in which changes in the day are paid.
+    most : float
+        [USD]
+    """
+
+    name: str
+    of_held: Mapping[int, float]
+    of_used: Mapping[tuple[int, int], float]
+    of_changes: float
+    most: float
+
+
+@dataclass(frozen=True)
 class FleetLimits:
-    """Limits on what is held or rented at any time; None or absent means none. Budget in mean USD/h.
+    """Limits on what is had and what is paid. Budget in mean USD/h.
 
     `max_spot` is the share of a group's machines of any type that may be spot, `on_demand_floor` the share of rented
     machines of any type that must not be.
     """
 
-    max_machines: Mapping[str, int] = field(default_factory=dict)
-    max_rented: Mapping[str, int] = field(default_factory=dict)
+    caps: Sequence[Cap] = ()
     max_spot: Mapping[str, float] = field(default_factory=dict)
     on_demand_floor: float = 0.0
-    max_total_machines: int | None = None
-    max_power_w: float | None = None
-    max_rack_units: int | None = None
     max_cost_usd_per_hour: float | None = None
+    spending: Sequence[Spending] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -137,13 +137,13 @@ def _carried(problem: Problem, machine: str, count: int) -> float:
 
 def prices_of(problem: Problem) -> dict[str, float]:
     """Prices of the machines considered, as far as a book lists them [USD/h]."""
-    found = {m.name: problem.catalog.price_of(m.name, problem.scenario.prices) for m in problem.machines}
+    found = {m.name: problem.catalog.price_of(m.catalog_name, problem.scenario.prices) for m in problem.machines}
     return {name: price.usd_per_hour for name, price in found.items() if price is not None}
 
 
 def prices_used(problem: Problem, machines: Collection[str] | None = None) -> list[PriceUsed]:
     """The same with their dates and sources, by machine: of all machines considered, or of some."""
-    found = {m.name: problem.catalog.price_of(m.name, problem.scenario.prices) for m in problem.machines}
+    found = {m.name: problem.catalog.price_of(m.catalog_name, problem.scenario.prices) for m in problem.machines}
     return [
         PriceUsed(machine=name, **price.model_dump())
         for name, price in sorted(found.items())

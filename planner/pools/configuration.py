@@ -231,7 +231,8 @@ _NOT_SILICON = {
 
 def _silicon(machine: Machine, serving: Serving) -> tuple[object, ...]:
     """What step times and memory of a machine depend on, the same for machines that differ by seller alone."""
-    named = machine.name if serving.profile is not None or machine.single_name in serving.runtime.machines else None
+    is_named = serving.profile is not None or machine.single_name in serving.runtime.machines
+    named = machine.catalog_name if is_named else None
     between = machine.network.model_dump_json() if machine.group > 1 else None  # a replica's ranks talk over the NICs
     return machine.model_dump_json(exclude=_NOT_SILICON), between, named
 
@@ -254,7 +255,7 @@ def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: 
 
 
 def _price(catalog: Catalog, machine: Machine, serving: Serving, books: Sequence[str]) -> MachinePrice | None:
-    price, factor = catalog.price_of(machine.name, books), serving.price_factors.get(machine.name, 1.0)
+    price, factor = catalog.price_of(machine.catalog_name, books), serving.price_factors.get(machine.name, 1.0)
     if price is None or factor == 1.0:
         return price
     return price.model_copy(update={"usd_per_hour": price.usd_per_hour * factor})
@@ -423,5 +424,5 @@ def _hardware_aliases(machine: Machine, accelerator: Accelerator) -> set[str]:
     chip = accelerator.name.split("-")[0]
     short = f"{chip}-{accelerator.sold_as_gb}gb"
     if machine.power_cap:
-        return {machine.name, f"{accelerator.name}-pcap", f"{short}-pcap"}
-    return {machine.name, accelerator.name, short}
+        return {machine.catalog_name, f"{accelerator.name}-pcap", f"{short}-pcap"}
+    return {machine.catalog_name, accelerator.name, short}

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from planner.catalog.hardware import PLACE_MARK
 from planner.pools.candidate import (
     SENT_GRADES,
     Candidate,
@@ -117,7 +118,7 @@ def generate(
     candidates: list[Candidate] = []
     if design.mixed:
         for name, layouts in by_machine.items():
-            if design.prefill_machine in (None, name):
+            if _is_named(design.prefill_machine, name):
                 if name not in known.mixed:
                     progress(f"mixed pools of {name}")
                     known.mixed[name] = _mixed(layouts, need, top_rate_per_s, known)
@@ -126,6 +127,11 @@ def generate(
         candidates += _split(by_machine, need, design, top_rate_per_s, progress, known, pairs)
     own = {c.label: c for c in configurations}  # at their prices
     return [replace(c, configuration=own[c.configuration.label]) for c in candidates]
+
+
+def _is_named(wanted: str | None, machine: str) -> bool:
+    """Whether a design takes a machine: any, or the one that it names, wherever it stands."""
+    return wanted is None or wanted in (machine, machine.partition(PLACE_MARK)[0])
 
 
 def _mixed(layouts: Sequence[Configuration], need: Requirement, top_rate_per_s: float, known: Known) -> list[Candidate]:
@@ -150,14 +156,14 @@ def _split(
     prefill: list[Candidate] = []
     senders = None if pairs is None else {first for first, _ in pairs}
     for name, layouts in by_machine.items():
-        if design.prefill_machine in (None, name) and (senders is None or name in senders):
+        if _is_named(design.prefill_machine, name) and (senders is None or name in senders):
             if name not in known.prefill:
                 progress(f"prefill pools of {name}")
                 known.prefill[name] = _prefill(layouts, need, top_rate_per_s, known)
             prefill += known.prefill[name]
     sources: dict[str, list[str]] = {}
     for name, layouts in by_machine.items():
-        if design.decode_machine not in (None, name):
+        if not _is_named(design.decode_machine, name):
             continue
         reached = [s for s in prefill if s.configuration.can_send_to(layouts[0])]
         if pairs is not None:

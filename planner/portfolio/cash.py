@@ -70,8 +70,22 @@ def cash_flow(
     rate_per_year: float,
     change_usd: float = 0.0,
     payments: Payments = "arrears",
+    egress: Sequence[tuple[float, float, float]] = (),
 ) -> CashFlow:
     """Lay out what a fleet costs month by month.
+
+    Parameters
+    ----------
+    lines : sequence of PurchaseLine
+    periods : sequence of PeriodUse
+    horizon_months : float
+    rate_per_year : float
+        Cost of capital.
+    change_usd : float
+        Of machines that start or change, over the horizon [USD].
+    payments : {"arrears", "advance"}
+    egress : sequence of (float, float, float)
+        What leaves the sites: from month, to month, and what it costs between them [USD].
 
     Notes
     -----
@@ -103,6 +117,10 @@ def cash_flow(
             for when, usd in _purchases(line, horizon_months):
                 bought[min(int(when), n - 1)] += line.count * usd
             remaining += line.count * _left(line, horizon_months, rate_per_year)
+    leaving = [0.0] * n
+    for first, last, usd in egress:
+        for month, share in _shares(first, last, n):
+            leaving[month] += usd * share
     changes = change_usd / horizon_months
     months = [
         MonthCost(
@@ -112,9 +130,10 @@ def cash_flow(
             reserved_usd=reserved[m],
             rented_usd=rented[m],
             changes_usd=(part := changes * max(min(horizon_months - m, 1.0), 0.0)),
-            cash_usd=bought[m] + running[m] + reserved[m] + rented[m] + part,
+            egress_usd=leaving[m],
+            cash_usd=bought[m] + running[m] + reserved[m] + rented[m] + part + leaving[m],
             capital_usd=capital[m],
-            cost_usd=capital[m] + running[m] + reserved[m] + rented[m] + part,
+            cost_usd=capital[m] + running[m] + reserved[m] + rented[m] + part + leaving[m],
         )
         for m in range(n)
     ]

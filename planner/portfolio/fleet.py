@@ -7,18 +7,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    ValidationInfo,
 )
 from pydantic import field_validator as on_field
 from pydantic import model_validator as on_model
 
-from planner import units
 from planner.catalog.precedence import QuoteChoice
 from planner.catalog.prices import PLAN_NAMES, PlanName
 from planner.catalog.quantities import (
@@ -26,202 +22,36 @@ from planner.catalog.quantities import (
     FractionOrZero,
     InterruptionsPerHour,
     Months,
-    PerS,
     Seconds,
     UsdPerHour,
     UsdPerKwh,
     Watts,
-    read_quantity,
-    schema_of,
 )
 from planner.catalog.schema import Precision
 from planner.economics.finance import Payments
 from planner.errors import TraceError, near_misses
-from planner.portfolio.batch import DAY_MINUTES, BatchWork
-from planner.scenario.scenario import DEFAULT_OBJECTIVES, MAX_RATE_PER_S, PAPER_MACHINES, Names, Scenario
-from planner.scenario.scenario_file import is_trace_file
-from planner.workload.day_shape import SHAPES
-from planner.workload.objectives import Objective, parse_objectives
+from planner.portfolio.batch import DAY_MINUTES
+from planner.portfolio.fleet_workload import (
+    STRICT,
+    Day,
+    DemandScenario,
+    FleetWorkload,
+    Growth,
+    Slo,
+    Usd,
+    as_names,
+    as_tuple,
+)  # fmt: skip
+from planner.portfolio.sites import SITE_NAME, Site
+from planner.scenario.scenario import DEFAULT_OBJECTIVES, PAPER_MACHINES, Names, Scenario
+from planner.workload.objectives import parse_objectives
 from planner.workload.traces import read_trace
 
-STRICT = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
-NO_OBJECTIVES = ("none",)  # instead of a list: only utilisation and KV memory bound what a pool carries
 # Fields of a scenario that every workload may have for itself, and that the fleet gives to those without.
 SHARED = (
     "model", "runtime", "precision", "kv_precision", "machines", "design", "reference_machine", "max_utilisation",
     "profile", "network", "oversubscription", "prefix_cached", "tokens_per_step", "draft_tokens", "spares", "slo",
 )  # fmt: skip
-
-
-def _as_names(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-def _read_slo(value: object) -> object:
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
-        if not value or tuple(v.strip().casefold() for v in value) == NO_OBJECTIVES:
-            return ()
-        return parse_objectives(value, where="slo")
-    if value is None or isinstance(value, (list, tuple)):
-        return value
-    raise ValueError("must be an objective like ttft=1s, a list of them, or none")
-
-
-Slo = Annotated[tuple[Objective, ...], BeforeValidator(_read_slo)]
-
-
-def _reader(dimension: units.Dimension, low: float, high: float) -> BeforeValidator:
-    """As the quantities of the catalog, within bounds that are only a fleet's."""
-
-    def read(value: object, info: ValidationInfo) -> float:
-        number = read_quantity(value, dimension, info)
-        if not low <= number <= high:
-            raise ValueError(f"must be between {low:g} and {high:g} (got {value!r})")
-        return number
-
-    return BeforeValidator(read)
-
-
-Growth = Annotated[float, _reader(units.FRACTION, -0.5, 1.0), schema_of(units.FRACTION)]
-RateFactor = Annotated[float, Field(ge=0, le=1000)]
-
-
-class DayPart(BaseModel):
-    """Some hours of a day, and the rate in them over the stated one."""
-
-    model_config = STRICT
-
-    hours: float = Field(gt=0)
-    rate: RateFactor
-
-
-def _read_day(value: object) -> object:
-    """A shape by name, 24 numbers, one an hour, or parts with hours and rate, as parts."""
-    if isinstance(value, str):
-        if value not in SHAPES:
-            near = near_misses(value, SHAPES)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SHAPES)}; or give 24 numbers"
-            raise ValueError(f"unknown shape of a day {value!r}; {hint}")
-        value = SHAPES[value].weights
-    if isinstance(value, (list, tuple)) and value and all(isinstance(v, (int, float)) for v in value):
-        if len(value) != 24:
-            raise ValueError(f"a day has 24 hours, this one has {len(value)} numbers")
-        return tuple({"hours": 1.0, "rate": v} for v in value)
-    if isinstance(value, (list, tuple)) and value:
-        return tuple(value)
-    raise ValueError(
-        "must be a shape (flat, office, consumer), 24 numbers, or parts such as "
-        "[{hours: 8, rate: 1}, {hours: 16, rate: 0.4}]"
-    )
-
-
-def _whole_day(parts: tuple[DayPart, ...]) -> tuple[DayPart, ...]:
-    hours = sum(p.hours for p in parts)
-    if abs(hours - 24.0) > 1e-9:
-        raise ValueError(f"a day has 24 hours, this one has {hours:g}")
-    if any(abs(p.hours * 60.0 - round(p.hours * 60.0)) > 1e-9 for p in parts):
-        raise ValueError("parts of a day are whole minutes long")
-    if not any(p.rate > 0 for p in parts):
-        raise ValueError("at some hour of the day the rate must be above 0")
-    return parts
-
-
-Day = Annotated[tuple[DayPart, ...], BeforeValidator(_read_day), AfterValidator(_whole_day)]
-
-
-class DemandScenario(BaseModel):
-    """One course that demand may take."""
-
-    model_config = STRICT
-
-    probability: Fraction
-    rate: RateFactor = Field(default=1.0, description="Demand of all workloads over the stated one.")
-    rates: dict[str, RateFactor] = Field(default={}, description="The same by workload, where they differ.")
-
-
-class FleetWorkload(BaseModel):
-    """One workload: what arrives, and what is promised. Fields left out are those of the fleet."""
-
-    model_config = STRICT
-
-    workload: str | None = Field(default=None, description="A workload of the catalog, or a trace file.")
-    workload_columns: dict[str, str] | None = Field(default=None, description="Columns of a trace, as in a scenario.")
-    prompt_tokens: int | None = Field(default=None, ge=1, description="Tokens of every prompt, without a workload.")
-    output_tokens: int | None = Field(default=None, ge=1, description="Tokens of every answer, without a workload.")
-    rate_per_s: PerS | None = Field(default=None, validation_alias=AliasChoices("rate_per_s", "rate"))
-    drop_failed: bool = Field(default=False, description="Whether failed requests of a trace are left out.")
-    batch: BatchWork | None = Field(
-        default=None, description="Work with a deadline, in place of a rate and objectives."
-    )
-    arrival_cv2: float | None = Field(default=None, gt=0, le=1000)
-    size_buckets: tuple[int, ...] = Field(
-        default=(), description="Prompt tokens at which requests may be routed to pools of their own."
-    )
-    slo: Slo | None = Field(default=None, description="Latency objectives; `none` for throughput alone.")
-    day: Day | None = Field(default=None, description="Rate through the day, over the stated one.")
-    growth_per_month: Growth | None = Field(
-        default=None,
-        validation_alias=AliasChoices("growth_per_month", "growth"),
-        description="Growth of the rate a month, such as 2 %.",
-    )
-    max_spot: FractionOrZero | None = Field(default=None, description="Share of its machines that may be spot.")
-    model: str | None = None
-    runtime: str | None = None
-    precision: Precision | None = None
-    kv_precision: Precision | None = None
-    machines: Names | None = None
-    design: str | None = None
-    reference_machine: str | None = None
-    max_utilisation: Fraction | None = None
-    profile: str | None = Field(default=None, description="Table of measured step times.")
-    network: str | None = Field(default=None, description="Network of all machines, in place of the catalog's.")
-    oversubscription: float | None = Field(default=None, ge=1, le=1000)
-    prefix_cached: FractionOrZero | None = None
-    tokens_per_step: float | None = Field(default=None, ge=1)
-    draft_tokens: int | None = Field(default=None, ge=0, le=64)
-    spares: int | None = Field(default=None, ge=0, le=1000, description="Machines of each pool that may fail.")
-
-    @on_model(mode="before")
-    @classmethod
-    def _given_once(cls, data: object) -> object:
-        for short, full in (("rate", "rate_per_s"), ("growth", "growth_per_month")):
-            if isinstance(data, Mapping) and short in data and full in data:
-                raise ValueError(f"{short} and {full} are one field, given twice")
-        return data
-
-    @on_model(mode="after")
-    def _is_one_thing(self) -> FleetWorkload:
-        own = self.workload is not None and is_trace_file(self.workload)  # a trace has a rate of its own
-        if (self.rate_per_s is None) == (self.batch is None) and not (own and self.rate_per_s is None):
-            raise ValueError("give either a rate (requests that are answered at once) or batch (work with a deadline)")
-        sizes = (self.prompt_tokens, self.output_tokens)
-        if (self.workload is None) == (None in sizes) or (self.workload is not None and any(sizes)):
-            raise ValueError(
-                "give either a workload (a name of the catalog, or a trace), or prompt_tokens and output_tokens"
-            )
-        if self.batch is not None and self.slo:
-            raise ValueError("batch work has its deadline in place of latency objectives: leave slo out")
-        if self.batch is not None and self.size_buckets:
-            raise ValueError("batch work is not cut into size_buckets: leave them out")
-        if self.batch is not None and self.day is not None:
-            raise ValueError("batch work has its arrivals and deadline in place of a day: leave day out")
-        if self.rate_per_s is not None and self.rate_per_s > MAX_RATE_PER_S:
-            raise ValueError(f"{self.rate_per_s:g} requests/s is more than all the world sends; at most 1e7/s")
-        return self
-
-    @on_field("size_buckets", mode="before")
-    @classmethod
-    def _as_list(cls, value: object) -> object:
-        return (value,) if isinstance(value, int) else value
-
-    @on_field("size_buckets", mode="after")
-    @classmethod
-    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(b <= a for a, b in zip((0, *value), value, strict=False)):
-            raise ValueError("must rise from above 0, such as [1024, 4096]")
-        return value
 
 
 class Fleet(BaseModel):
@@ -230,6 +60,9 @@ class Fleet(BaseModel):
     model_config = STRICT
 
     workloads: dict[str, FleetWorkload] = Field(description="Loads by name.", json_schema_extra={"minProperties": 1})
+    sites: dict[str, Site] = Field(
+        default={}, description="Places where machines may stand, by name; left out: one, with the fields of the fleet."
+    )
     sharing: Literal["separate", "shared", "auto"] | tuple[tuple[str, ...], ...] = Field(
         default="auto",
         description="Whether workloads of one model may be served by common pools: `separate`, `shared`, `auto` "
@@ -265,7 +98,7 @@ class Fleet(BaseModel):
         description="Months that one day stands for, at the demand of the last of them; default 1, or as many more as "
         "keep the periods few.",
     )
-    orders_months: Annotated[tuple[Months, ...], BeforeValidator(_as_names)] = Field(
+    orders_months: Annotated[tuple[Months, ...], BeforeValidator(as_names)] = Field(
         default=(),
         validation_alias=AliasChoices("orders_months", "orders"),
         description="Months at which machines may be bought or reserved beside the first day: [1 year, 2 years].",
@@ -281,16 +114,25 @@ class Fleet(BaseModel):
         description="Price that an API asks for a million tokens, prompts and answers, to compare with [USD].",
     )
     payments: Payments = Field(default="arrears", description="Whether months are paid at their end, or in advance.")
-    price_change_per_year: Growth = Field(
-        default=0.0,
+    price_change_per_year: Annotated[tuple[Growth, ...], BeforeValidator(as_tuple)] = Field(
+        default=(),
         validation_alias=AliasChoices("price_change_per_year", "price_change"),
-        description="Change of all prices, such as -10 %: later purchases cost so much less; rents follow each year.",
+        description="Change of all prices, such as -10 %, or one for each year, the last of which holds on: what is bought "
+        "later costs so much less; rents follow each year.",
     )
+    budget_by_year: Annotated[tuple[Usd, ...], BeforeValidator(as_tuple)] = Field(
+        default=(),
+        description="Payments of each year at most, of the horizon, purchases at their price; the last holds on [USD].",
+    )
+    pure: bool = Field(
+        default=False, description="Whether the fleet is also found all rented, all reserved and all owned."
+    )
+    users: int | None = Field(default=None, ge=1, description="People served, for the cost of one.")
     growth_per_month: Growth = Field(default=0.0, validation_alias=AliasChoices("growth_per_month", "growth"))
     scenarios: dict[str, DemandScenario] = Field(
         default={}, description="Courses of demand by name: what is owned and reserved serves all of them."
     )
-    plans: Annotated[tuple[PlanName, ...], BeforeValidator(_as_names)] = Field(
+    plans: Annotated[tuple[PlanName, ...], BeforeValidator(as_names)] = Field(
         default=PLAN_NAMES, min_length=1, description="Price plans that may be used."
     )
     owned: dict[str, Annotated[int, Field(ge=0)]] = Field(
@@ -365,6 +207,14 @@ class Fleet(BaseModel):
             raise ValueError("must be names with fields, as chat: {workload: azure-conv-2023, rate: 70/s}")
         return value
 
+    @on_field("sites", mode="after")
+    @classmethod
+    def _site_names(cls, value: dict[str, Site]) -> dict[str, Site]:
+        for name in value:
+            if not SITE_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a site: letters, digits, dots, dashes, as eu-west-1")
+        return value
+
     @on_field("machines", mode="after")
     @classmethod
     def _not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -383,6 +233,18 @@ class Fleet(BaseModel):
         total = sum(s.probability for s in self.scenarios.values())
         if self.scenarios and abs(total - 1.0) > 1e-6:
             raise ValueError(f"probabilities of the scenarios sum to {total:g}, not to 1")
+        if self.sites and self.owned:
+            raise ValueError("machines that are owned stand somewhere: give `owned` to their sites")
+        for name, own in self.workloads.items():
+            if own.sites is None:
+                continue
+            if not own.sites:
+                raise ValueError(f"{name} may be served nowhere: give it a site, or leave sites out")
+            for site in own.sites:
+                if site not in self.sites:
+                    near = near_misses(site, self.sites)
+                    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(self.sites) or 'none'}"
+                    raise ValueError(f"workload {name} names {site!r}, which is no site; {hint}")
         for machine, n in self.owned.items():
             if machine in self.max_machines and self.max_machines[machine] < n:
                 raise ValueError(
@@ -434,6 +296,25 @@ class Fleet(BaseModel):
             solver=self.solver,
             seed=self.seed,
         )
+
+    def sites_of(self, name: str) -> tuple[str, ...]:
+        """Sites where a workload may be served."""
+        own = self.workloads[name].sites
+        return tuple(self.sites) if own is None else tuple(dict.fromkeys(own))
+
+    @property
+    def prices_change(self) -> bool:
+        """Whether prices are others in later years."""
+        return any(self.price_change_per_year)
+
+    def price_factor(self, month: float) -> float:
+        """Prices of a month over those of the first day."""
+        changes = self.price_change_per_year or (0.0,)
+        years = int(month // 12)
+        factor = 1.0
+        for year in range(years):
+            factor *= 1.0 + changes[min(year, len(changes) - 1)]
+        return float(factor * (1.0 + changes[min(years, len(changes) - 1)]) ** (month / 12.0 - years))
 
     @property
     def allows_spot(self) -> bool:

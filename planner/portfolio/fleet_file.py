@@ -18,7 +18,9 @@ from planner.catalog.loading import Layer, read_layer
 from planner.errors import ScenarioError, near_misses
 from planner.parsing import is_file
 from planner.portfolio.batch import BatchWork
-from planner.portfolio.fleet import DayPart, DemandScenario, Fleet, FleetWorkload
+from planner.portfolio.fleet import Fleet
+from planner.portfolio.fleet_workload import DayPart, DemandScenario, FleetWorkload
+from planner.portfolio.sites import Site
 from planner.scenario.scenario_file import is_trace_file
 
 
@@ -143,6 +145,8 @@ def _fields_at(path: tuple[str | int, ...]) -> list[str]:
             kind = BatchWork
         elif part == "scenarios":
             kind = DemandScenario
+        elif part == "sites":
+            kind = Site
         elif part == "day":
             kind = DayPart
     aliases = [str(a) for f in kind.model_fields.values() if isinstance(f.validation_alias, AliasChoices)

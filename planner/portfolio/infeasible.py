@@ -17,19 +17,15 @@ from planner.units import format_money, format_power
 def explained(fleet: Fleet, given: PortfolioProblem) -> InfeasibleError:
     """Say which limits collide with the demand, and the least of each that would do."""
     limits = given.limits
-    named: dict[str, float] = {f"max_machines {m}": float(n) for m, n in sorted(limits.max_machines.items())}
-    named |= {f"max_rented {m}": float(n) for m, n in sorted(limits.max_rented.items())}
-    for name, most in (
-        ("max_total_machines", limits.max_total_machines), ("max_power", limits.max_power_w),
-        ("max_rack_units", limits.max_rack_units), ("max_cost", limits.max_cost_usd_per_hour),
-    ):  # fmt: skip
-        if most is not None:
-            named[name] = float(most)
+    named: dict[str, float] = {cap.name: cap.most for cap in limits.caps}
+    named |= {spending.name: spending.most for spending in limits.spending}
+    if limits.max_cost_usd_per_hour is not None:
+        named["max_cost"] = limits.max_cost_usd_per_hour
     free = {name: least_excess(given, frozenset({name}), solver=fleet.solver, time_limit_s=60.0) for name in named}
-    given_as = {name: _limit_text(name, most) for name, most in named.items()}
+    given_as = {name: limit_text(name, most) for name, most in named.items()}
 
     def enough(name: str, excess: float) -> str:
-        return _limit_text(name, _enough(name, named[name], excess))
+        return limit_text(name, _enough(name, named[name], excess))
 
     lines = [
         f"{name}: {given_as[name]} is too little; {enough(name, by[name])} is enough"
@@ -60,10 +56,13 @@ def explained(fleet: Fleet, given: PortfolioProblem) -> InfeasibleError:
 
 def _enough(name: str, most: float, excess: float) -> float:
     value = max(most, 1.0) * excess + most
-    return math.ceil(value - 1e-6) if name not in ("max_cost", "max_power") else value
+    return value if name == "max_cost" or name.endswith("max_power") else math.ceil(value - 1e-6)
 
 
-def _limit_text(name: str, value: float) -> str:
+def limit_text(name: str, value: float) -> str:
+    """An amount of a limit, with its unit."""
+    if name.startswith("budget of year"):
+        return f"${value:,.0f}"
     if name == "max_cost":
         return f"{format_money(math.ceil(value * 100 - 1e-6) / 100)}/h"
-    return format_power(value) if name == "max_power" else f"{value:,.0f}"
+    return format_power(value) if name.endswith("max_power") else f"{value:,.0f}"

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from planner.economics.options import PurchaseOption
 from planner.portfolio.batch import Lot
 from planner.portfolio.calendar import Period, Stage, days, stages_of
-from planner.portfolio.fleet import DemandScenario, Fleet
+from planner.portfolio.fleet import Fleet
+from planner.portfolio.fleet_workload import DemandScenario
 from planner.portfolio.supplies import cuts_of
 
 # Stages of so many months are tried, until there are no more periods times workloads than this.

@@ -15,6 +15,8 @@ from planner.pools.design import design_name
 from planner.pools.prediction import ClusterModel
 from planner.portfolio.calendar import clock
 from planner.portfolio.cash import cash_flow
+from planner.portfolio.infeasible import limit_text
+from planner.portfolio.requests import mean_requests, planned_requests, rates_of, tokens, tokens_of
 from planner.portfolio.result import (
     DesignRate,
     FleetPool,
@@ -26,6 +28,8 @@ from planner.portfolio.result import (
     WorkloadOutcome,
     WorkloadPrediction,
 )
+from planner.portfolio.site_use import egress_by_months, least_egress, sites_of
+from planner.portfolio.sites import place_of
 from planner.portfolio.solving import FleetSolution, Served
 from planner.serving.requests import Limit
 
@@ -38,12 +42,17 @@ def procurement_of(solution: FleetSolution) -> Procurement:
     hours = given.total_hours
     lines = _purchases(solution)
     predicted = list(_predictions(solution))
-    tokens = math.fsum(_tokens_of(solution, name) for name in fleet.workloads)
+    n_tokens = math.fsum(tokens_of(solution, name) for name in fleet.workloads)
     changes = changes_usd_per_hour(given, portfolio.blocks) * hours
-    cost = math.fsum([*(line.cost_usd for line in lines), changes])
+    egress = egress_by_months(solution)
+    leaving = math.fsum(usd for _, _, usd in egress)
+    cost = math.fsum([*(line.cost_usd for line in lines), changes, leaving])
+    # Sites are chosen without what leaves them; what that could save at most is in the bound.
+    bound = min(portfolio.bound + least_egress(solution) / hours, cost / hours)
+    gap = portfolio.gap if not leaving else max(cost / hours - bound, 0.0) / max(cost / hours, 1e-12)
     periods = _periods(solution)
     horizon = fleet.horizon_months
-    paid = cash_flow(lines, periods, horizon, fleet.cost_of_capital_per_year, changes, fleet.payments)
+    paid = cash_flow(lines, periods, horizon, fleet.cost_of_capital_per_year, changes, fleet.payments, egress)
     overhead = fleet.overhead_usd_per_month * horizon
     api = fleet.api_usd_per_million_tokens
     return Procurement(
@@ -55,15 +64,18 @@ def procurement_of(solution: FleetSolution) -> Procurement:
         cost_usd_per_month=cost / hours * HOURS_PER_MONTH,
         cost_usd=cost,
         change_cost_usd=changes,
-        cost_usd_per_million_tokens=cost / tokens * 1e6,
-        padding_fraction=_planned_requests(solution) / _mean_requests(solution) - 1.0,
-        cost_usd_per_thousand_requests=cost / _mean_requests(solution) * 1e3,
+        egress_usd=leaving,
+        cost_usd_per_million_tokens=cost / n_tokens * 1e6,
+        padding_fraction=planned_requests(solution) / mean_requests(solution) - 1.0,
+        cost_usd_per_thousand_requests=cost / mean_requests(solution) * 1e3,
+        cost_usd_per_user_per_month=None if fleet.users is None else (cost + overhead) / horizon / fleet.users,
         present_value_usd=paid.present_value_usd,
         upfront_usd=paid.upfront_usd,
         remaining_value_usd=paid.remaining_value_usd,
         overhead_usd=overhead,
-        usd_per_million_tokens_with_overhead=(cost + overhead) / tokens * 1e6,
-        api_usd=None if api is None else api * tokens / 1e6,
+        usd_per_million_tokens_with_overhead=(cost + overhead) / n_tokens * 1e6,
+        api_usd=None if api is None else api * n_tokens / 1e6,
+        sites=sites_of(solution, lines),
         months=paid.months,
         purchases=lines,
         periods=periods,
@@ -76,9 +88,9 @@ def procurement_of(solution: FleetSolution) -> Procurement:
         solver=PortfolioReport(
             status="optimal" if portfolio.status == "optimal" else "limit",
             solver=portfolio.solver,
-            value=portfolio.cost_usd_per_hour,
-            bound=portfolio.bound,
-            gap=portfolio.gap,
+            value=portfolio.cost_usd_per_hour + leaving / hours,
+            bound=portfolio.bound if not leaving else bound,
+            gap=gap,
             gap_allowed=fleet.gap,
             rounds=portfolio.rounds,
             groups_considered=solution.groups_considered,
@@ -109,6 +121,7 @@ def _purchases(solution: FleetSolution) -> list[PurchaseLine]:
             PurchaseLine(
                 machine=supply.machine,
                 plan=supply.plan,
+                site=place_of(supply.machine),
                 count=count,
                 machine_hours=on,
                 fixed_usd_per_hour=supply.fixed_usd_per_hour,
@@ -149,7 +162,7 @@ def _periods(solution: FleetSolution) -> list[PeriodUse]:
         rates = {name: 0.0 for name in solution.fleet.workloads}
         for served in solution.served:
             if served.period is period:
-                for name, rate in _rates(served).items():
+                for name, rate in rates_of(served).items():
                     rates[name] += rate
         found.append(
             PeriodUse(
@@ -167,15 +180,6 @@ def _periods(solution: FleetSolution) -> list[PeriodUse]:
             )
         )
     return found
-
-
-def _rates(served: Served) -> dict[str, float]:
-    """Requests of each workload that a group serves in a period [requests/s]."""
-    total = math.fsum(r.rate_per_s for r in served.routes)
-    rates: dict[str, float] = {}
-    for part, share in zip(served.group.parts, served.shares, strict=True):
-        rates[part.workload] = rates.get(part.workload, 0.0) + total * share
-    return rates
 
 
 def _pools(solution: FleetSolution, served: Served) -> Iterable[FleetPool]:
@@ -255,52 +259,6 @@ def _bought(solution: FleetSolution, supply: Supply) -> dict[str, float | None]:
     }  # fmt: skip
 
 
-def _requests(solution: FleetSolution, name: str, *, mean: bool) -> float:
-    """Requests of a workload over the horizon: those that are expected, or those that are planned for."""
-    own = solution.fleet.workloads[name]
-    if own.batch is not None:
-        a_day = math.fsum(lot.requests for lot in own.batch.lots())
-        return math.fsum(
-            a_day * stage.hours / 24.0 * (stage.mean_factors if mean else stage.factors).get(name, 1.0)
-            for stage in solution.stages
-        )
-    return math.fsum(
-        (own.rate_per_s or 0.0) * 3600.0 * p.hours * (p.mean_factors if mean else p.factors).get(name, 1.0)
-        for p in solution.periods
-    )
-
-
-def _mean_requests(solution: FleetSolution) -> float:
-    return math.fsum(_requests(solution, name, mean=True) for name in solution.fleet.workloads)
-
-
-def _planned_requests(solution: FleetSolution) -> float:
-    return math.fsum(_requests(solution, name, mean=False) for name in solution.fleet.workloads)
-
-
-def _tokens_of(solution: FleetSolution, name: str) -> float:
-    """Prompt and output tokens of a workload over the horizon, as expected and not as planned for."""
-    sizes = solution.problems[name].sizes
-    return _requests(solution, name, mean=True) * (sizes.mean_prompt_tokens + sizes.mean_output_tokens)
-
-
-def _tokens(solution: FleetSolution, served: Sequence[Served]) -> float:
-    """Expected tokens of some groups: those planned for, less the padding of each workload."""
-    hours = {id(p): s.hours for p, s in zip(solution.periods, solution.given.spans, strict=True)}
-    padding = {
-        name: _requests(solution, name, mean=True) / planned
-        if (planned := _requests(solution, name, mean=False))
-        else 1.0
-        for name in solution.fleet.workloads
-    }
-    total = 0.0
-    for s in served:
-        sizes = s.problem.need.traffic.sizes
-        tokens = 3600.0 * hours[id(s.period)] * (sizes.mean_prompt_tokens + sizes.mean_output_tokens)
-        total += math.fsum(rate * padding[name] * tokens for name, rate in _rates(s).items())
-    return total
-
-
 def _groups(solution: FleetSolution, lines: Sequence[PurchaseLine]) -> list[GroupCost]:
     """Machine-hours of each group; the cost of each type of machine is shared by them."""
     hours: dict[str, dict[str, float]] = {}
@@ -327,7 +285,7 @@ def _groups(solution: FleetSolution, lines: Sequence[PurchaseLine]) -> list[Grou
                 workloads=list(dict.fromkeys(p.workload for p in some[0].group.parts)),
                 machine_hours=math.fsum(of.values()),
                 cost_usd_per_hour=usd / solution.given.total_hours,
-                usd_per_million_tokens=usd / _tokens(solution, some) * 1e6,
+                usd_per_million_tokens=usd / tokens(solution, some) * 1e6,
             )
         )
     return found
@@ -407,18 +365,15 @@ def _binding(solution: FleetSolution) -> list[str]:
     limits, found = given.limits, []
     for t in range(len(given.spans)):
         had = at_once(given, portfolio, t)
-        total = sum(had.values())
-        found += [f"max_machines {m} {most}" for m, most in limits.max_machines.items() if 0 < most <= had.get(m, 0)]
-        if limits.max_total_machines is not None and total >= limits.max_total_machines:
-            found.append(f"max_total_machines {limits.max_total_machines}")
-        smallest = min(given.machines.values(), key=lambda f: f.rated_power_w)
-        power = math.fsum(given.machines[m].rated_power_w * n for m, n in had.items())
-        if limits.max_power_w is not None and power + smallest.rated_power_w > limits.max_power_w:
-            found.append(f"max_power {limits.max_power_w / 1e3:g} kW")
-        units = sum(given.machines[m].rack_units * n for m, n in had.items())
-        least = min(f.rack_units for f in given.machines.values())
-        if limits.max_rack_units is not None and units + least > limits.max_rack_units:
-            found.append(f"max_rack_units {limits.max_rack_units}")
+        rented: dict[str, int] = {}
+        for (i, at), n in portfolio.used.items():
+            if at == t and not given.supplies[i].is_held:
+                rented[given.supplies[i].machine] = rented.get(given.supplies[i].machine, 0) + n
+        for cap in limits.caps:
+            least = min((weight for weight in cap.weights.values() if weight > 0), default=0.0)
+            taken = cap.taken(rented if cap.is_rented else had)
+            if least and taken > 0 and taken + least > cap.most * (1 + 1e-9):
+                found.append(f"{cap.name} {limit_text(cap.name, cap.most)}")
     for i, supply in enumerate(given.supplies):
         most = portfolio.held.get(i, 0) if supply.is_held else max(
             (n for (j, _), n in portfolio.used.items() if j == i), default=0

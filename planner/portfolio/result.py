@@ -23,6 +23,7 @@ class PurchaseLine(Result):
     plan: str = Field(
         description="owned, reserved_3y, reserved_2y, reserved_1y, on_demand or spot; `kept` is owned already."
     )
+    site: str = Field(default="", description="Site where they stand; empty where the fleet has none.")
     count: int = Field(description="Machines held; of rented ones the most at any time.")
     machine_hours: float = Field(description="Hours switched on, all machines together, over the horizon.")
     fixed_usd_per_hour: float = Field(description="Cost of one machine held, in use or not.")
@@ -64,6 +65,7 @@ class MonthCost(Result):
     reserved_usd: float
     rented_usd: float = Field(description="Rents on demand and spot.")
     changes_usd: float = Field(description="Machines that start or change group or role.")
+    egress_usd: float = Field(default=0.0, description="Data that leaves the sites.")
     cash_usd: float = Field(description="Sum of the above: what is paid.")
     capital_usd: float = Field(description="Annuity of what is bought, in the place of its purchase.")
     cost_usd: float = Field(description="Cost of the month; all months add up to the cost of the fleet.")
@@ -172,6 +174,32 @@ class PortfolioReport(Result):
     rows_checked: bool
 
 
+class PureFleet(Result):
+    """The fleet with all its machines had in one way."""
+
+    plans: str = Field(description="Ways: rented, reserved or owned.")
+    cost_usd: float | None = Field(description="Cost over the horizon; null where it cannot be had so.")
+    present_value_usd: float | None
+    upfront_usd: float | None
+    machines: int | None = Field(description="Machines at most at any time.")
+    gap: float | None = Field(description="Gap to its bound.")
+    reason: str = Field(description="Reason why there is none; empty where there is one.")
+
+
+class SiteUse(Result):
+    """One site: what stands there at the busiest time, what it costs, and what is served."""
+
+    site: str
+    machines: int = Field(description="Machines held or rented, the most at any time.")
+    power_w: float = Field(description="Power, rated, of those [W].")
+    rack_units: int
+    electricity_usd_per_kwh: float
+    pue: float
+    cost_usd: float = Field(description="Cost of its machines over the horizon, and of data that leaves it.")
+    egress_usd: float
+    requests: dict[str, float] = Field(description="Requests expected of each workload over the horizon.")
+
+
 class Procurement(Result):
     """What to have, under which plan, and what each period does with it."""
 
@@ -184,11 +212,16 @@ class Procurement(Result):
     cost_usd_per_month: float = Field(description="Mean; 730 hours.")
     cost_usd: float = Field(description="Cost over the horizon.")
     change_cost_usd: float = Field(description="Part of it: machines that start or change group or role in the day.")
+    egress_usd: float = Field(default=0.0, description="Part of it: data that leaves the sites.")
     cost_usd_per_million_tokens: float = Field(
         description="Cost of a million of the tokens expected, not of those planned for."
     )
     padding_fraction: float = Field(description="Requests planned for over those expected, less 1.")
     cost_usd_per_thousand_requests: float = Field(description="Cost of a thousand of the requests expected.")
+    cost_usd_per_user_per_month: float | None = Field(
+        default=None,
+        description="Cost of one user with overhead; null where the fleet does not say how many there are.",
+    )
     present_value_usd: float = Field(description="Present value of all payments, less what is left of what was bought.")
     upfront_usd: float = Field(description="Payments on the first day for what is bought.")
     remaining_value_usd: float = Field(description="Value of what was bought, at the end of the horizon.")
@@ -196,6 +229,10 @@ class Procurement(Result):
     usd_per_million_tokens_with_overhead: float
     api_usd: float | None = Field(
         description="Price that an API would ask for the tokens expected; null where none is stated."
+    )
+    pure: list[PureFleet] = Field(default=[], description="Fleets had in one way alone, where asked for (`pure`).")
+    sites: list[SiteUse] = Field(
+        default=[], description="Sites, with what stands and is served there; empty where the fleet has none."
     )
     months: list[MonthCost]
     purchases: list[PurchaseLine]

@@ -36,7 +36,9 @@ from planner.portfolio.fleet import Fleet
 from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
 from planner.portfolio.infeasible import explained
 from planner.portfolio.periods import fleet_calendar, mean_factors, months_text
-from planner.portfolio.supplies import ELECTRIC, offers_of, refuse_unknown_stocks, refuse_unpriced, supplies_of
+from planner.portfolio.sites import catalog_name, in_its_sites
+from planner.portfolio.stocks import caps_of, in_machines, spending_of
+from planner.portfolio.supplies import ELECTRIC, offers_of, refuse_unpriced, supplies_of
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, configurations, resolve
 from planner.serving.capacity import CapacityCurve
@@ -136,8 +138,8 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
         The time limit passed before any plan was found.
     """
     catalog = (catalog or Catalog.default(fleet.catalog)).choosing(fleet.quotes)
-    refuse_unknown_stocks(fleet, catalog)
-    problems = {name: _resolved(fleet, name, catalog) for name in fleet.workloads}
+    fleet, stock_notes = in_machines(fleet, catalog)
+    problems = {name: in_its_sites(fleet, name, _resolved(fleet, name, catalog)) for name in fleet.workloads}
     lots = {name: own.batch.lots() for name, own in fleet.workloads.items() if own.batch is not None}
     machines = sorted({m.name for p in problems.values() for m in p.machines})
     offers, offer_notes = offers_of(fleet, catalog, machines)
@@ -153,27 +155,40 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
     stages, periods = fleet_calendar(fleet, offers, lots)
     posed = _posed(fleet, parts, lots, stages, periods, progress)
     supplies, sources = supplies_of(fleet, catalog, offers, [m for m in machines if m not in unpriced], stages)
+    spans = [Span(p.name, p.hours, p.minutes / 60.0, p.stage) for p in periods]
+    facts = {name: _facts(catalog, name) for name in {s.machine for s in supplies}}
+    options = _options_of(supplies, offers)
     given = PortfolioProblem(
-        spans=[Span(p.name, p.hours, p.minutes / 60.0, p.stage) for p in periods],
+        spans=spans,
         blocks=posed.blocks,
         curves=posed.curves,
         parts={g.name: frozenset(p.name for p in g.parts) for g in posed.groups.values()},
         spares={g.name: g.spares for g in posed.groups.values()},
         lots=posed.lots,
         supplies=supplies,
-        machines={name: _facts(catalog, name) for name in {s.machine for s in supplies}},
-        limits=_limits(fleet, posed.groups),
+        machines=facts,
+        limits=FleetLimits(
+            caps=caps_of(fleet, catalog, facts),
+            max_spot={
+                name: min(fleet.spot_share_of(p.workload) for p in group.parts) for name, group in posed.groups.items()
+            },
+            on_demand_floor=fleet.on_demand_floor,
+            max_cost_usd_per_hour=fleet.max_cost_usd_per_hour,
+            spending=spending_of(fleet, supplies, options, stages, spans),
+        ),
         change_usd=fleet.change_cost_usd,
         has_fixed_roles=fleet.roles == "fixed",
     )
     # Electricity is that of the draw of the plan, which is known when it is found: by machine, over its rated power.
     drawn: dict[str, float] = {}
     if any(s.plan in ELECTRIC for s in supplies):
-        free = replace(given, limits=replace(given.limits, max_cost_usd_per_hour=None))
+        free = replace(given, limits=replace(given.limits, max_cost_usd_per_hour=None, spending=()))
         rough, served = _chosen(fleet, posed, periods, free, max(fleet.gap, _ROUGH_GAP), progress)
         drawn = _drawn_fractions(periods, rough, served)
     for again in range(_DRAWS):
-        at_draw = replace(given, supplies=[_at_draw(s, drawn) for s in supplies])
+        drawing = [_at_draw(s, drawn) for s in supplies]
+        limits = replace(given.limits, spending=spending_of(fleet, drawing, options, stages, spans))
+        at_draw = replace(given, supplies=drawing, limits=limits)
         (solved, portfolio), served = _chosen(fleet, posed, periods, at_draw, fleet.gap, progress)
         actual = _drawn_fractions(periods, (solved, portfolio), served)
         if again == _DRAWS - 1 or _electricity_error(solved, portfolio, drawn, actual) < _SAME_DRAW:
@@ -181,8 +196,8 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
         drawn = drawn | actual
     return FleetSolution(
         fleet, catalog, problems, periods, solved, portfolio, [s for s, _ in served], posed.rejected,
-        len(posed.groups), [*_notes(problems, unpriced), *offer_notes],
-        months_text(fleet.horizon_months), stages, sources, _options_of(supplies, offers),
+        len(posed.groups), [*_notes(problems, unpriced), *stock_notes, *offer_notes],
+        months_text(fleet.horizon_months), stages, sources, options,
         mean_factors(fleet, periods),
     )  # fmt: skip
 
@@ -255,7 +270,7 @@ def _electricity_error(
         for (i, t), n in portfolio.used.items()
         if (supply := given.supplies[i]).plan in ELECTRIC
     )
-    return off / (portfolio.cost_usd_per_hour * given.total_hours)
+    return off / (portfolio.cost_usd_per_hour * given.total_hours) if off else 0.0
 
 
 def _resolved(fleet: Fleet, name: str, catalog: Catalog) -> Problem:
@@ -398,21 +413,8 @@ def in_proportion(candidate: Candidate) -> Candidate:
 
 
 def _facts(catalog: Catalog, name: str) -> MachineFacts:
-    machine = catalog.machine(name)
+    machine = catalog.machine(catalog_name(name))
     return MachineFacts(machine.rated_power_w, machine.rack_units or 0)
-
-
-def _limits(fleet: Fleet, groups: Mapping[str, Group]) -> FleetLimits:
-    return FleetLimits(
-        max_machines=dict(fleet.max_machines),
-        max_rented=dict(fleet.max_rented),
-        max_spot={name: min(fleet.spot_share_of(p.workload) for p in group.parts) for name, group in groups.items()},
-        on_demand_floor=fleet.on_demand_floor,
-        max_total_machines=fleet.max_total_machines,
-        max_power_w=fleet.max_power_w,
-        max_rack_units=fleet.max_rack_units,
-        max_cost_usd_per_hour=fleet.max_cost_usd_per_hour,
-    )
 
 
 # -- the answer as clusters -------------------------------------------------------------------------------------------

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 
 from planner.catalog.catalog import Catalog
 from planner.catalog.prices import TERM_MONTHS
-from planner.catalog.schema import Machine
 from planner.economics.finance import HOURS_PER_MONTH
 from planner.economics.options import (
-    Assumptions,
     OptionSource,
     PurchaseOption,
     energy_usd_per_hour,
@@ -22,7 +20,7 @@ from planner.errors import ScenarioError
 from planner.optimization.portfolio_problem import Supply
 from planner.portfolio.calendar import Stage
 from planner.portfolio.fleet import Fleet
-from planner.scenario.machines import machines_of_kind
+from planner.portfolio.sites import Place, catalog_name, place_of, places_of
 
 _HOUR = 1.0 / HOURS_PER_MONTH
 KEPT = "kept"  # plan of machines that are owned already
@@ -40,40 +38,20 @@ def offers_of(
         A machine named in the fleet that no price book offers; spot without an interruption rate.
     """
     notes: list[str] = []
+    places = places_of(fleet, catalog)
     offers: dict[str, list[PurchaseOption]] = {}
     for name in machines:
-        some = purchase_options(catalog, name, books=fleet.prices, assumptions=_assumptions(fleet), start=fleet.start)
+        single, place = catalog_name(name), places[place_of(name)]
+        some = [
+            replace(option, machine=name)
+            for option in purchase_options(
+                catalog, single, books=place.books, assumptions=place.assumptions, start=fleet.start
+            )
+        ]
         for plan in fleet.plans:
-            notes += catalog.unused_quotes(name, plan, fleet.prices)
+            notes += catalog.unused_quotes(single, plan, place.books)
         offers[name] = [o for o in (_allowed(fleet, option, notes) for option in some) if o is not None]
     return offers, list(dict.fromkeys(notes))
-
-
-def refuse_unknown_stocks(fleet: Fleet, catalog: Catalog) -> None:
-    """Refuse a stock or a quota under a name that is no machine: it would limit nothing.
-
-    Raises
-    ------
-    ScenarioError
-        The name is that of an accelerator; with the machines that hold it.
-    UnknownNameError
-        It is no name at all.
-    """
-    known = set(catalog.names(Machine))
-    for field in ("max_machines", "max_rented", "owned"):
-        for name in getattr(fleet, field):
-            if name.partition("@")[0] in known:
-                continue
-            every = list(machines_of_kind(name, catalog, where=field))
-            held = [machine for machine in every if machine in fleet.machines] or every
-            raise ScenarioError(
-                "a fleet counts machines, not accelerators", where=field, value=name,
-                rule="each name is that of a machine", fix=f"name the machines: {', '.join(held)}",
-            )  # fmt: skip
-
-
-def _assumptions(fleet: Fleet) -> Assumptions:
-    return Assumptions(fleet.electricity_usd_per_kwh, fleet.pue, fleet.cost_of_capital_per_year)
 
 
 def _allowed(fleet: Fleet, option: PurchaseOption, notes: list[str]) -> PurchaseOption | None:
@@ -108,8 +86,16 @@ def refuse_unpriced(fleet: Fleet, offers: Mapping[str, Sequence[PurchaseOption]]
     ------
     ScenarioError
     """
-    unpriced = sorted(m for m, some in offers.items() if not some and not fleet.owned.get(m))
-    asked = [m for m in unpriced if "all" not in fleet.machines or len(unpriced) == len(offers)]
+
+    def is_kept(machine: str) -> bool:
+        owned = fleet.sites[place].owned if (place := place_of(machine)) else fleet.owned
+        return bool(owned.get(catalog_name(machine)))
+
+    unpriced = sorted(m for m, some in offers.items() if not some and not is_kept(m))
+    had = {catalog_name(m) for m in offers if m not in unpriced}
+    # A machine that some site offers is considered there.
+    nowhere = [m for m in unpriced if catalog_name(m) not in had]
+    asked = [m for m in nowhere if "all" not in fleet.machines or len(unpriced) == len(offers)]
     if asked:
         raise ScenarioError(
             f"no price book offers {', '.join(asked)} under the plans {', '.join(fleet.plans)}",
@@ -188,7 +174,7 @@ def is_steady(fleet: Fleet, offers: Mapping[str, Sequence[PurchaseOption]]) -> b
     """Whether demand and prices stay as they are, and all that can be had is there from the first day."""
     grows = any(fleet.growth_of(name) for name in fleet.workloads)
     late = any(o.available_from_month > 0 for some in offers.values() for o in some)
-    return not (grows or late or fleet.orders_months or fleet.price_change_per_year)
+    return not (grows or late or fleet.orders_months or fleet.prices_change)
 
 
 def cuts_of(fleet: Fleet, offers: Mapping[str, Sequence[PurchaseOption]]) -> list[float]:
@@ -202,7 +188,7 @@ def cuts_of(fleet: Fleet, offers: Mapping[str, Sequence[PurchaseOption]]) -> lis
         for month in (h.first_month, h.last_month)
     }
     cuts |= {o.available_from_month for some in offers.values() for o in some}
-    if fleet.price_change_per_year:
+    if fleet.prices_change:
         cuts |= {12.0 * year for year in range(1, math.ceil(fleet.horizon_months / 12.0))}
     return sorted(month for month in cuts if 0 < month < fleet.horizon_months)
 
@@ -217,10 +203,10 @@ def supplies_of(
     """Every way to have each machine, in a fixed order, and where its price comes from."""
     supplies: list[Supply] = []
     sources: dict[str, OptionSource] = {}
-    steady = is_steady(fleet, offers)
+    steady, places = is_steady(fleet, offers), places_of(fleet, catalog)
     for name in sorted(machines):
-        if fleet.owned.get(name):
-            supplies.append(_kept(fleet, catalog, name))
+        if places[place_of(name)].owned.get(catalog_name(name)):
+            supplies.append(_kept(fleet, catalog, name, places[place_of(name)]))
         for option in offers.get(name, ()):
             for supply in _supplies(fleet, option, stages, steady):
                 supplies.append(supply)
@@ -237,7 +223,7 @@ def _supplies(fleet: Fleet, option: PurchaseOption, stages: Sequence[Stage], ste
         absent = frozenset(
             s for s, stage in enumerate(stages) if stage.first_month < first - _HOUR or stage.last_month > last + _HOUR
         )
-        factor = (1.0 + fleet.price_change_per_year) ** (price_month / 12.0)
+        factor = fleet.price_factor(price_month)
         # Electricity keeps its price: what is bought later is cheaper to buy, not to run.
         usage = option.usage_usd_per_hour * (1.0 if option.plan == "owned" else factor)
         running = option.fixed_usd_per_hour - option.capital_usd_per_hour if option.plan == "owned" else 0.0
@@ -254,13 +240,14 @@ def _supplies(fleet: Fleet, option: PurchaseOption, stages: Sequence[Stage], ste
             availability=max(1.0 - lost, 0.01),
             is_spot=option.plan == "spot",
             when=when,
+            stock=f"{catalog_name(option.machine)} {option.plan} {option.source.book if option.source else ''}",
         )
 
     end, begin = fleet.horizon_months, option.available_from_month
     if option.is_committed:
         for h in holdings_of(fleet, option, is_steady=steady):
             yield supply(h.first_month, h.last_month, h.paid_months, h.when, h.order_month)
-    elif not fleet.price_change_per_year:
+    elif not fleet.prices_change:
         yield supply(begin, end, end - begin, "", 0.0)
     else:
         for year in range(math.floor(begin / 12.0), math.ceil(end / 12.0)):
@@ -269,21 +256,22 @@ def _supplies(fleet: Fleet, option: PurchaseOption, stages: Sequence[Stage], ste
                 yield supply(first, last, last - first, f"year {year + 1}", 12.0 * year)
 
 
-def _kept(fleet: Fleet, catalog: Catalog, name: str) -> Supply:
+def _kept(fleet: Fleet, catalog: Catalog, name: str, place: Place) -> Supply:
     """Machines owned already: what they cost was paid; maintenance, hosting and electricity were not."""
-    machine = catalog.machine(name)
-    n = fleet.owned[name]
+    single = catalog_name(name)
+    machine = catalog.machine(single)
+    n = place.owned[single]
     fixed = 0.0
-    book = catalog.book_of(name, "owned", fleet.prices)
+    book = catalog.book_of(single, "owned", place.books)
     if book is not None:
-        terms = book.owned[name]
-        per_unit, _ = catalog.exchange_of(book, f"owned.{name}")
+        terms = book.owned[single]
+        per_unit, _ = catalog.exchange_of(book, f"owned.{single}")
         fixed = owned_running_per_hour(terms, machine) * per_unit
     return Supply(
         machine=name,
         plan=KEPT,
         fixed_usd_per_hour=fixed,
-        usage_usd_per_hour=energy_usd_per_hour(machine, machine.rated_power_w, _assumptions(fleet)),
+        usage_usd_per_hour=energy_usd_per_hour(machine, machine.rated_power_w, place.assumptions),
         is_held=True,
         fixed_hours=fleet.horizon_months * HOURS_PER_MONTH,
         least=n,

@@ -215,8 +215,11 @@ def procure(
     """
     from planner.portfolio.fleet import at_their_own_rates
     from planner.portfolio.fleet_file import load_fleet
+    from planner.portfolio.pure import with_pure
     from planner.portfolio.reporting import procurement_of
     from planner.portfolio.solving import solve_fleet
 
     opened, fields = opened_catalog(catalog, fields)
-    return procurement_of(solve_fleet(at_their_own_rates(load_fleet(fleet, **fields)), opened, progress))
+    asked = at_their_own_rates(load_fleet(fleet, **fields))
+    found = procurement_of(solve_fleet(asked, opened, progress))
+    return with_pure(asked, opened, found, progress) if asked.pure else found

@@ -70,6 +70,15 @@ def test_months_are_live_and_add_up_to_the_fleet(results: dict[str, Any], tmp_pa
     assert str(formulas["G5"].value).startswith("=")
 
 
+def test_months_contain_changes_and_what_leaves(results: dict[str, Any], tmp_path: Path) -> None:
+    fleet = dict(results["procure"])
+    fleet["months"] = [m | {"changes_usd": 10.0, "egress_usd": 5.0} for m in fleet["months"]]
+    (tmp_path / "f.xlsx").write_bytes(results_workbook("f", tables_of(fleet)[:1], fleet))
+    values = openpyxl.load_workbook(tmp_path / "f.xlsx", data_only=True)["Months"]
+    total = next(row for row in values.iter_rows(values_only=True) if row[0] == "Total")
+    assert total[5] == pytest.approx(fleet["cost_usd"] + 15.0 * len(fleet["months"]))
+
+
 def test_another_currency_at_the_rate_of_the_catalog(planner: Planner, results: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "cost.json"
     file.write_text(json.dumps(results["cost"]))

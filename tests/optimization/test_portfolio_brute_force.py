@@ -13,11 +13,13 @@ import pytest
 from planner.optimization.portfolio_answer import Portfolio
 from planner.optimization.portfolio_problem import (
     Block,
+    Cap,
     FleetLimits,
     LotWork,
     MachineFacts,
     PortfolioProblem,
     Span,
+    Spending,
     Supply,
 )
 from planner.optimization.search import choose_portfolio, least_excess
@@ -27,9 +29,12 @@ from .pools import candidate, carried
 
 MOST = 3  # machines of each candidate
 HELD = 4  # machines of each supply that is held
+BOTH = {"a": 1.0, "b": 1.0}
 
 
-def made(seed: int, *, batch: bool = False, shared: bool = False, spot: bool = False) -> PortfolioProblem:
+def made(
+    seed: int, *, batch: bool = False, shared: bool = False, spot: bool = False, spending: bool = False
+) -> PortfolioProblem:
     """Two or three periods, two groups, two types of machines that may be held or rented."""
     draw = random.Random(seed)
     spans = [
@@ -80,13 +85,25 @@ def made(seed: int, *, batch: bool = False, shared: bool = False, spot: bool = F
         supplies.append(Supply(m, "on_demand", 0.0, rent, False, hours, most=draw.choice([None, None, 2])))
         if spot:
             supplies.append(Supply(m, "spot", 0.0, rent * 0.4, False, hours, availability=0.9, is_spot=True))
+    caps = [Cap("stock of a", {"a": 1.0}, draw.randint(2, 5))] if draw.random() < 0.3 else []
+    caps += [Cap("quota of b", {"b": 1.0}, draw.randint(0, 4), is_rented=True)] if draw.random() < 0.3 else []
+    caps += [Cap("total", BOTH, draw.randint(5, 10))] if draw.random() < 0.3 else []
+    caps += [Cap("power", {"a": 1000.0, "b": 1500.0}, draw.randint(6, 12) * 1000.0)] if draw.random() < 0.2 else []
     limits = FleetLimits(
-        max_machines={"a": draw.randint(2, 5)} if draw.random() < 0.3 else {},
-        max_rented={"b": draw.randint(0, 4)} if draw.random() < 0.3 else {},
-        max_total_machines=draw.randint(5, 10) if draw.random() < 0.3 else None,
-        max_power_w=float(draw.randint(6, 12) * 1000) if draw.random() < 0.2 else None,
+        caps,
         max_spot={"g": 0.5, "h": 1.0, "g + h": 0.5} if spot else {},
         on_demand_floor=draw.choice([0.0, 0.5]) if spot else 0.0,
+        spending=[
+            Spending(
+                "year 1",
+                {i: draw.uniform(5.0, 20.0) for i, s in enumerate(supplies) if s.is_held},
+                {},
+                0.0,
+                draw.uniform(20.0, 60.0),
+            )
+        ]
+        if spending
+        else [],
     )
     spares = dict.fromkeys(parts, draw.choice([0, 0, 1]))
     facts = {"a": MachineFacts(1000.0, 4), "b": MachineFacts(1500.0, 8)}
@@ -111,6 +128,10 @@ def options(given: PortfolioProblem, group: str, rate_per_s: float = math.inf) -
     return best
 
 
+def most_of(given: PortfolioProblem, name: str) -> float:
+    return next((cap.most for cap in given.limits.caps if cap.name == name), math.inf)
+
+
 def cheapest(given: PortfolioProblem, held: dict[int, int], t: int, need: dict[str, tuple[int, ...]]) -> float:
     """Cost of the period for these machines of each group; infinite if they cannot be had [USD]."""
     span, limits, cost = given.spans[t], given.limits, 0.0
@@ -120,7 +141,7 @@ def cheapest(given: PortfolioProblem, held: dict[int, int], t: int, need: dict[s
         steady = sum((1.0 - limits.max_spot.get(g, 0.0)) * n[i] for g, n in need.items())
         mine = [(s, held[j]) for j, s in enumerate(given.supplies) if s.is_held and s.machine == m]
         there = [(s.usage_usd_per_hour, n) for s, n in mine if span.stage not in s.absent]
-        quota = limits.max_rented.get(m, math.inf)
+        quota = most_of(given, f"quota of {m}")
         spot = next((s for s in given.supplies if s.machine == m and s.is_spot), None)
         rent = next(s for s in given.supplies if s.machine == m and s.plan == "on_demand")
         best, most = math.inf, 12
@@ -137,7 +158,7 @@ def cheapest(given: PortfolioProblem, held: dict[int, int], t: int, need: dict[s
                     on = min(math.ceil(left - 1e-9), n)
                     usd, left = usd + on * usage, left - on
                 had = sum(n for _, n in there) + n_rent + n_spot
-                if left > 1e-9 or had > limits.max_machines.get(m, math.inf):
+                if left > 1e-9 or had > most_of(given, f"stock of {m}"):
                     continue
                 if usd < best:
                     best, at_once[m] = usd, had
@@ -145,8 +166,7 @@ def cheapest(given: PortfolioProblem, held: dict[int, int], t: int, need: dict[s
     if not math.isfinite(cost):
         return math.inf
     power = sum(given.machines[m].rated_power_w * n for m, n in at_once.items())
-    over = limits.max_power_w is not None and power > limits.max_power_w
-    over |= limits.max_total_machines is not None and sum(at_once.values()) > limits.max_total_machines
+    over = power > most_of(given, "power") or sum(at_once.values()) > most_of(given, "total")
     return math.inf if over else cost * span.hours
 
 
@@ -163,6 +183,8 @@ def exhausted(given: PortfolioProblem) -> float:
         for counts in itertools.product(*ranges):
             held = dict(zip(held_supplies, counts, strict=True))
             if any(s.least == 0 and 0 < held[i] < s.minimum_order for i, s in enumerate(given.supplies) if s.is_held):
+                continue
+            if any(sum(x.of_held[i] * n for i, n in held.items()) > x.most for x in given.limits.spending):
                 continue
             each = {i: s.fixed_usd_per_hour * s.fixed_hours for i, s in enumerate(given.supplies)}
             fixed = sum(each[i] * n for i, n in held.items())
@@ -225,7 +247,7 @@ def hold(given: PortfolioProblem, found: Portfolio | None, best: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("kind", [{}, {"shared": True}, {"batch": True}, {"spot": True}], ids=str)
+@pytest.mark.parametrize("kind", [{}, {"shared": True}, {"batch": True}, {"spot": True}, {"spending": True}], ids=str)
 def test_portfolio_against_exhaustion(kind: dict[str, bool]) -> None:
     feasible = 0
     for seed in range(8):
@@ -268,16 +290,16 @@ def test_the_least_excess_is_just_enough() -> None:
     """The limit raised by what is named admits a plan; a machine less does not."""
     tried = 0
     for seed in range(20):
-        given = replace(made(seed), limits=FleetLimits(max_total_machines=2))
+        given = replace(made(seed), limits=FleetLimits([Cap("total", BOTH, 2)]))
         if choose_portfolio(given, solver="highs", time_limit_s=30) is not None:
             continue
-        excess = least_excess(given, frozenset({"max_total_machines"}), solver="highs", time_limit_s=30)
+        excess = least_excess(given, frozenset({"total"}), solver="highs", time_limit_s=30)
         if excess is None:
             continue
         tried += 1
-        n = math.ceil(2 + 2 * excess["max_total_machines"] - 1e-6)
+        n = math.ceil(2 + 2 * excess["total"] - 1e-6)
         for most, works in ((n, True), (n - 1, False)):
-            relaxed = replace(given, limits=FleetLimits(max_total_machines=most))
+            relaxed = replace(given, limits=FleetLimits([Cap("total", BOTH, most)]))
             assert (choose_portfolio(relaxed, solver="highs", time_limit_s=30) is not None) is works
     assert tried >= 3
 

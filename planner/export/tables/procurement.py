@@ -49,6 +49,8 @@ def procurement_table(result: Procurement, today: datetime.date, *, width: int =
     blocks = [
         _headline(result, width),
         _purchases(result),
+        _pure(result),
+        _sites(result),
         _use(result, width),
         _pools(result),
         _promises(result, colour),
@@ -83,7 +85,11 @@ def _paid(result: Procurement, width: int) -> list[str]:
     if result.remaining_value_usd:
         text += f", ${result.remaining_value_usd:,.0f} of what is bought not yet repaid at the end"
     lines = wrapped(text, width)
-    lines += wrapped(f"{_small(result.cost_usd_per_thousand_requests)} per thousand requests", width)
+    each = f"{_small(result.cost_usd_per_thousand_requests)} per thousand requests"
+    if result.cost_usd_per_user_per_month is not None:
+        each += f", {_small(result.cost_usd_per_user_per_month)} per user and month"
+        each += " with what is beside machines" if result.overhead_usd else ""
+    lines += wrapped(each, width)
     if result.overhead_usd:
         lines += wrapped(
             f"With ${result.overhead_usd:,.0f} beside machines: "
@@ -121,9 +127,50 @@ def _purchases(result: Procurement) -> list[str]:
     if result.change_cost_usd > 0:
         monthly = result.change_cost_usd / result.horizon_hours * 730.0
         rows.append(["changes in the day", "", "", "", "", "", f"{monthly:,.0f}", f"{result.change_cost_usd:,.0f}"])
+    if result.egress_usd > 0:
+        monthly = result.egress_usd / result.horizon_hours * 730.0
+        rows.append(["what leaves the sites", "", "", "", "", "", f"{monthly:,.0f}", f"{result.egress_usd:,.0f}"])
     if len(rows) > 1:
         rows.append(["total", "", "", "", "", "", f"{result.cost_usd_per_month:,.0f}", f"{result.cost_usd:,.0f}"])
     return aligned(titles, rows, right=tuple(titles[2:]))
+
+
+def _pure(result: Procurement) -> list[str]:
+    """The fleet had in one way alone, beside the mix."""
+    if not result.pure:
+        return []
+    titles = ["the same fleet", "$ in all", "over the mix", "present value", "$ at the start", "machines", "gap"]
+    rows = [["the mix", f"{result.cost_usd:,.0f}", "", f"{result.present_value_usd:,.0f}", f"{result.upfront_usd:,.0f}",
+             f"{max(p.machines_held_or_rented for p in result.periods):,}", percent(result.solver.gap, 1)]]  # fmt: skip
+    for pure in result.pure:
+        if pure.cost_usd is None:
+            rows.append([f"all {pure.plans}", "none", "", "", "", "", ""])
+            continue
+        rows.append([
+            f"all {pure.plans}", f"{pure.cost_usd:,.0f}", percent(pure.cost_usd / result.cost_usd - 1.0, 1),
+            f"{pure.present_value_usd:,.0f}", f"{pure.upfront_usd:,.0f}", f"{pure.machines:,}",
+            percent(pure.gap or 0.0, 1),
+        ])  # fmt: skip
+    reasons = [f"all {p.plans}: {p.reason}" for p in result.pure if p.reason]
+    return [*aligned(titles, rows, right=tuple(titles[1:])), *(line for r in reasons for line in wrapped(r, WIDTH))]
+
+
+def _sites(result: Procurement) -> list[str]:
+    """What stands and is served at each site."""
+    if not result.sites:
+        return []
+    names = [w.workload for w in result.workloads]
+    titles = ["site", "machines", "kW", "rack units", "USD/kWh", "$ in all", *(f"{name} there" for name in names)]
+    total = {name: sum(site.requests.get(name, 0.0) for site in result.sites) for name in names}
+    rows = [
+        [
+            site.site, f"{site.machines:,}", f"{site.power_w / 1e3:,.1f}", f"{site.rack_units:,}",
+            f"{site.electricity_usd_per_kwh:g}", f"{site.cost_usd:,.0f}",
+            *(percent(site.requests.get(name, 0.0) / total[name]) if total[name] else "" for name in names),
+        ]
+        for site in result.sites
+    ]  # fmt: skip
+    return aligned(titles, rows, right=tuple(titles[1:]))
 
 
 def _when(line: PurchaseLine, result: Procurement) -> str:

@@ -93,7 +93,7 @@ def _months(book: Book, result: Mapping[str, Any]) -> None:
     grid.table_head(head, titles, right=titles[2:])
     rule = {"validate": "decimal", "criteria": ">=", "value": 0}
     cost_rows: list[list[Formula]] = []
-    at_hours = head + 4 + len(lines)
+    at_hours = head + 6 + len(lines)
     grid.text(at_hours - 1, 0, "Hours paid for by one machine, and hours on of all (from the plan)", "heading")
     for i, line in enumerate(lines):
         row, hours_row = head + 1 + i, at_hours + 2 * i
@@ -119,6 +119,16 @@ def _months(book: Book, result: Mapping[str, Any]) -> None:
         grid.formula(row, 5, total(grid.range(cells)), "money_whole", "bold")
         cost_rows.append(cells)
     sums = head + 1 + len(lines)
+    for name, field in (("Changes in the day", "changes_usd"), ("What leaves the sites", "egress_usd")):
+        if any(month.get(field) for month in result["months"]):
+            grid.text(sums, 0, name)
+            cells = [
+                grid.input(sums, first + m, float(month.get(field) or 0.0), "money_whole", rule, "An amount in USD")
+                for m, month in enumerate(result["months"])
+            ]
+            grid.formula(sums, 5, total(grid.range(cells)), "money_whole", "bold")
+            cost_rows.append(cells)  # type: ignore[arg-type]
+            sums += 1
     grid.text(sums, 0, "Total", "total")
     whole = [
         grid.formula(sums, first + m, total(grid.range([cells[m] for cells in cost_rows])), "money_whole", "total")
