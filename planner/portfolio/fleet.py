@@ -117,8 +117,8 @@ class Fleet(BaseModel):
     price_change_per_year: Annotated[tuple[Growth, ...], BeforeValidator(as_tuple)] = Field(
         default=(),
         validation_alias=AliasChoices("price_change_per_year", "price_change"),
-        description="Change of all prices, such as -10 %, or one for each year, the last of which holds on: what is bought "
-        "later costs so much less; rents follow each year.",
+        description="Change of all prices, such as -10 %, or one for each year, the last of which holds on: later "
+        "purchases cost so much less; rents follow each year.",
     )
     budget_by_year: Annotated[tuple[Usd, ...], BeforeValidator(as_tuple)] = Field(
         default=(),
