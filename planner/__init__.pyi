@@ -54,6 +54,8 @@ from planner.studies.plans import simulate as simulate
 from planner.studies.provisioning_map import ProvisioningMap as ProvisioningMap
 from planner.studies.regime_map import RegimeMap as RegimeMap
 from planner.studies.robustness_result import Robustness as Robustness
+from planner.studies.scaling import scale as scale
+from planner.studies.scaling_result import Scaling as Scaling
 from planner.studies.sensitivity import sensitivity as sensitivity
 from planner.studies.sensitivity_report import Sensitivity as Sensitivity
 from planner.studies.sweep import Sweep as Sweep

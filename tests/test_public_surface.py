@@ -20,12 +20,12 @@ STABLE = {
     "evaluate", "export_workbook", "frontier", "hardware_fit", "network_map", "optimize", "procure",
     "provisioning_map", "read_plan", "regime_map", "robustness", "Sensitivity", "SimulationReport", "Sweep",
     "sensitivity", "simulate", "sweep", "Why", "why", "Deployment", "deploy", "Validation", "validate",
-    "Difference", "diff",
+    "Difference", "diff", "Scaling", "scale",
 }  # fmt: skip
 FUNCTIONS = (
     "alternatives", "assign", "compare", "cost", "deploy", "diff", "estimate", "evaluate", "export_workbook",
     "frontier", "hardware_fit", "network_map", "optimize", "procure", "provisioning_map", "read_plan", "regime_map",
-    "robustness", "sensitivity", "simulate", "sweep", "validate", "why",
+    "robustness", "scale", "sensitivity", "simulate", "sweep", "validate", "why",
 )  # fmt: skip
 
 

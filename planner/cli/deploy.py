@@ -21,6 +21,10 @@ def deploy(
         Path | None,
         typer.Option("--output", metavar="DIR", help="Folder to write the bundle into, whole or not at all."),
     ] = None,
+    scaling: Annotated[
+        Path | None,
+        typer.Option("--scaling", metavar="FILE", help="A table from scale --format json: replicas follow the load."),
+    ] = None,
     catalog: CatalogOption = None,
     format: FormatOption = None,
     quiet: QuietOption = False,
@@ -35,7 +39,7 @@ def deploy(
     """
     from planner.studies.deploy import deploy as run
 
-    found = run(plan, target, catalog=None if not catalog else list(catalog))
+    found = run(plan, target, scaling=scaling, catalog=None if not catalog else list(catalog))
     if output is not None:
         from planner.export.files import write_together
 

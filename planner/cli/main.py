@@ -35,6 +35,7 @@ from planner.cli import (
     optimize,
     procure,
     robustness,
+    scale,
     schema,
     sensitivity,
     simulate,
@@ -86,6 +87,7 @@ app.command("evaluate", short_help="Predict what a given cluster does.")(evaluat
 app.command("simulate", short_help="Simulate a given cluster, request by request.")(simulate.simulate)
 app.command("diff", short_help="Say what changed between two plans.")(diff.diff)
 app.command("deploy", short_help="Write a plan as commands and manifests.")(deploy.deploy)
+app.command("scale", short_help="How many machines run at which load of a day.")(scale.scale)
 app.command("validate", short_help="Hold a plan against a benchmark.")(validate.validate)
 app.command("cost", short_help="Cost a plan owned, reserved, on demand and spot.")(cost.cost)
 app.command("procure", short_help="Find what to own, reserve and rent for several workloads.")(procure.procure)

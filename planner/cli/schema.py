@@ -24,6 +24,7 @@ NAMES = (
     "robustness",
     "why",
     "deployment",
+    "scaling",
     "validation",
     "difference",
 )
@@ -76,6 +77,7 @@ def schema_of(name: str) -> dict[str, Any]:
         from planner.studies.estimate import Estimate
         from planner.studies.frontier_result import Frontier
         from planner.studies.robustness_result import Robustness
+        from planner.studies.scaling_result import Scaling
         from planner.studies.validate_result import Validation
         from planner.studies.why_result import Why
 
@@ -95,6 +97,7 @@ def schema_of(name: str) -> dict[str, Any]:
             "deployment": Deployment,
             "validation": Validation,
             "difference": Difference,
+            "scaling": Scaling,
         }
         mode: Any = "validation" if name in ("cluster", "scenario", "fleet") else "serialization"
         return {"$schema": DIALECT, **models[name].model_json_schema(mode=mode)}

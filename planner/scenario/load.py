@@ -279,7 +279,7 @@ def _rate(
 def _level(scenario: Scenario, trace: Trace | None, rate: float, notes: list[str]) -> float:
     """What the plan is sized for, over the mean rate: a minute of a trace, or the busiest hour of a day."""
     if scenario.day is not None:
-        shape = _day(scenario.day)
+        shape = day_named(scenario.day)
         factor = len(shape.weights) * max(shape.weights) / sum(shape.weights)
         notes.append(
             f"sized for the busiest hour of the day ({shape.name}): {factor:.3g} x the mean of {rate:.4g} requests/s"
@@ -304,7 +304,14 @@ def _level(scenario: Scenario, trace: Trace | None, rate: float, notes: list[str
     return factor
 
 
-def _day(day: str | Sequence[float]) -> DayShape:
+def day_named(day: str | Sequence[float]) -> DayShape:
+    """The shape of a day: a built-in one by name, a weight an hour, or that of a trace.
+
+    Raises
+    ------
+    UnknownNameError
+        Neither a shape nor a file.
+    """
     if not isinstance(day, str):
         return DayShape("your hours", tuple(day), "as stated", "derived")
     if day in SHAPES:

@@ -85,7 +85,7 @@ typedef struct {
     const int32_t *ways;
     const double *nic_bytes_per_s, *per_sent;
     const double *sample_times;
-    const int32_t *failed_machine; const double *failed_at_s, *repaired_s;
+    const int32_t *failed_machine; /* of one that drains -1 - machine */ const double *failed_at_s, *repaired_s;
     const double *first_due_s, *pause_s, *work_s; int64_t n_clients; /* of a closed loop; arrival_s counts where there is none */
     Policy policy;
     /* filled */
@@ -1377,6 +1377,14 @@ static void fail(Sim *s, int32_t machine, double t) {
     free(mixed.at); free(touched.at); free(again.at); free(freed);
 }
 
+static void drain(Sim *s, int32_t machine) {
+    for (int32_t i = 0; i < s->job->n_lanes; i++)
+        if (is_gone(s, i, machine)) {
+            if (holds(&s->mixed, i)) take_out(&s->mixed, i);
+            else take_out(&s->pools[s->job->specs[i].pool], i);
+        }
+}
+
 static void repair(Sim *s, int32_t machine) {
     for (int32_t i = 0; i < s->job->n_lanes; i++)
         if (is_gone(s, i, machine)) {
@@ -1435,8 +1443,10 @@ EXPORT void *planner_core_new(Job *job) {
     for (int32_t w = 0; w < job->n_pools * job->n_pools; w++)
         if (job->wires[w].exists && job->wires[w].overlapped && job->policy.contention) s->sends_early = 1;
     for (int32_t f = 0; f < job->n_failures; f++) {
-        add_event(s, job->failed_at_s[f], 2 * (int64_t)f, FAIL, job->failed_machine[f], 0);
-        if (job->repaired_s[f] < INFINITY) add_event(s, job->repaired_s[f], 2 * (int64_t)f + 1, REPAIR, job->failed_machine[f], 0);
+        int drains = job->failed_machine[f] < 0;
+        int32_t machine = drains ? -1 - job->failed_machine[f] : job->failed_machine[f];
+        add_event(s, job->failed_at_s[f], 2 * (int64_t)f, FAIL, machine, drains);
+        if (job->repaired_s[f] < INFINITY) add_event(s, job->repaired_s[f], 2 * (int64_t)f + 1, REPAIR, machine, 0);
     }
     for (int32_t m = 0; m < job->n_samples; m++) add_event(s, job->sample_times[m], 2 * (int64_t)job->n_failures + m, SAMPLE, 0, 0);
     s->number = 2 * (int64_t)job->n_failures + job->n_samples;
@@ -1480,7 +1490,8 @@ EXPORT int planner_core_run(void *state, int64_t until, int64_t most_events) {
                 job->sample_s[job->n_sampled] = e.t;
                 integrals(s, e.t, job->samples + job->n_sampled * job->n_pools * INTEGRALS);
                 job->n_sampled++;
-            } else if (e.kind == FAIL) fail(s, e.a, e.t);
+            } else if (e.kind == FAIL && e.b) drain(s, e.a);
+            else if (e.kind == FAIL) fail(s, e.a, e.t);
             else repair(s, e.a);
         } else if (s->next_arrival < INFINITY) {
             int64_t r = job->r;

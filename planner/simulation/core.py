@@ -201,7 +201,7 @@ def simulate(
         nic_bytes_per_s=given(nic_bytes_per_s, np.float64),
         per_sent=given(per_sent, np.float64),
         sample_times=given(np.linspace(0.0, float(requests.arrival_s[-1]), n_samples + 1)[1:], np.float64),
-        failed_machine=given([f.machine for f in failures], np.int32),
+        failed_machine=given([-1 - f.machine if f.drains else f.machine for f in failures], np.int32),
         failed_at_s=given([f.at_s for f in failures], np.float64),
         repaired_s=given([f.repaired_s for f in failures], np.float64),
         first_due_s=None if users is None else given(users.first_due_s, np.float64),

@@ -69,7 +69,7 @@ class Simulation:
         self._n_restarted = self._n_overflowed = self._n_waited = self._n_preempted = 0
         self._lost = np.zeros((self._n_pools, 6))  # integrals of lanes that failed
         for n, failure in enumerate(failures):
-            self._heap.append((failure.at_s, 2 * n, _FAIL, failure.machine, 0))
+            self._heap.append((failure.at_s, 2 * n, _FAIL, failure.machine, int(failure.drains)))
             if failure.repaired_s < inf:
                 self._heap.append((failure.repaired_s, 2 * n + 1, _REPAIR, failure.machine, 0))
         times = np.linspace(0.0, float(requests.arrival_s[-1]), n_samples + 1)[1:].tolist()
@@ -132,6 +132,8 @@ class Simulation:
                     elif kind == _SAMPLE:
                         self._sample_s.append(now)
                         self._samples.append(self._integrals(now))
+                    elif kind == _FAIL and b:
+                        self._pass_over(a)
                     elif kind == _FAIL:
                         self._fail(a, now)
                     else:
@@ -447,6 +449,12 @@ class Simulation:
                 target.members -= 1
                 target.reserve(-whole, t)
         return freed
+
+    def _pass_over(self, machine: int) -> None:
+        """A machine is sent nothing more; what it has it finishes."""
+        for i, spec in enumerate(self._specs):
+            if spec.machine == machine:
+                self._router.pass_over(i)
 
     def _repair(self, machine: int, t: float) -> None:
         for i, spec in enumerate(self._specs):

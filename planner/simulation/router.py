@@ -157,11 +157,15 @@ class Router:
 
     def take_down(self, i: int) -> None:
         """A lane has failed, and nothing is assigned to it any more."""
-        (self.mixed if i in self.mixed else self.pools[self._specs[i].pool]).remove(i)
+        self.pass_over(i)
         self.pending[i] = self.promised[i] = self.to_send[self._nic[i]] = 0
 
+    def pass_over(self, i: int) -> None:
+        """A lane is to get nothing more; what is assigned to it stays."""
+        (self.mixed if i in self.mixed else self.pools[self._specs[i].pool]).remove(i)
+
     def bring_up(self, i: int) -> None:
-        """A lane has been repaired."""
+        """A lane has been repaired, or is sent requests again."""
         self.pools[self._specs[i].pool].append(i)
         self.pools[self._specs[i].pool].sort()
 

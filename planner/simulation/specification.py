@@ -101,11 +101,21 @@ class Wire:
 
 @dataclass(frozen=True)
 class Failure:
-    """A machine that stops at a time and, unless `repaired_s` is infinite, comes back empty [s]."""
+    """A machine that stops at a time and, unless `repaired_s` is infinite, comes back [s].
+
+    Attributes
+    ----------
+    machine : int
+    at_s, repaired_s : float
+    drains : bool
+        Whether it is only sent nothing more, as one that is scaled down: what it has it finishes. Otherwise what it
+        held starts again elsewhere, and it comes back empty.
+    """
 
     machine: int
     at_s: float
     repaired_s: float = inf
+    drains: bool = False
 
 
 @dataclass(frozen=True)

@@ -236,6 +236,37 @@ def values_of(outcome: Outcome, metric: str, part: slice | None = None) -> Float
     return np.where(np.isfinite(finish) & (values > 0), values.astype(float), np.nan)
 
 
+def late_requests(outcome: Outcome, limits: Sequence[Limit], reference: Lane | None) -> list[NDArray[np.bool_]]:
+    """Whether each request misses each limit, shape (n,) a limit; one that did not end misses all.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    limits : sequence of Limit
+    reference : Lane or None
+        What slowdowns are measured against.
+
+    Notes
+    -----
+    A request of a single token has no time between tokens, and keeps any limit on it.
+    """
+    alone = None
+    if any(limit.objective.limit_s is None for limit in limits):
+        assert reference is not None
+        alone = _Alone(reference, [outcome])
+    whole = slice(0, outcome.n_arrived)
+    ended = np.isfinite(outcome.finish_s[whole])
+    found = []
+    for limit in limits:
+        metric = limit.objective.metric
+        values = values_of(outcome, metric)
+        if limit.objective.limit_s is None and alone is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = values / alone.of(outcome, metric)(whole)
+        found.append(~ended | (values > limit.value))
+    return found
+
+
 def _sample(
     outcome: Outcome, metric: str, start: int = 0, unit_s: Callable[[slice], Floats] | None = None
 ) -> NDArray[np.float32]:

@@ -27,6 +27,13 @@ from planner.studies.deployed_manifests import (
     shell_script,
     unserved_by_kserve,
 )
+from planner.studies.deployed_scaling import (
+    read_scaling,
+    refuse_another_plan,
+    scaled_objects,
+    scaling_notes,
+    scaling_text,
+)
 from planner.studies.deployed_servers import PoolServers, engine_of_runtime, servers_of
 from planner.studies.deployed_text import (
     LOAD_FILE,
@@ -37,6 +44,7 @@ from planner.studies.deployed_text import (
     yaml_text,
 )
 from planner.studies.head import digest_of
+from planner.studies.scaling_result import Scaling
 
 # Platform -> engines that it runs, and its version.
 _PLATFORMS: dict[str, tuple[tuple[Engine, ...], str]] = {
@@ -49,7 +57,13 @@ _WRITERS: dict[str, Callable[[Sequence[PoolServers]], dict[str, list[Manifest]]]
 }  # fmt: skip
 
 
-def deploy(plan: Plan | str | os.PathLike[str], target: str, *, catalog: CatalogLike = None) -> Deployment:
+def deploy(
+    plan: Plan | str | os.PathLike[str],
+    target: str,
+    *,
+    scaling: Scaling | str | os.PathLike[str] | None = None,
+    catalog: CatalogLike = None,
+) -> Deployment:
     """Write a plan as what runs it.
 
     Parameters
@@ -57,6 +71,8 @@ def deploy(plan: Plan | str | os.PathLike[str], target: str, *, catalog: Catalog
     plan : Plan, or path of one in JSON
     target : str
         `vllm`, `sglang`, `trtllm`, `dynamo`, `llm-d` or `kserve`.
+    scaling : Scaling, or path of one in JSON, optional
+        A table of `scale` for this plan: replicas then follow the load, by KEDA.
     catalog : Catalog, or path of an overlay folder, or several, optional
         As in `optimize`; left out, that of the plan.
 
@@ -68,7 +84,8 @@ def deploy(plan: Plan | str | os.PathLike[str], target: str, *, catalog: Catalog
     Raises
     ------
     InputError
-        No such target, a plan that cannot be used, or one whose engine the target does not run.
+        No such target, a plan that cannot be used, one whose engine the target does not run or whose pools it cannot
+        hold, or a scaling table of another plan.
     """
     if target not in TARGETS:
         raise UnknownNameError.of("target", target, TARGETS, where="--for")
@@ -78,6 +95,10 @@ def deploy(plan: Plan | str | os.PathLike[str], target: str, *, catalog: Catalog
     engine = _engine(problem, target)
     servers, notes = servers_of(found, problem, engine)
     notes += _unsaid(servers, target)
+    table = None if scaling is None else read_scaling(scaling)
+    if table is not None:
+        refuse_another_plan(table, found)
+        notes += scaling_notes(target, table)  # type: ignore[arg-type]
     if found.model != problem.llm.name:
         raise ScenarioError("the plan is of another model than its scenario", where="PLAN", value=found.model)
     form = FORMS[engine]
@@ -90,7 +111,7 @@ def deploy(plan: Plan | str | os.PathLike[str], target: str, *, catalog: Catalog
         version=version,
         source=f"{form.source}; looked up on {form.date}",
         pools=[_pool(s) for s in servers],
-        files=_files(found, problem, servers, target, version, notes),
+        files=_files(found, problem, servers, target, version, notes, table),
         notes=notes,
     )
 
@@ -153,11 +174,14 @@ def _pool(s: PoolServers) -> DeployedPool:
 
 
 def _files(
-    plan: Plan, problem: Problem, servers: Sequence[PoolServers], target: Target, version: str, notes: Sequence[str]
-) -> dict[str, str]:
+    plan: Plan, problem: Problem, servers: Sequence[PoolServers], target: Target, version: str, notes: Sequence[str],
+    scaling: Scaling | None,
+) -> dict[str, str]:  # fmt: skip
     model = servers[0].settings.model
     files: dict[str, str] = {
-        "README.md": readme_text(plan, servers, target, version, notes),
+        "README.md": readme_text(
+            plan, servers, target, version, notes, () if scaling is None else tuple(scaling_text(servers, scaling))
+        ),
         PLAN_FILE: plan.model_dump_json(indent=2) + "\n",
         LOAD_FILE: load_text(plan, problem),
         "benchmark.sh": benchmark_text(plan, model),
@@ -165,6 +189,9 @@ def _files(
     }
     for name, documents in _WRITERS.get(target, plain)(servers).items():
         files[f"manifests/{name}"] = yaml_text(documents)
+    scaled = [] if scaling is None else scaled_objects(target, servers, scaling)
+    if scaled:
+        files["manifests/scaling.yaml"] = yaml_text(scaled)
     if target in FORMS:
         for s in servers:
             options = f"{s.name}.yaml" if s.options else ""

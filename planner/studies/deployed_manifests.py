@@ -222,6 +222,7 @@ def _component(s: PoolServers, image: str) -> Manifest:
         "name": s.name,
         "type": "worker" if s.pool.role == "mixed" else s.pool.role,
         "replicas": s.replicas,
+        "scalingAdapter": {},  # lets an autoscaler set the replicas
         "podTemplate": {"metadata": {"annotations": _notes(s)}, "spec": pod},
     }
     if s.pods > 1:

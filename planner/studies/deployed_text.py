@@ -107,7 +107,10 @@ def inference_perf_config(plan: Plan, model: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def readme_text(plan: Plan, servers: Sequence[PoolServers], target: str, version: str, notes: Sequence[str]) -> str:
+def readme_text(
+    plan: Plan, servers: Sequence[PoolServers], target: str, version: str, notes: Sequence[str],
+    scaling: Sequence[str] = (),
+) -> str:  # fmt: skip
     """The README of a bundle: what it runs, what to expect of it, how to check, and what it cannot say."""
     return "\n".join([
         f"# {plan.design} for {plan.model} on {target}", "",
@@ -116,6 +119,7 @@ def readme_text(plan: Plan, servers: Sequence[PoolServers], target: str, version
         "", "## What runs", "", *_pools(servers), "",
         "## Before", "", *_before(servers), "",
         "## What to expect", "", *_expected(plan), "",
+        *(["## Replicas by load", "", *scaling, ""] if scaling else []),
         "## How to check", "",
         "`benchmark.sh` sends the planned load. Then, with the file that it wrote:", "",
         "```sh", "planner validate RESULT plan.json", "planner evaluate .", "```", "",

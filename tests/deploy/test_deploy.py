@@ -14,6 +14,7 @@ from planner.errors import InputError
 from planner.export.files import write_together
 from planner.planning.plan import Plan
 from planner.studies.deploy_result import TARGETS, Deployment
+from planner.studies.scaling_result import Scaling
 from tests.deploy.published import CUSTOM, check
 
 WIDE = [{"role": "mixed", "machine": "dgx-h200@2", "count": 2, "tensor_parallel": 1, "attention_data_parallel": 16,
@@ -41,6 +42,8 @@ def _plan(name: str, runtime: str) -> Plan:
     return planner.evaluate(pools, **asked, model="deepseek-v3", rate="10/s", slo=["ttft=5s", "tbt=200ms"])
 
 
+POOL = {"role", "machine", "count", "spares", "tensor_parallel", "pipeline_parallel", "expert_parallel",
+        "attention_data_parallel", "takes_from", "rate_per_s"}  # fmt: skip
 NAMES = ("mixed", "split", "wide", "split of experts", "two kinds")
 CASES = [
     (name, target, runtime)
@@ -56,6 +59,15 @@ CASES = [
 @pytest.fixture(scope="module")
 def plans() -> dict[tuple[str, str], Plan]:
     return {}
+
+
+@pytest.fixture(scope="module")
+def scaled(plans: dict[tuple[str, str], Plan]) -> Scaling:
+    plan, _ = _deployed(plans, "split", "vllm", "vllm-2026")
+    return planner.scale(
+        [pool.model_dump(include=POOL) for pool in plan.pools], rate="70/s", runtime="vllm-2026",
+        rates=["20/s", "60/s", "30/s"], period="10min", cold_start="2min",
+    )  # fmt: skip
 
 
 def _deployed(plans: dict[tuple[str, str], Plan], name: str, target: str, runtime: str) -> tuple[Plan, Deployment]:
@@ -107,7 +119,7 @@ def test_the_checks_of_schemas_can_fail(plans: dict[tuple[str, str], Plan]) -> N
                 seen.add(document["kind"])
                 with pytest.raises(Exception, match="replicaz"):
                     check(broken)
-    assert {"Deployment", "Service", *CUSTOM} - {"ScaledObject"} <= seen
+    assert {"Deployment", "Service", *CUSTOM} - {"ScaledObject"} <= seen  # that one: with a table below
     _, found = _deployed(plans, "split", "dynamo", "vllm-2026")
     graph = next(d for d in _manifests(found) if d["kind"] == "DynamoGraphDeployment")
     graph["spec"]["components"][1]["podTemplate"]["spec"]["containers"][0]["arguments"] = []
@@ -211,6 +223,63 @@ def test_the_load_is_the_planned_one(plans: dict[tuple[str, str], Plan]) -> None
     assert sum(r["output_length"] for r in rows) / len(rows) == pytest.approx(plan.mean_output_tokens, rel=0.1)
     for tool in ("aiperf profile", "vllm bench serve", "guidellm benchmark", "inference-perf"):
         assert tool in found.files["benchmark.sh"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_scaling_table_becomes_settings_that_say_the_same(
+    plans: dict[tuple[str, str], Plan], scaled: Scaling, tmp_path: Path, target: str
+) -> None:
+    """The formula of each pool, evaluated as KEDA does, is the table; the cluster reads back as without it."""
+    runtime = {"sglang": "sglang-2026", "trtllm": "trtllm-2026"}.get(target, "vllm-2026")
+    plan, _ = _deployed(plans, "split", target, runtime)
+    found = planner.deploy(plan, target, scaling=scaled.model_copy(update={"runtime": runtime}))
+    objects = [d for d in _manifests(found) if d["kind"] == "ScaledObject"]
+    assert all(check(d) is None for d in _manifests(found))
+    assert _pools(planner.evaluate(_written(found, tmp_path))) == _pools(plan)
+    assert "Replicas by load" in found.files["README.md"]
+    if target == "kserve":
+        assert not objects and any("cannot be given the scaling table" in note for note in found.notes)
+        return
+    assert len(objects) == len(plan.pools)
+    for n, scaled_object in enumerate(objects):
+        spec = scaled_object["spec"]
+        expression = spec["advanced"]["scalingModifiers"]["formula"]
+        last = 0.0
+        for step in scaled.steps:
+            middle = (last + step.measured_up_to_per_s) / 2
+            assert _evaluated(expression, middle) == step.replicas[n]
+            last = step.measured_up_to_per_s
+        assert _evaluated(expression, 10 * last) == spec["maxReplicaCount"] == scaled.steps[-1].replicas[n]
+        names = {d["metadata"]["name"] for d in _manifests(found) if d["kind"] == spec["scaleTargetRef"]["kind"]}
+        if target == "dynamo":
+            (graph,) = [d for d in _manifests(found) if d["kind"] == "DynamoGraphDeployment"]
+            names = {f"{graph['metadata']['name']}-{c['name']}" for c in graph["spec"]["components"]
+                     if "scalingAdapter" in c}  # fmt: skip
+        assert spec["scaleTargetRef"]["name"] in names
+
+
+def _evaluated(expression: str, load: float) -> int:
+    """`load <= a ? x : load <= b ? y : z`, as it says."""
+    *cases, otherwise = expression.split(" : ")
+    for case in cases:
+        condition, value = case.split(" ? ")
+        if load <= float(condition.removeprefix("load <= ")):
+            return int(value)
+    return int(otherwise)
+
+
+def test_a_scaling_table_of_another_plan_or_none(
+    plans: dict[tuple[str, str], Plan], scaled: Scaling, tmp_path: Path
+) -> None:
+    plan, _ = _deployed(plans, "mixed", "vllm", "vllm-2026")
+    with pytest.raises(InputError, match="the scaling table is of another plan"):
+        planner.deploy(plan, "vllm", scaling=scaled)
+    none = tmp_path / "none.json"
+    with pytest.raises(InputError, match="cannot be read"):
+        planner.deploy(plan, "vllm", scaling=none)
+    none.write_text("{}")
+    with pytest.raises(InputError, match="not a scaling table"):
+        planner.deploy(plan, "vllm", scaling=none)
 
 
 def test_a_plan_of_an_older_version_and_a_folder_that_is_no_bundle(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def random_case(seed: int) -> dict[str, object]:
             failures.append(
                 Failure(m, at, at + float(rng.uniform(0.1, end + 0.2)) if rng.random() < 0.6 else float("inf"))
             )
+    failures = [replace(failure, drains=(seed + n) % 3 == 0) for n, failure in enumerate(failures)]
     return {
         "lanes": lanes, "ways": ways, "wires": wires, "requests": requests, "policy": policy, "failures": failures,
         "seed": seed, "n_samples": int(pick(0, 7)),  # type: ignore[call-overload]
