@@ -62,23 +62,25 @@ class Scaling(Head):
     schema_version: str = SCALING_SCHEMA_VERSION
     pools: list[ScaledPool]
     steps: list[ScalingStep] = Field(description="Rows by rising load.")
-    cold_start_s: float = Field(description="From the order of a machine until it serves [s].")
-    hysteresis_s: float = Field(description="How long the load must have been lower before machines go [s].")
-    window_s: float = Field(description="Over which the load is measured [s].")
-    interval_s: float = Field(description="Between two looks at it [s].")
-    headroom: float = Field(description="What the measured load is multiplied by before the table is read.")
-    added_per_s: float = Field(description="What is added to it then [requests/s].")
+    cold_start_s: float = Field(description="Time from the order of a machine until it serves [s].")
+    hysteresis_s: float = Field(description="Time that the load must have been lower before machines go [s].")
+    window_s: float = Field(description="Time over which the load is measured [s].")
+    interval_s: float = Field(description="Time between two looks at it [s].")
+    headroom: float = Field(description="Factor on the measured load before the table is read.")
+    added_per_s: float = Field(description="Rate added to it then [requests/s].")
     day: str = Field(description="Name of the demand.")
     day_s: float = Field(description="Length of it [s].")
     hours: list[ScaledHour]
-    n_requests: int = Field(description="Simulated, all runs together.")
+    n_requests: int = Field(description="Requests simulated, all runs together.")
     seeds: list[int]
     objectives: list[ScaledObjective]
     goodput: float = Field(description="Share of the day's requests within all objectives together.")
     held: bool = Field(description="Whether every objective was met.")
-    machine_hours: list[float] = Field(description="Of each pool over the day, from order to release, no spares.")
-    cost_usd: float | None = Field(description="Of the day, spares included; null without prices.")
-    static_cost_usd: float | None = Field(description="The same with all machines of the plan all day.")
+    machine_hours: list[float] = Field(
+        description="Machine time of each pool over the day, from order to release, without spares [h]."
+    )
+    cost_usd: float | None = Field(description="Cost of the day, spares included; null without prices [USD].")
+    static_cost_usd: float | None = Field(description="Cost with all machines of the plan all day [USD].")
     n_orders: int = Field(description="Times that machines were ordered in the first run.")
 
     @property
