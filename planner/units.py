@@ -331,6 +331,15 @@ def format_power(watts: float) -> str:
     return _si(watts, "W")
 
 
+def format_number(value: float, digits: int = 4) -> str:
+    """Render a number to so many significant digits, with thousands separated and no trailing zeros."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 10.0**digits:
+        return f"{value:,.0f}"
+    return f"{value:,.{digits}g}"
+
+
 def format_money(usd: float) -> str:
     """Render an amount of US dollars: `$1,140.00`."""
     return f"${usd:,.2f}"

@@ -20,11 +20,11 @@ from planner.planning.reuse import candidates_of
 from planner.pools.candidate import Candidate
 from planner.pools.configuration import Configuration, layouts
 from planner.pools.design import Design
-from planner.pools.limits import BUDGETS, Limits, ObjectiveOrWeights
+from planner.pools.limits import BUDGETS, Limits, ObjectiveOrWeights, objective_words
 from planner.scenario.machines import FEWEST_IN_MACHINE, MOST_FOR_ONE, is_open, newest_rented, wanted_machines
 from planner.scenario.resolve import Problem, configurations_on
 from planner.scenario.scenario import ALL_MACHINES, CURRENT_MACHINES
-from planner.units import format_money, format_power
+from planner.units import format_money
 
 ANY = Design("auto", True, True)
 _SAME = 1e-9
@@ -237,7 +237,7 @@ def _compared(
     comparable = objective == problem.scenario.objective
     own = best.rate_per_s if throughput else best.objective
     relative = own / chosen.value - 1.0 if comparable and chosen.value else None
-    words = _value_words(own, problem.scenario.objective) if comparable else ""
+    words = objective_words(own, problem.scenario.objective) if comparable else ""
     best_plan = f"{pools}{f', {words}' if words else ''}"
     over = _over_limits(best, problem.limits)
     n_own = sum(n + spares for c, n in best.pools if c.configuration.machine.name == name)
@@ -274,18 +274,6 @@ def _compared(
 
 def _against(relative: float | None) -> str:
     return "" if relative is None else f" ({100 * relative:+.3g} % against the plan)"
-
-
-def _value_words(value: float, objective: str) -> str:
-    if objective == "power":
-        return format_power(value)
-    if objective == "energy":
-        return f"{format_power(value)} drawn with every machine full"
-    if objective == "machines":
-        return f"{value:g} machines"
-    if objective == "carbon":
-        return f"{value:.4g} kg CO2e/h at rated power"
-    return f"{value:.4g} requests/s" if objective == "throughput" else f"{format_money(value)}/h"
 
 
 def _over_limits(simple: Simple, limits: Limits) -> str:

@@ -9,10 +9,25 @@ from typing import Literal
 
 from planner.pools.candidate import Candidate
 from planner.pools.configuration import Configuration
-from planner.units import format_money, format_power
+from planner.units import format_money, format_number, format_power
 
 ObjectiveName = Literal["cost", "power", "energy", "machines", "carbon", "throughput"]
 ObjectiveOrWeights = ObjectiveName | Mapping[str, float]
+
+
+def objective_words(value: float, objective: str) -> str:
+    """The value of an objective for people, with its unit."""
+    if objective == "power":
+        return format_power(value)
+    if objective == "energy":
+        return f"{format_power(value)} drawn with every machine full"
+    if objective == "machines":
+        return f"{format_number(value)} machines"
+    if objective == "throughput":
+        return f"{format_number(value)} requests/s"
+    if objective == "carbon":
+        return f"{format_number(value)} kg CO2e/h at rated power"
+    return f"{format_money(value)}/h"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from planner.export.tables.plan_basis import considered, rejected, trust
 from planner.export.tables.text import aligned, counted, labelled, number, percent, wrapped
 from planner.planning.certificate import MinimalityWitness, SimulatedObjective, SparesRemoved
 from planner.planning.plan import Alternative, EnergyUse, Plan, PoolPlan, Prediction, SolverReport
+from planner.pools.limits import objective_words
 from planner.scenario.scenario import Scenario
 from planner.simulation.interval import IntervalReport
 from planner.units import format_money, format_power, format_time
@@ -90,11 +91,11 @@ def _verdict(plan: Plan) -> str:
     if objective == "power":
         head, figures = "Least power", [rated, *money]
     elif objective == "energy":
-        head, figures = "Least draw", [_objective_value(plan.solver.value, objective), *figures]
+        head, figures = "Least draw", [objective_words(plan.solver.value, objective), *figures]
     elif objective == "machines":
         head, figures = "Fewest machines", [str(plan.machines), *figures]
     elif objective == "carbon":
-        head, figures = "Least carbon", [_objective_value(plan.solver.value, objective), *figures]
+        head, figures = "Least carbon", [objective_words(plan.solver.value, objective), *figures]
     else:
         head = "Least cost"
     if proven and plan.solver.status == "near_tie":
@@ -109,7 +110,7 @@ def _near_tie(solver: SolverReport) -> str:
     above = 100.0 * (solver.value / tie.value - 1.0) if tie.value else 0.0
     size = [counted(tie.n_machines, "machine"), counted(tie.n_pools, "pool"), counted(tie.n_types, "type")]
     return (
-        f"within {max(above, 0.0):.2g} % of the optimum {_objective_value(tie.value, solver.objective)} "
+        f"within {max(above, 0.0):.2g} % of the optimum {objective_words(tie.value, solver.objective)} "
         f"({', '.join(size)})"
     )
 
@@ -289,7 +290,7 @@ def _proof(plan: Plan) -> str:
         after = f"stopped at its time limit of {format_time(limit_s)}" if limit_s else "stopped at a limit"
         proven = (
             f"NOT proven: {after}, gap {percent(solver.gap, 1)}; nothing is better than "
-            f"{_objective_value(solver.bound, solver.objective)}"
+            f"{objective_words(solver.bound, solver.objective)}"
         )
     return f"{proven}, {solver.solver}{checked}; {plan.verified}{_hunted(plan)}"
 
@@ -310,20 +311,6 @@ def _hunted(plan: Plan) -> str:
     return f"; {counted(hunt.n_simulated, 'better plan')} that the formulas refuse failed{busy}, and no other is left"
 
 
-def _objective_value(value: float, objective: str) -> str:
-    if objective == "power":
-        return format_power(value)
-    if objective == "energy":
-        return f"{format_power(value)} drawn with every machine full"
-    if objective == "machines":
-        return f"{number(value)} machines"
-    if objective == "throughput":
-        return f"{number(value)} requests/s"
-    if objective == "carbon":
-        return f"{number(value)} kg CO2e/h at rated power"
-    return f"{format_money(value)}/h"
-
-
 def _binding(pool: PoolPlan, plan: Plan) -> str:
     most_busy = plan.scenario.get("max_utilisation")
     if pool.binding == "utilisation" and most_busy is not None:
@@ -342,7 +329,7 @@ def _corrected(plan: Plan) -> Iterator[str]:
     rounds = plan.certificate.rounds if plan.certificate else []
     for r in rounds if plan.certificate and plan.certificate.status == "failed" else rounds[:-1]:
         carried = f"; it carries {percent(r.carried_fraction)} of the load" if r.carried_fraction else ""
-        yield f"{r.pools} ({_objective_value(r.value, plan.solver.objective)}): {r.finding}{carried}"
+        yield f"{r.pools} ({objective_words(r.value, plan.solver.objective)}): {r.finding}{carried}"
 
 
 def _witness(witness: MinimalityWitness) -> str:
@@ -405,7 +392,7 @@ def _at_load(plan: Plan, load: float) -> str:
 
 
 def _alternative(alternative: Alternative, plan: Plan) -> str:
-    value = _objective_value(alternative.value, plan.solver.objective)
+    value = objective_words(alternative.value, plan.solver.objective)
     digits = 0 if abs(alternative.relative) >= 0.005 else 2
     change = f"{100.0 * alternative.relative:+,.{digits}f} %".replace("-0.00 %", "+0.00 %")
     name = "" if alternative.design.startswith("Baseline-") else f" ({alternative.design})"

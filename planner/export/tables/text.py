@@ -8,6 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from planner.catalog.prices import STALE_AFTER_DAYS
+from planner.units import format_number
+
+number = format_number  # tables are full of them: the short name
 
 INDENT = "  "
 _GAP = "  "
@@ -154,12 +157,3 @@ def percent(fraction: float, digits: int = 0) -> str:
     """Return `14 %`; a minus sign never stands before a zero."""
     text = f"{100.0 * fraction:,.{digits}f}"
     return f"{text.lstrip('-') if float(text.replace(',', '')) == 0 else text} %"
-
-
-def number(value: float, digits: int = 4) -> str:
-    """Return a number to so many significant digits, with thousands separated and no trailing zeros."""
-    if value == 0:
-        return "0"
-    if abs(value) >= 10.0**digits:
-        return f"{value:,.0f}"
-    return f"{value:,.{digits}g}"
