@@ -45,7 +45,8 @@ def export(
 
     Results of optimize and evaluate, and of compare, cost, procure, sweep, sensitivity and every other command that
     prints JSON. A plan has a workbook and a page of its own; other results have a sheet for each of their tables, and a
-    fleet its months with live formulas.
+    fleet its months with live formulas. With --currency all amounts are in it; those of a plan's workbook and page are
+    on a sheet and in a part of their own, beside USD.
 
     In the workbook money and power are live formulas: change a price, and the totals follow. Counts and latencies are
     values of the plan, and it says what needs a new one. It needs the extra: pip install 'splitwise-planner[xlsx]'.
@@ -60,7 +61,7 @@ def export(
 
     from planner.export.files import write_whole
     from planner.export.plan_page import plan_page
-    from planner.export.result_tables import read_result
+    from planner.export.result_tables import rate_of, read_result
     from planner.export.workbook.workbook import check_workbook, workbook_bytes
     from planner.planning.plan_file import read_plan
 
@@ -75,18 +76,16 @@ def export(
         _export_tables(plan, data, None if is_plan else xlsx, None if is_plan else html, csv, currency, catalog, quiet)
     if not is_plan or (xlsx is None and html is None):
         return EXIT_OK
-    if currency != "USD":
-        raise ScenarioError(
-            "the workbook and the page of a plan are in USD", where="--currency", value=currency,
-            fix="export its tables with --csv, or give its price books in that currency",
-        )  # fmt: skip
+    from planner.catalog.catalog import Catalog
+
+    rate = rate_of(currency, Catalog.default(catalog or []))
     first = read_plan(plan)
     more = {_name(path, others or []): read_plan(path) for path in others or []}
     if xlsx is not None:
-        write_whole(xlsx, workbook_bytes(first, more))
+        write_whole(xlsx, workbook_bytes(first, more, currency=rate))
         note(f"wrote {xlsx}", quiet=quiet)
     if html is not None:
-        write_whole(html, plan_page(first, datetime.date.today()))
+        write_whole(html, plan_page(first, datetime.date.today(), rate))
         note(f"wrote {html}", quiet=quiet)
     _warn_of_old_prices(first, quiet)
     return EXIT_OK
@@ -101,15 +100,17 @@ def _export_tables(
     from planner.export.files import write_together, write_whole
     from planner.export.records import csv_text
     from planner.export.result_page import result_page
-    from planner.export.result_tables import in_currency, tables_of
+    from planner.export.result_tables import amounts_in, in_currency, rate_of, tables_of
 
-    tables = in_currency(tables_of(data), currency, Catalog.default(overlays or []))
+    known = Catalog.default(overlays or [])
+    tables, rate = in_currency(tables_of(data), currency, known), rate_of(currency, known)
     title = source.stem
     if xlsx is not None:
         from planner.export.workbook.results import results_workbook
 
-        has_months = isinstance(data, dict) and "months" in data and "purchases" in data and currency == "USD"
-        write_whole(xlsx, results_workbook(title, _renamed_months(tables, has_months), data if has_months else None))
+        has_months = isinstance(data, dict) and "months" in data and "purchases" in data
+        months = None if not has_months else data if rate is None else amounts_in(data, rate.usd_per_unit)
+        write_whole(xlsx, results_workbook(title, _renamed_months(tables, has_months), months, currency))
         note(f"wrote {xlsx}", quiet=quiet)
     if html is not None:
         write_whole(html, result_page(title, tables))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from planner.catalog.schema import Currency
 from planner.export.tables.plan import NUMBERS, headline, objective_rows, pool_rows, remarks
 from planner.planning.plan import Plan, PriceUsed
 from planner.units import format_money, format_power
@@ -35,7 +36,7 @@ pre { background: #f6f8fa; padding: .8rem; overflow-x: auto; font-size: .85rem }
 """
 
 
-def plan_page(plan: Plan, today: datetime.date) -> str:
+def plan_page(plan: Plan, today: datetime.date, currency: Currency | None = None) -> str:
     """Return a plan as a self-contained HTML page.
 
     Parameters
@@ -44,6 +45,8 @@ def plan_page(plan: Plan, today: datetime.date) -> str:
         Optimised or evaluated.
     today : date
         What the age of the prices is counted to.
+    currency : Currency, optional
+        Adds the amounts in it, at its dated rate.
 
     Returns
     -------
@@ -56,6 +59,7 @@ def plan_page(plan: Plan, today: datetime.date) -> str:
         f"<p>{escape(verdict)}</p>",
         f'<p class="pale">{escape(size)}</p>',
         _figures(plan),
+        *([] if currency is None else _in_currency(plan, currency)),
         "<h2>What to buy</h2>", _table(*pool_rows(plan)),
         "<h2>Does it meet the objectives?</h2>", _table(*objective_rows(plan)),
         *_designs(plan),
@@ -89,6 +93,25 @@ def _figures(plan: Plan) -> str:
     ]
     boxes = (f'<div class="figure"><b>{escape(a)}</b><span>{escape(b)}</span></div>' for a, b in figures)
     return f'<div class="figures">{"".join(boxes)}</div>'
+
+
+def _in_currency(plan: Plan, currency: Currency) -> Iterator[str]:
+    """What the plan costs in another currency, and at which rate."""
+    code, rate = currency.name, currency.usd_per_unit
+    amounts = [
+        (plan.cost_usd_per_hour, "an hour", ",.2f"),
+        (plan.cost_usd_per_month, "a month of 730 hours", ",.0f"),
+        (plan.cost_usd_per_million_tokens, "a million tokens", ",.3g"),
+    ]
+    boxes = [
+        f'<div class="figure"><b>{format(usd / rate, form)} {escape(code)}</b><span>{escape(label)}</span></div>'
+        for usd, label, form in amounts
+        if usd is not None
+    ]
+    yield f"<h2>In {escape(code)}</h2>"
+    yield f'<div class="figures">{"".join(boxes)}</div>'
+    told = f"1 {code} = {rate:g} USD, {currency.date.isoformat()}: {currency.source}. All else is in USD."
+    yield f'<p class="pale">{escape(told)}</p>'
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

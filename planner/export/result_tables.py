@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.catalog.catalog import Catalog
 from planner.errors import InputError, ScenarioError
 from planner.parsing import load_json, read_bytes
+
+if TYPE_CHECKING:
+    from planner.catalog.schema import Currency
 
 SUMMARY, ASKED = "Summary", "Asked for"
 _ASKED = ("scenario", "fleet")
@@ -89,8 +92,8 @@ def tables_of(data: Any) -> list[ResultTable]:
     return [ResultTable(SUMMARY, single), *tables, *([ResultTable(ASKED, asked)] if asked else [])]
 
 
-def in_currency(tables: Sequence[ResultTable], code: str, catalog: Catalog) -> list[ResultTable]:
-    """Turn every amount in USD into another currency, at the dated rate of the catalog.
+def rate_of(code: str, catalog: Catalog) -> Currency | None:
+    """The dated rate of a currency; None of USD.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def in_currency(tables: Sequence[ResultTable], code: str, catalog: Catalog) -> l
         The catalog has no rate for it.
     """
     if code == "USD":
-        return list(tables)
+        return None
     from planner.catalog.schema import Currency
 
     if code not in catalog.names(Currency):
@@ -107,7 +110,30 @@ def in_currency(tables: Sequence[ResultTable], code: str, catalog: Catalog) -> l
             rule="amounts are converted at explicit, dated rates",
             fix=f"add currencies/{code}.yaml to a --catalog folder: source, kind, date, usd_per_unit",
         )  # fmt: skip
-    rate = catalog.currency(code)
+    return catalog.currency(code)
+
+
+def amounts_in(data: Any, usd_per_unit: float, name: str = "") -> Any:
+    """A result as JSON holds it with every amount in USD divided by a rate; names stay as they are."""
+    if isinstance(data, dict):
+        return {key: amounts_in(value, usd_per_unit, key) for key, value in data.items()}
+    if isinstance(data, list):
+        return [amounts_in(value, usd_per_unit, name) for value in data]
+    is_amount = is_money(name) and isinstance(data, int | float) and not isinstance(data, bool)
+    return data / usd_per_unit if is_amount else data
+
+
+def in_currency(tables: Sequence[ResultTable], code: str, catalog: Catalog) -> list[ResultTable]:
+    """Turn every amount in USD into another currency, at the dated rate of the catalog.
+
+    Raises
+    ------
+    InputError
+        The catalog has no rate for it.
+    """
+    rate = rate_of(code, catalog)
+    if rate is None:
+        return list(tables)
 
     def converted(record: Mapping[str, object]) -> dict[str, object]:
         found: dict[str, object] = {}

@@ -48,6 +48,20 @@ def test_a_page_beside_it_or_alone(planner: Planner, plan_file: Path, tmp_path: 
     assert "does not exist" in planner("export", plan_file, "--html", tmp_path / "no" / "plan.html", code=2).err
 
 
+def test_another_currency_beside_usd(planner: Planner, plan_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "rates" / "currencies"
+    folder.mkdir(parents=True)
+    (folder / "EUR.yaml").write_text("source: a bank\nkind: quote\ndate: 2026-11-20\nusd_per_unit: 1.25\n")
+    both = ("--xlsx", tmp_path / "plan.xlsx", "--html", tmp_path / "plan.html", "--currency", "EUR")
+    planner("export", plan_file, *both, "--catalog", tmp_path / "rates")
+    page = (tmp_path / "plan.html").read_text(encoding="utf-8")
+    assert "1 EUR = 1.25 USD, 2026-11-20: a bank" in page
+    book = openpyxl.load_workbook(tmp_path / "plan.xlsx", data_only=True)
+    usd, eur = (book["In EUR"].cell(8, column).value for column in (2, 3))
+    assert eur == pytest.approx(usd / 1.25) and f"{eur:,.2f} EUR" in page
+    assert "no rate for EUR" in planner("export", plan_file, *both, code=2).err
+
+
 def test_bad_input(planner: Planner, plan_file: Path, tmp_path: Path) -> None:
     assert "--xlsx plan.xlsx" in planner("export", plan_file, code=2).err
     assert "an .xlsx file" in planner("export", plan_file, "--xlsx", tmp_path / "plan.csv", code=2).err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import planner as package
-from planner.export.result_tables import in_currency, is_money, tables_of
+from planner.export.result_tables import amounts_in, in_currency, is_money, tables_of
 from planner.export.workbook.results import results_workbook
 
 openpyxl = pytest.importorskip("openpyxl", reason="the extra xlsx is not installed")
@@ -97,6 +98,15 @@ def test_another_currency_at_the_rate_of_the_catalog(planner: Planner, results: 
         for t in in_currency(tables_of(results["cost"]), "EUR", catalog(tmp_path))
         for c in t.columns
     )
+
+
+def test_months_in_another_currency_are_live_too(results: dict[str, Any]) -> None:
+    fleet = results["procure"]
+    content = results_workbook("f", tables_of(fleet)[:1], amounts_in(fleet, 1.25), "EUR")
+    sheet = openpyxl.load_workbook(io.BytesIO(content), data_only=True)["Months"]
+    total = next(row for row in sheet.iter_rows(values_only=True) if row[0] == "Total")
+    assert total[5] == pytest.approx(fleet["cost_usd"] / 1.25)
+    assert not any("$" in cell.number_format for row in sheet.iter_rows() for cell in row)
 
 
 def catalog(folder: Path) -> Any:

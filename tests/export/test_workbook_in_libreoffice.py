@@ -18,6 +18,7 @@ import pytest
 import planner
 from planner.catalog.catalog import Catalog
 from planner.catalog.imports.quotes import read_quotes
+from planner.catalog.schema import Currency
 from planner.export.workbook.workbook import workbook_bytes
 from planner.planning.plan import Plan
 
@@ -32,6 +33,11 @@ pytestmark = pytest.mark.skipif(
 PRICE, ON_TOP, PUE, ELECTRICITY = "B14", "C14", "B7", "B6"  # on the sheet Assumptions, of the first machine
 
 
+EUR = Currency(
+    name="EUR", source="a bank", kind="quote", date=datetime.date(2026, 11, 20), usd_per_unit=1.25, provenance={}
+)
+
+
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     return planner.optimize(slo="ttft=1s", design="Splitwise-HA", spares=1, verify=False)
@@ -42,7 +48,8 @@ def books(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     """Workbooks before and after LibreOffice, with their values: as exported, spoilt, and with inputs changed."""
     folder = tmp_path_factory.mktemp("office")
     other = planner.optimize(slo="ttft=1s", rate="140/s", verify=False)
-    planner.export_workbook(plan, folder / "plan.xlsx", others={"twice the load": other})
+    content = workbook_bytes(plan, {"twice the load": other}, currency=EUR)
+    (folder / "plan.xlsx").write_bytes(content)
     nobody_sells_it = planner.optimize(slo="ttft=1s", machines="aws-p5.48xlarge", verify=False)
     planner.export_workbook(nobody_sells_it, folder / "empty inputs.xlsx")
     unpriced = plan.model_copy(update={"prices": plan.prices[:1], "cost_usd_per_hour": None})
@@ -53,7 +60,7 @@ def books(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     for n in range(N_EDITS):
         inputs = random_inputs(folder / "plan.xlsx", n)
         change_all(folder / "plan.xlsx", folder / f"edit {n}.xlsx", inputs)
-        by_python = workbook_bytes(plan, {"twice the load": other}, inputs=inputs)
+        by_python = workbook_bytes(plan, {"twice the load": other}, inputs=inputs, currency=EUR)
         (folder / "python").mkdir(exist_ok=True)
         (folder / "python" / f"edit {n}.xlsx").write_bytes(by_python)
     files = sorted(folder.glob("*.xlsx"))
@@ -181,6 +188,15 @@ def test_a_new_price_changes_the_totals(books: dict[str, Any], plan: Plan) -> No
     assert named(after, "usd_per_million_tokens") == pytest.approx(before * hourly / (plan.cost_usd_per_hour or 0.0))
     scenarios: Callable[[str], Any] = lambda which: books[which]["Scenarios"]["F6"].value  # noqa: E731
     assert (scenarios("plan"), scenarios("price after")) == pytest.approx((plan.cost_usd_per_hour, hourly))
+
+
+def test_another_currency_is_at_the_rate_and_follows_it(books: dict[str, Any], plan: Plan) -> None:
+    rows = {row[0]: row[1:3] for row in books["plan after"]["In EUR"].iter_rows(min_row=8, values_only=True)}
+    assert rows["Machines, an hour"] == pytest.approx((plan.cost_usd_per_hour, plan.cost_usd_per_hour / 1.25))
+    assert rows["Machines, a month"][1] == pytest.approx(plan.cost_usd_per_month / 1.25)
+    edited = {row[0]: row[1:3] for row in books["edit 0 after"]["In EUR"].iter_rows(min_row=8, values_only=True)}
+    rate = books["edit 0 after"]["In EUR"]["B5"].value
+    assert rate != 1.25 and all(usd == pytest.approx(eur * rate) for usd, eur in edited.values())
 
 
 def test_saved_by_a_spreadsheet_it_is_read_back_as_quotes(books: dict[str, Any], plan: Plan) -> None:

@@ -19,8 +19,9 @@ from planner.export.workbook.spreadsheet_text import may_run
 _LONGEST_TEXT = 32_000  # Excel takes 32,767 characters a cell
 _NUMBER_FORMATS = {
     "money": "$#,##0.00", "money_whole": "$#,##0", "money_small": "$#,##0.0000", "change": "+$#,##0;-$#,##0;$0",
-    "tenths": "#,##0.0", "percent": "0.0%", "signed_percent": "+0.0%;-0.0%;0.0%", "count": "#,##0", "number": "General",
-    "seconds": '0.000 "s"', "times": '0.00"x"', "date": "yyyy-mm-dd", "text": "@",
+    "plain": "#,##0.00", "plain_small": "#,##0.0000", "tenths": "#,##0.0", "percent": "0.0%",
+    "signed_percent": "+0.0%;-0.0%;0.0%", "count": "#,##0",
+    "number": "General",    "seconds": '0.000 "s"', "times": '0.00"x"', "date": "yyyy-mm-dd", "text": "@",
 }  # fmt: skip
 _INK, _INPUT_INK, _INPUT_FILL, _HEAD_FILL, _RULE = "#1A1A1A", "#0000C0", "#FFF7D1", "#E3ECF5", "#9AA5B1"
 BLUE, ORANGE = "#0072B2", "#D55E00"

@@ -16,7 +16,9 @@ _WIDEST = 44
 _MONTHS_A_PAGE = 12
 
 
-def results_workbook(title: str, tables: Sequence[ResultTable], months: Mapping[str, Any] | None = None) -> bytes:
+def results_workbook(
+    title: str, tables: Sequence[ResultTable], months: Mapping[str, Any] | None = None, currency: str = "USD"
+) -> bytes:
     """Return tables as the bytes of an .xlsx file.
 
     Parameters
@@ -25,6 +27,8 @@ def results_workbook(title: str, tables: Sequence[ResultTable], months: Mapping[
     tables : sequence of ResultTable
     months : mapping, optional
         A procurement, as JSON holds it: its months become a sheet with a column each, computed from counts and prices.
+    currency : str
+        Of the amounts in `months`.
     """
     book = Book(_CREATED, title)
     for table in tables:
@@ -39,7 +43,7 @@ def results_workbook(title: str, tables: Sequence[ResultTable], months: Mapping[
                 _write(grid, row, column, str(record.get("figure", "")) if name == "value" else name, record.get(name))
         grid.print_from_top(frozen=3, repeat=2)
     if months is not None:
-        _months(book, months)
+        _months(book, months, currency)
     return book.to_bytes()
 
 
@@ -69,10 +73,10 @@ def _write(grid: CellGrid, row: int, column: int, name: str, value: object) -> N
         grid.text(row, column, str(value))
 
 
-_FIXED = ("Machine", "Plan", "Machines", "Held (USD/h)", "On (USD/h)", "Over all months (USD)")
+_N_FIXED = 6  # columns before the months
 
 
-def _months(book: Book, result: Mapping[str, Any]) -> None:
+def _months(book: Book, result: Mapping[str, Any], code: str) -> None:
     """Write what each purchase costs month by month: machines x hours paid x price, and hours on x price of use.
 
     Counts and prices are inputs: change one, and every month and total follows.
@@ -83,13 +87,15 @@ def _months(book: Book, result: Mapping[str, Any]) -> None:
     lines = [PurchaseLine.model_validate(line) for line in result["purchases"]]
     periods = [PeriodUse.model_validate(period) for period in result["periods"]]
     n = len(result["months"])
-    first = len(_FIXED)
+    first = _N_FIXED
+    fixed_titles = ("Machine", "Plan", "Machines", f"Held ({code}/h)", f"On ({code}/h)", f"Over all months ({code})")
+    money, whole_money = ("money", "money_whole") if code == "USD" else ("plain", "count")
     grid = book.sheet("Months", [22, 20, 10, 12, 12, 18, *[12] * n], 0)
     grid.text(0, 0, "What each month costs", "title")
     told = "Months of 730 h. Coloured cells are inputs. What is bought costs its annuity; Payments has what is paid."
     grid.text(1, 0, told, "subtitle")
     head = 3
-    titles = [*_FIXED, *(f"month {m + 1}" for m in range(n))]
+    titles = [*fixed_titles, *(f"month {m + 1}" for m in range(n))]
     grid.table_head(head, titles, right=titles[2:])
     rule = {"validate": "decimal", "criteria": ">=", "value": 0}
     cost_rows: list[list[Formula]] = []
@@ -104,8 +110,8 @@ def _months(book: Book, result: Mapping[str, Any]) -> None:
         grid.text(hours_row + 1, 2, "on", "unit")
         is_held = line.plan not in ("on_demand", "spot")
         count = grid.input(row, 2, float(line.count), "count", rule, "A number of machines")
-        fixed = grid.input(row, 3, line.fixed_usd_per_hour, "money", rule, "A price in USD an hour")
-        usage = grid.input(row, 4, line.usage_usd_per_hour, "money", rule, "A price in USD an hour")
+        fixed = grid.input(row, 3, line.fixed_usd_per_hour, money, rule, f"A price in {code} an hour")
+        usage = grid.input(row, 4, line.usage_usd_per_hour, money, rule, f"A price in {code} an hour")
         paid, on = paid_hours_by_month(line, n), hours_on_by_month(line, periods, n)
         cells = []
         for m in range(n):
@@ -113,28 +119,26 @@ def _months(book: Book, result: Mapping[str, Any]) -> None:
             on_cell = grid.number(hours_row + 1, first + m, on[m], "tenths")
             # Hours on are those of the machines planned; with other counts they follow in proportion.
             use = on_cell * usage * (count / float(line.count))
-            cells.append(
-                grid.formula(row, first + m, count * paid_cell * fixed + use if is_held else use, "money_whole")
-            )
-        grid.formula(row, 5, total(grid.range(cells)), "money_whole", "bold")
+            cells.append(grid.formula(row, first + m, count * paid_cell * fixed + use if is_held else use, whole_money))
+        grid.formula(row, 5, total(grid.range(cells)), whole_money, "bold")
         cost_rows.append(cells)
     sums = head + 1 + len(lines)
     for name, field in (("Changes in the day", "changes_usd"), ("What leaves the sites", "egress_usd")):
         if any(month.get(field) for month in result["months"]):
             grid.text(sums, 0, name)
             cells = [
-                grid.input(sums, first + m, float(month.get(field) or 0.0), "money_whole", rule, "An amount in USD")
+                grid.input(sums, first + m, float(month.get(field) or 0.0), whole_money, rule, f"An amount in {code}")
                 for m, month in enumerate(result["months"])
             ]
-            grid.formula(sums, 5, total(grid.range(cells)), "money_whole", "bold")
+            grid.formula(sums, 5, total(grid.range(cells)), whole_money, "bold")
             cost_rows.append(cells)  # type: ignore[arg-type]
             sums += 1
     grid.text(sums, 0, "Total", "total")
     whole = [
-        grid.formula(sums, first + m, total(grid.range([cells[m] for cells in cost_rows])), "money_whole", "total")
+        grid.formula(sums, first + m, total(grid.range([cells[m] for cells in cost_rows])), whole_money, "total")
         for m in range(n)
     ]
     grid.page.repeat_columns(0, first - 1)
-    book.name("months_total_usd", grid.formula(sums, 5, total(grid.range(whole)), "money_whole", "total"))
+    book.name("months_total_usd", grid.formula(sums, 5, total(grid.range(whole)), whole_money, "total"))
     grid.print_from_top(frozen=head + 1, repeat=head)
     grid.page.fit_to_pages(math.ceil(n / _MONTHS_A_PAGE), 0)  # a year a page, with what the rows are on each

@@ -16,12 +16,14 @@ from planner.export.files import check_writable, write_whole
 from planner.export.workbook.bill import ASSUMPTION_WIDTHS, BILL_WIDTHS, Bill, assumptions, bill_of_materials
 from planner.export.workbook.cases import SCENARIO_WIDTHS, SENSITIVITY_WIDTHS, scenarios, sensitivity
 from planner.export.workbook.grid import Book, check_xlsx
+from planner.export.workbook.other_currency import WIDTHS, in_other_currency
 from planner.export.workbook.owning import owning_terms, rack_units_of
 from planner.export.workbook.text import METHOD_WIDTHS, SUMMARY_WIDTHS, method_and_sources, summary
 from planner.planning.plan import Plan
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
+    from planner.catalog.schema import Currency
 
 # Title -> widths of its columns [characters], pages it prints on (0: as many as needed).
 SHEETS: dict[str, tuple[Sequence[float], int]] = {
@@ -42,6 +44,7 @@ def workbook_bytes(
     *,
     catalog: Catalog | None = None,
     inputs: Mapping[tuple[str, str], float | str] | None = None,
+    currency: Currency | None = None,
 ) -> bytes:
     """Return a plan as the bytes of an .xlsx file.
 
@@ -55,6 +58,8 @@ def workbook_bytes(
         Says what it costs to own the machines; see `owning_terms`.
     inputs : mapping of (str, str) to float or str, optional
         Sheet and cell, such as `("Assumptions", "B6")`, to what is typed there.
+    currency : Currency, optional
+        Adds a sheet with the amounts in it, at its dated rate as an input.
 
     Returns
     -------
@@ -71,6 +76,8 @@ def workbook_bytes(
     sensitivity(book, pages["Sensitivity"], plan, bill)
     summary(book, pages["Summary"], plan, bill, rack_units_of(plan, catalog))
     method_and_sources(pages["Method and sources"], plan)
+    if currency is not None:
+        in_other_currency(book, book.sheet(f"In {currency.name}", WIDTHS, 1), currency, bill)
     return book.to_bytes()
 
 
