@@ -18,7 +18,7 @@ from planner.planning.infeasible import unreachable
 from planner.planning.plan import Standing
 from planner.planning.reuse import candidates_of
 from planner.pools.candidate import Candidate
-from planner.pools.configuration import Configuration, layouts
+from planner.pools.configuration import Configuration, is_enough
 from planner.pools.design import Design
 from planner.pools.limits import BUDGETS, Limits, ObjectiveOrWeights, objective_words
 from planner.scenario.machines import FEWEST_IN_MACHINE, MOST_FOR_ONE, is_open, newest_rented, wanted_machines
@@ -131,7 +131,7 @@ def _unfit(problem: Problem, machine: Machine, error: PlannerError) -> Standing:
     accelerator = problem.catalog.accelerator_of(machine)
     if machine.group == 1 and machine.n_accelerators >= FEWEST_IN_MACHINE:
         for n in range(2, MOST_FOR_ONE + 1):
-            if layouts(machine.in_groups_of(n), accelerator, problem.serving):
+            if is_enough(machine.in_groups_of(n), accelerator, problem.serving):
                 takes.append(f"one replica on {n} of them: --machine {machine.name} alone")
                 break
     return Standing(machine=machine.name, status="does_not_fit", reason=reason, would_take=takes)

@@ -23,7 +23,7 @@ from planner.engine.settings import front_end_s, kv_precision, sequence_limit, t
 from planner.errors import CatalogError, DoesNotFitError, PlannerError, ScenarioError
 from planner.latency import StepTimes
 from planner.latency.layout import Layout
-from planner.latency.memory import memory_fit, require_fit
+from planner.latency.memory import MemoryFit, memory_fit, require_fit
 from planner.latency.profile import ProfileKey, ProfileLatency
 from planner.latency.roofline import RooflineLatency
 from planner.latency.scaled import scaled
@@ -156,6 +156,8 @@ class Serving:
         Machine -> what its price is multiplied by, to see what another price does.
     derate : float
         Speed of the servers over the model's.
+    longest_request_tokens : float
+        What a replica should have KV memory for: where none has, more stages are tried, and groups of machines [tokens].
     lanes : dict
         Lanes made so far: machines of like silicon, whoever sells them, share one, and with it all that queues work
         out about it.
@@ -173,6 +175,7 @@ class Serving:
     step_time_factors: Mapping[str, float] = field(default_factory=dict)
     price_factors: Mapping[str, float] = field(default_factory=dict)
     derate: float = 1.0
+    longest_request_tokens: float = 1.0
     lanes: dict[object, Lane] = field(default_factory=dict, init=False, repr=False)
 
 
@@ -237,13 +240,18 @@ def _silicon(machine: Machine, serving: Serving) -> tuple[object, ...]:
     return machine.model_dump_json(exclude=_NOT_SILICON), between, named
 
 
+def _kv_tokens(fit: MemoryFit, layout: Layout, serving: Serving) -> float:
+    """Tokens that the KV memory of a lane holds, all its ranks together."""
+    return fit.resident_tokens / layout.pipeline_parallel / kv_share(serving.llm, layout, serving.residency)
+
+
 def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> Lane:
     require_supported(serving.llm, accelerator, serving.runtime, layout)
     fit = require_fit(serving.llm, accelerator, serving.runtime, layout, draft_layers(serving.llm, serving.shortcuts))
     step = _step_times(machine, accelerator, serving, layout)
     return Lane(
         step=scaled(step, serving.step_time_factors.get(accelerator.name, 1.0) / serving.derate),
-        kv_tokens=fit.resident_tokens / layout.pipeline_parallel / kv_share(serving.llm, layout, serving.residency),
+        kv_tokens=_kv_tokens(fit, layout, serving),
         max_batch=sequence_limit(serving.runtime, accelerator) * layout.attention_data_parallel,
         token_budget=serving.shortcuts.prompt_token_budget(token_budget(serving.runtime, accelerator))
         * layout.attention_data_parallel,
@@ -264,7 +272,7 @@ def _price(catalog: Catalog, machine: Machine, serving: Serving, books: Sequence
 def layouts(machine: Machine, accelerator: Accelerator, serving: Serving) -> list[Layout]:
     """Layouts worth considering: every tensor degree that is a power of two, as many replicas as there is room.
 
-    Pipeline stages are added where the link between accelerators is slow or the model does not fit otherwise;
+    Pipeline stages are added where the link between accelerators is slow or the longest request does not fit otherwise;
     a mixture of experts may lie expert-parallel, and with latent attention, which tensor ranks would each copy, in
     groups of one rank that each have sequences of their own. A replica of a group of machines spans all of them.
     Layouts that do not fit are left out.
@@ -292,13 +300,25 @@ def layouts(machine: Machine, accelerator: Accelerator, serving: Serving) -> lis
         ]
 
     found = tensor(pipelines=False)
-    if slow_link or machine.group > 1 or not found:
+    if slow_link or machine.group > 1 or not any(holds_longest(accelerator, serving, layout) for layout in found):
         found += tensor(pipelines=True)
     widths = [dp for dp in dict.fromkeys([*_degrees(n), n]) if dp >= max(smallest, FEWEST_GROUPS)]
     if llm.experts and isinstance(llm.attention, LatentAttention | CompressedAttention) and not slow_link:
         spread = [make_layout(machine, serving, 1, 1, dp, dp) for dp in widths if dp <= llm.experts.n_experts]
         found += [layout for layout in spread if fits(layout)]
     return found
+
+
+def holds_longest(accelerator: Accelerator, serving: Serving, layout: Layout) -> bool:
+    """Whether the KV memory of a replica is large enough for the longest request."""
+    drafting = draft_layers(serving.llm, serving.shortcuts)
+    fit = memory_fit(serving.llm, accelerator, serving.runtime, layout, drafting)
+    return _kv_tokens(fit, layout, serving) / layout.attention_data_parallel >= serving.longest_request_tokens
+
+
+def is_enough(machine: Machine, accelerator: Accelerator, serving: Serving) -> bool:
+    """Whether some layout on a machine holds the model and its longest request."""
+    return any(holds_longest(accelerator, serving, layout) for layout in layouts(machine, accelerator, serving))
 
 
 def _stages(machine: Machine, tensor_parallel: int) -> list[int]:

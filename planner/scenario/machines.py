@@ -11,7 +11,7 @@ from planner.catalog.prices import RENTED, PriceBook
 from planner.catalog.schema import Accelerator, Machine
 from planner.catalog.validation import one_line
 from planner.errors import InfeasibleError, InputError, ScenarioError, UnknownNameError
-from planner.pools.configuration import Serving, configurations_of, layouts
+from planner.pools.configuration import Serving, configurations_of, is_enough, layouts
 from planner.pools.design import Design
 from planner.pools.limits import Limits
 from planner.scenario.scenario import ALL_MACHINES, CURRENT_MACHINES, PAPER_MACHINES, Scenario
@@ -276,12 +276,12 @@ def _none_left(short: Sequence[Machine], limits: Limits) -> InfeasibleError:
 def _in_groups_where_needed(
     machines: list[Machine], catalog: Catalog, limits: Limits, serving: Serving, *, named: bool, sold: Collection[str]
 ) -> list[Machine]:
-    """Take machines that cannot hold the model alone in groups of the fewest that can, one replica on each group.
+    """Take machines that cannot hold the model and its longest request alone in groups of the fewest that can.
 
-    Only machines that were named, or all of them if none holds it; of those `sold`, for others have no price in groups
+    One replica lies on each group. Only machines that were named, or all of them if none holds it; of those `sold`, for others have no price in groups
     either, and that they are too small is what matters.
     """
-    alone = {m.name for m in machines if layouts(m, catalog.accelerator_of(m), serving)}
+    alone = {m.name for m in machines if is_enough(m, catalog.accelerator_of(m), serving)}
     if alone == {m.name for m in machines} or (alone and not named):
         return machines
     found = []
@@ -290,8 +290,12 @@ def _in_groups_where_needed(
         is_whole = machine.group == 1 and machine.n_accelerators >= FEWEST_IN_MACHINE
         if machine.name in sold and machine.name not in alone and is_whole:
             most = min(MOST_FOR_ONE, limits.most_of(machine.name))
-            sizes = (machine.in_groups_of(n) for n in range(2, int(most) + 1))
-            grouped = next((g for g in sizes if layouts(g, catalog.accelerator_of(g), serving)), None)
+            accelerator = catalog.accelerator_of(machine)
+            sizes = [machine.in_groups_of(n) for n in range(2, int(most) + 1)]
+            grouped = next((g for g in sizes if is_enough(g, accelerator, serving)), None)
+            if grouped is None and not layouts(machine, accelerator, serving):
+                # What is wrong is then the longest request, not the model.
+                grouped = next((g for g in reversed(sizes) if layouts(g, accelerator, serving)), None)
         found.append(grouped or machine)
     return found
 

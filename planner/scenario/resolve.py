@@ -148,6 +148,7 @@ def resolve(
     serving = Serving(
         llm, runtime, scenario.precision, scenario.kv_precision, profile, shortcuts, residency, network, electricity,
         supposed.step_times, supposed.prices, scenario.derate,
+        float((sizes.prompt_tokens + sizes.output_tokens).max()),
     )  # fmt: skip
     if scenario.derate != 1.0:
         notes.append(f"servers are taken to run at {100.0 * scenario.derate:g} % of the modelled speed (--derate)")

@@ -68,3 +68,18 @@ def test_a_group_is_its_machines_together() -> None:
     assert four.rated_power_w == 4 * one.rated_power_w
     assert four.network.n_nics == 4 * one.network.n_nics
     assert four.single_name == one.name
+
+
+def test_a_group_holds_the_longest_request_beside_the_model() -> None:
+    """More machines in a group for longer requests, as many as the bytes of weights and KV cache ask for."""
+    long: dict[str, Any] = {"model": "llama-3.1-405b", "rate_per_s": 0.002, "slo": ["ttft=1h", "tbt=2s"], "osl": 100}
+    sizes = []
+    for isl in (1_000, 500_000):
+        pool = plan(**long, isl=isl).pools[0]
+        sizes.append(pool.machines_per_replica)
+        kv_bytes = (isl + 100) * 2 * 126 * 8 * 128 * 2  # keys and values, layers, heads, their width, bf16
+        weights = 2 * 405.8e9
+        assert pool.machines_per_replica * 8 * 80e9 > weights + kv_bytes
+    assert sizes == [2, 3]
+    with pytest.raises(PlannerError, match="longest request.*fits the KV memory of no machine"):
+        plan(**long, isl=3_000_000)
