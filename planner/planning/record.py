@@ -460,6 +460,9 @@ def _notes(
         )
     for m in members:
         c = m.configuration
+        cached = problem.serving.prefix_shares.get((c.machine.name, c.layout))
+        if cached is not None and m.role != "decode":
+            notes.append(f"{100.0 * cached:.3g} % of the tokens of every prompt are taken as cached on {c.label}")
         if problem.scenario.profile is None and not problem.runtime.is_measured_on(c.accelerator):
             notes.append(
                 f"{problem.runtime.name} was not measured on {c.accelerator.name}: its efficiencies are estimates "

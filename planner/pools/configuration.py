@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd
 
 from planner.catalog.catalog import Catalog
@@ -144,6 +144,9 @@ class Serving:
         Measured step times to use in place of the roofline.
     shortcuts : Shortcuts
         Work that requests are spared.
+    prefix_shares : mapping of (str, Layout) to float
+        Machine and layout -> share of prompt tokens whose KV cache is there, where memory decides that; of others it is
+        that of the shortcuts.
     residency : Residency
         Tokens of the requests that are in memory together, which decide how much of windows and states counts.
     network : NetworkOverride or None
@@ -157,7 +160,7 @@ class Serving:
     derate : float
         Speed of the servers over the model's.
     longest_request_tokens : float
-        What a replica should have KV memory for: where none has, more stages are tried, and groups of machines [tokens].
+        What a replica should have KV memory for: where none has, stages and groups of machines are tried [tokens].
     lanes : dict
         Lanes made so far: machines of like silicon, whoever sells them, share one, and with it all that queues work
         out about it.
@@ -176,7 +179,18 @@ class Serving:
     price_factors: Mapping[str, float] = field(default_factory=dict)
     derate: float = 1.0
     longest_request_tokens: float = 1.0
+    prefix_shares: Mapping[tuple[str, Layout], float] = field(default_factory=dict)
     lanes: dict[object, Lane] = field(default_factory=dict, init=False, repr=False)
+
+    def shortcuts_on(self, machine: Machine, layout: Layout) -> Shortcuts:
+        """Work that requests are spared on a machine in a layout."""
+        share = self.prefix_shares.get((machine.name, layout))
+        return self.shortcuts if share is None else replace(self.shortcuts, prefix_cached=share)
+
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether prefixes of prompts are taken as cached anywhere."""
+        return self.shortcuts.prefix_cached > 0 or any(share > 0 for share in self.prefix_shares.values())
 
 
 def configure(
@@ -203,7 +217,8 @@ def configure(
             where=machine.name,
             rule=f"the machine has {machine.n_accelerators}",
         )
-    lane = serving.lanes.get(key := (_silicon(machine, serving), layout))
+    cached = serving.shortcuts_on(machine, layout).prefix_cached
+    lane = serving.lanes.get(key := (_silicon(machine, serving), layout, cached))
     if lane is None:
         lane = serving.lanes[key] = _lane(machine, accelerator, serving, layout)
     stated = largest_error(llm, accelerator, runtime, layout)
@@ -248,12 +263,12 @@ def _kv_tokens(fit: MemoryFit, layout: Layout, serving: Serving) -> float:
 def _lane(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> Lane:
     require_supported(serving.llm, accelerator, serving.runtime, layout)
     fit = require_fit(serving.llm, accelerator, serving.runtime, layout, draft_layers(serving.llm, serving.shortcuts))
-    step = _step_times(machine, accelerator, serving, layout)
+    step, shortcuts = _step_times(machine, accelerator, serving, layout), serving.shortcuts_on(machine, layout)
     return Lane(
         step=scaled(step, serving.step_time_factors.get(accelerator.name, 1.0) / serving.derate),
         kv_tokens=_kv_tokens(fit, layout, serving),
         max_batch=sequence_limit(serving.runtime, accelerator) * layout.attention_data_parallel,
-        token_budget=serving.shortcuts.prompt_token_budget(token_budget(serving.runtime, accelerator))
+        token_budget=shortcuts.prompt_token_budget(token_budget(serving.runtime, accelerator))
         * layout.attention_data_parallel,
         chunked=serving.runtime.batching.prompts == "chunked",
         front_end_s=front_end_s(serving.runtime),
@@ -417,16 +432,17 @@ def _degrees(n: int) -> list[int]:
 
 
 def _step_times(machine: Machine, accelerator: Accelerator, serving: Serving, layout: Layout) -> StepTimes:
+    shortcuts = serving.shortcuts_on(machine, layout)
     if serving.profile is None:
         drafts = serving.shortcuts.draft_tokens
         roofline = RooflineLatency(serving.llm, machine, accelerator, serving.runtime, layout, drafts)
-        return shortened(scheduled(roofline, serving.runtime.batching), serving.shortcuts, serving.llm)
+        return shortened(scheduled(roofline, serving.runtime.batching), shortcuts, serving.llm)
     models = _model_aliases(serving.llm.name)
     hardware = _hardware_aliases(machine, accelerator)
     for key, latency in serving.profile.items():
         same = key.model.casefold().replace("-", "") in models and key.hardware.casefold() in hardware
         if same and key.tensor_parallel == layout.tensor_parallel and layout.pipeline_parallel == 1:
-            return shortened(latency, serving.shortcuts, serving.llm, rows=serving.shortcuts.rows)
+            return shortened(latency, shortcuts, serving.llm, rows=shortcuts.rows)
     known = sorted({f"{k.model} on {k.hardware} TP{k.tensor_parallel}" for k in serving.profile})
     raise CatalogError(
         f"the step-time profile has no rows for {serving.llm.name} on {machine.name} at TP{layout.tensor_parallel}",

@@ -218,7 +218,8 @@ def _kind(problem: Problem) -> tuple[object, ...]:
     s = problem.scenario
     return (
         s.model, s.runtime, s.precision, s.kv_precision, s.profile, s.network, s.oversubscription,
-        problem.serving.shortcuts, tuple(m.name for m in problem.machines), problem.design, s.reference_machine,
+        problem.serving.shortcuts, frozenset(problem.serving.prefix_shares.items()),
+        tuple(m.name for m in problem.machines), problem.design, s.reference_machine,
     )  # fmt: skip
 
 

@@ -278,8 +278,8 @@ def _in_groups_where_needed(
 ) -> list[Machine]:
     """Take machines that cannot hold the model and its longest request alone in groups of the fewest that can.
 
-    One replica lies on each group. Only machines that were named, or all of them if none holds it; of those `sold`, for others have no price in groups
-    either, and that they are too small is what matters.
+    One replica lies on each group. Only machines that were named, or all of them if none holds it; of those `sold`, for
+    others have no price in groups either, and that they are too small is what matters.
     """
     alone = {m.name for m in machines if is_enough(m, catalog.accelerator_of(m), serving)}
     if alone == {m.name for m in machines} or (alone and not named):

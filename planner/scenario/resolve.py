@@ -35,7 +35,7 @@ from planner.pools.limits import BUDGETS, Limits
 from planner.pools.network import parse_network
 from planner.scenario.changes import Change, other_workload, setting
 from planner.scenario.load import blended, load_of
-from planner.scenario.load_on_machines import most_that_clients_send, share_that_fits
+from planner.scenario.load_on_machines import most_that_clients_send, shares_that_fit
 from planner.scenario.machines import consider, is_open, limits_of_groups, machines_of_kind
 from planner.scenario.pricing import price_plan_notes, priced_catalog
 from planner.scenario.scenario import Scenario, default_machines
@@ -170,8 +170,10 @@ def resolve(
     limits, told = limits_of_groups(limits, machines)
     notes += told
     if load.blocks is not None and scenario.prefix_cached is None:
-        share, note = share_that_fits(load, catalog, machines, serving, scenario.prices)
-        serving = replace(serving, shortcuts=_shortcuts(scenario, runtime, llm, share))
+        sought = scenario.objective == "throughput" or scenario.users or scenario.concurrency
+        rate = None if sought else load.rate_per_s
+        shares, note = shares_that_fit(load, rate, catalog, machines, serving, scenario.prices, traffic)
+        serving = replace(serving, prefix_shares=shares)
         notes.append(note)
     notes += _shortcut_notes(serving.shortcuts)
     if scenario.objective == "carbon":

@@ -173,7 +173,8 @@ def _kernels(factor: float) -> Attempt:
 def _prefix(problem: Problem, share: float) -> Attempt:
     words = f"{100 * share:.3g} % of prompt tokens were cached" if share else "no prefixes were cached"
     own = problem.serving.shortcuts
-    serving = replace(problem.serving, shortcuts=Shortcuts(share, own.tokens_per_step, own.draft_tokens))
+    shortcuts = Shortcuts(share, own.tokens_per_step, own.draft_tokens)
+    serving = replace(problem.serving, shortcuts=shortcuts, prefix_shares={})
     return Attempt("prefix cache", words, _laid_out(problem, serving), share, {"prefix_cached": round(share, 4)})
 
 

@@ -169,7 +169,7 @@ def _settings(problem: Problem, pool: PoolPlan, configuration: Configuration, en
         max_sequences=sequence_limit(runtime, accelerator),
         max_tokens=token_budget(runtime, accelerator),
         chunked=runtime.batching.prompts == "chunked",
-        prefix_cache=problem.serving.shortcuts.prefix_cached > 0,
+        prefix_cache=problem.serving.caches_prefixes,
         memory_fraction=_memory_fraction(engine, runtime, fit),
         kv_precision="auto" if layout.kv_precision == llm.kv_precision else layout.kv_precision,
         quantization="none" if layout.precision == llm.weight_precision else layout.precision,

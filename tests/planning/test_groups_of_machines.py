@@ -81,5 +81,5 @@ def test_a_group_holds_the_longest_request_beside_the_model() -> None:
         weights = 2 * 405.8e9
         assert pool.machines_per_replica * 8 * 80e9 > weights + kv_bytes
     assert sizes == [2, 3]
-    with pytest.raises(PlannerError, match="longest request.*fits the KV memory of no machine"):
+    with pytest.raises(PlannerError, match=r"longest request.*fits the KV memory of no machine"):
         plan(**long, isl=3_000_000)
