@@ -1,4 +1,4 @@
-"""Prefixes that caches keep, by machine and layout: against a cache played by hand, and against what is not considered."""
+"""Prefixes that caches keep, by machine and layout: against a cache played by hand."""
 
 from __future__ import annotations
 
