@@ -38,6 +38,7 @@ from planner.cli import (
     scale,
     schema,
     sensitivity,
+    serve,
     simulate,
     sweep,
     validate,
@@ -105,6 +106,7 @@ app.command("measure", short_help="Time the kernels of a model on this GPU.")(me
 app.add_typer(map.app, name="map", short_help="Map costs and winning designs over what is unsure.")
 app.add_typer(workload.app, name="workload", short_help="Describe workloads and traces.")
 app.add_typer(catalog.app, name="catalog", short_help="See and extend what can be bought and served.")
+app.command("serve", short_help="Open a page of questions, with an HTTP API.")(serve.serve)
 app.command("mcp", short_help="Answer an assistant (Model Context Protocol).")(mcp.mcp)
 app.command("schema", short_help="Print the JSON Schema of results and files.")(schema.schema)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from planner.cli.options import Format
 from planner.errors import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from planner.errors import OutputError
 from planner.parsing import visible
+from planner.serve import PROGRESS_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 100  # columns; a table for a wide terminal is no easier to read
 _NARROWEST = 60
+_SECONDS_A_LINE = 0.1  # at least, between lines of progress that a program reads
 _PATIENCE_S = 0.3  # work that is done sooner shows no progress, so that nothing flickers
 
 
@@ -167,18 +170,27 @@ def wants_colour(stream: TextIO, output: Path | None = None) -> bool:
 class ProgressLine:
     """One line on stderr that says what is being done; nothing if stderr is no terminal, or quiet.
 
+    A program that asks for lines in the environment gets one each time, without a terminal and quiet or not.
+
     >>> with Progress(quiet=True) as progress:
     ...     progress("solving")
     """
 
     def __init__(self, *, quiet: bool) -> None:
+        self._as_lines = os.environ.get(PROGRESS_VARIABLE) == "lines"
         self._shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._started_s = time.monotonic()
+        self._told_s = -math.inf
         self._dirty = False
 
     def __call__(self, text: str) -> None:
         """Show `text` in the place of what was shown before."""
         elapsed_s = time.monotonic() - self._started_s
+        if self._as_lines:
+            if elapsed_s - self._told_s >= _SECONDS_A_LINE:
+                self._told_s = elapsed_s
+                print(visible(text), file=sys.stderr, flush=True)
+            return
         if self._shown and elapsed_s > _PATIENCE_S:
             columns = shutil.get_terminal_size((_WIDEST, 24)).columns
             sys.stderr.write(f"\r\x1b[2K{visible(text)[: columns - 5]} ...")

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from planner._version import __version__
+from planner.serve.asked import OF_ASSISTANTS, questions
 from planner.serve.process import answer
-from planner.serve.questions import questions
 
 if TYPE_CHECKING:
     from mcp import types
@@ -27,7 +27,7 @@ def server() -> Server[Any]:
     from mcp import types
     from mcp.server.lowlevel import Server
 
-    known = questions()
+    known = {name: questions()[name] for name in OF_ASSISTANTS}
     at_once = anyio.CapacityLimiter(os.cpu_count() or 1)
 
     async def list_tools(_: object, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:

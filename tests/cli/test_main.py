@@ -63,7 +63,10 @@ def test_mistyped_words_get_near_misses(planner: Planner, arguments: list[str], 
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        (["optimize", "--pool", "mixed=dgx-h100:4"], "--pool is an option of evaluate, simulate, cost, robustness"),
+        (
+            ["optimize", "--pool", "mixed=dgx-h100:4"],
+            "--pool is an option of evaluate, simulate, scale, cost, robustness",
+        ),
         (["frontier", "--relative-to", "Baseline-H100"], "--relative-to is an option of compare"),
         (["catalog", "lint", "--machine-map", "A=dgx-h100"], "--machine-map is an option of catalog import-quotes"),
     ],
