@@ -16,6 +16,7 @@ import planner
 
 SUMS = ("cost", "power", "machines")  # objectives that are sums over machines at given prices
 PAIR = {"machines": ("dgx-a100", "dgx-h100")}  # where a case names none: verbs are compared, not machines
+CLIENTS = ("users", "concurrency")  # who wait for answers: a load that is no rate
 FEW = {"verify_runs": 1, "verify_requests": 2000}
 
 CASES: Mapping[str, Mapping[str, Any]] = {
@@ -44,6 +45,8 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "slowdowns": {"rate": 20.0, "slo": ("splitwise",)},
     "no price": {"rate": 30.0, "machines": ("dgx-h100-cap", "dgx-a100"), "design": "splitwise"},
     "no such machine": {"rate": 30.0, "machines": ("dgx-h101",)},
+    "users": {"users": 300, "think_time": "10s", "isl": 1000, "osl": 200},
+    "requests under way": {"concurrency": 100},
 }  # fmt: skip
 
 
@@ -146,8 +149,8 @@ def sweep(fields: Mapping[str, Any]) -> Answer:
 
     def question() -> Answer:
         own = dict(fields)
-        rate = own.pop("rate", 70.0)
-        row = planner.sweep(vary={"rate": [rate]}, workers=1, **own).rows[0]
+        load = next((name for name in CLIENTS if name in own), "rate")
+        row = planner.sweep(vary={load: [own.pop(load, 70.0)]}, workers=1, **own).rows[0]
         code = {"optimal": 0, "near_tie": 0, "limit": 4, "infeasible": 3, "none": 5, "error": 2}[row.status]
         if row.pools is None:
             return Answer(code, row.message)
@@ -190,6 +193,8 @@ def procure(fields: Mapping[str, Any]) -> Answer:
     """One workload in one period, rented on demand."""
     if "max_pools" in fields:
         return Answer(-1)  # a fleet has no such limit
+    if any(name in fields for name in CLIENTS):
+        return Answer(-1)  # nor clients who wait
 
     def question() -> Answer:
         of_workload = ("rate", "slo")
@@ -229,6 +234,8 @@ def sheet(fields: Mapping[str, Any]) -> Answer:
 
 def regime_map(fields: Mapping[str, Any]) -> Answer:
     """The cell at the scenario's own values: the best of the named designs."""
+    if any(name in fields for name in CLIENTS):
+        return Answer(-1)  # its loads are rates
 
     def question() -> Answer:
         rate = fields.get("rate", 70.0)

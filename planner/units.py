@@ -354,3 +354,10 @@ def _si(value: float, unit: str) -> str:
                 else f"{value / factor:,.0f} {prefix}{unit}"
             )
     return f"{value:.3g} {unit}"
+
+
+def clients_text(users: int | None, concurrency: int | None, think_time_s: float | None) -> str:
+    """`500 users who think 20 s` or `64 requests under way`; empty where the load is a rate."""
+    if users is not None:
+        return f"{users:,} users who think {format_time(think_time_s or 0.0)}"
+    return "" if concurrency is None else f"{concurrency:,} requests under way"

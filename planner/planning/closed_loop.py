@@ -6,7 +6,7 @@ that is sized for a rate at least as large as the one its own clients then send,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +15,14 @@ from planner.errors import InfeasibleError
 from planner.planning.search import Solution, prepare_search, solve_search
 from planner.pools.candidate import Requirement
 from planner.pools.prediction import ClusterModel, Member, Route
+from planner.scenario.changes import without_limits
 from planner.scenario.progress import Progress, quiet
-from planner.scenario.resolve import Problem
+from planner.scenario.resolve import Problem, changed
 from planner.units import format_time
 
 _NEAR = 0.01  # of a rate, to which it is found
-_LOWER = (0.85, 0.7, 0.55, 0.4)  # rates tried below one that holds
+_LOWER = (0.85, 0.7, 0.55, 0.4)  # of a rate that holds: lower ones to try
+_DOWN = 0.6  # of a rate that cannot be served: the next to try
 _MOST_PLANS = 12
 # Multiples of the median answer at which their distribution is summed: closest where most of them are.
 _OF_MEDIAN = np.concatenate(
@@ -55,24 +57,20 @@ def rate_of_clients(
 
     Notes
     -----
-    The root of lambda (E(lambda) + Z) = N, by bisection: the left side rises with lambda, without end where the cluster
-    no longer keeps up.
+    The root of lambda (E(lambda) + Z) = N. E rises with lambda, without end where the cluster no longer keeps up, so
+    the root lies between any lambda and N / (E(lambda) + Z): the bracket of all that were tried is halved.
     """
-    low, high = _LEAST_LOAD, 1.0
-
-    def asks_more(load: float) -> bool:
-        answer_s = mean_answer_s(members, routes, need, load)
-        return load * need.rate_per_s * (answer_s + think_s) < n_clients
-
-    while asks_more(high) and high < _MOST_LOAD:
-        low, high = high, 2.0 * high
-    while high / low > 1.0 + _NEAR / 2.0:
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if asks_more(middle) else (low, middle)
-    return need.rate_per_s * (low * high) ** 0.5
+    low, high, load = 0.0, _MOST_LOAD, 1.0
+    while high > low * (1.0 + _NEAR / 2.0) and load > _LEAST_LOAD:
+        sent = n_clients / (mean_answer_s(members, routes, need, load) + think_s) / need.rate_per_s
+        low, high = max(low, min(load, sent)), min(high, max(load, sent))
+        load = (low * high) ** 0.5 if low else high / 2.0
+    return need.rate_per_s * load
 
 
-def at_the_rate_of_clients(problem: Problem, progress: Progress = quiet) -> Problem:
+def at_the_rate_of_clients(
+    problem: Problem, progress: Progress = quiet, forbidden: Collection[tuple[str, str]] = ()
+) -> Problem:
     """The problem at the rate that its clients send to its best plan; the problem itself where it has a rate.
 
     Parameters
@@ -80,11 +78,13 @@ def at_the_rate_of_clients(problem: Problem, progress: Progress = quiet) -> Prob
     problem : Problem
         With users or requests under way, at a rate that they cannot exceed.
     progress : callable
+    forbidden : collection of (str, str)
+        Roles and machines that no pool may have.
 
     Raises
     ------
     InfeasibleError, NoPlanFoundError
-        As `solve_problem`, at the rate that clients send to the slowest plan that was tried.
+        As `solve_problem`, at the rate that clients would send were there no limits.
 
     Notes
     -----
@@ -93,62 +93,98 @@ def at_the_rate_of_clients(problem: Problem, progress: Progress = quiet) -> Prob
     rate lower, is allowed as far as the objectives allow it.
     """
     n_clients, think_s = problem.n_clients, problem.scenario.think_time_s or 0.0
-    if not n_clients:
+    if not n_clients or problem.is_sized:
         return problem
     # Capacity curves do not depend on the demand: those of the ceiling are those of every lower rate.
     progress("clients: candidate pools")
     search = prepare_search(problem, compares=False, leaves_out=False)
-    n_plans = 0
-    refused: InfeasibleError | None = None
 
-    def tried(rate_per_s: float) -> tuple[float, float] | None:
-        """The rate and the one that clients of its best plan send, where it holds."""
-        nonlocal n_plans, refused
-        n_plans += 1
+    def sent_at(rate_per_s: float) -> float | None:
+        """Rate that clients send to the best plan for a rate; None where there is no plan for it."""
         progress(f"clients: a plan for {rate_per_s:.4g} requests/s")
         posed = [(at_rate(p, rate_per_s), candidates) for p, candidates in search.posed]
         try:
-            found: Solution = solve_search(replace(search, posed=posed), explains=False)
-        except InfeasibleError as error:
-            refused = refused or error
+            found = solve_search(replace(search, posed=posed), forbidden=forbidden, explains=False)
+        except InfeasibleError:
             return None
         need = at_rate(problem, rate_per_s).need
-        sent = rate_of_clients(found.members, found.routes, need, n_clients, think_s)
-        return (rate_per_s, sent) if sent <= rate_per_s * (1.0 + _NEAR) else None
+        return rate_of_clients(found.members, found.routes, need, n_clients, think_s)
 
-    best = tried(problem.need.rate_per_s)
+    rate_per_s = least_that_holds(problem.need.rate_per_s, sent_at)
+    if rate_per_s is None:
+        raise _too_many(problem, progress)
+    return at_rate(problem, rate_per_s)
+
+
+def least_that_holds(most_per_s: float, sent_at: Callable[[float], float | None]) -> float | None:
+    """The least rate found that is at least what is sent to the best plan for it; None where none was found.
+
+    Parameters
+    ----------
+    most_per_s : float
+        Rate that cannot be exceeded [requests/s].
+    sent_at : callable
+        Of a rate: what is sent to its best plan [requests/s]; None where it has none.
+    """
+
+    def holds(rate_per_s: float, sent_per_s: float | None) -> bool:
+        return sent_per_s is not None and sent_per_s <= rate_per_s * (1.0 + _NEAR)
+
+    # Down to a rate that can be served; where its clients send more, up again, below what cannot.
+    low, high, rate = 0.0, most_per_s, most_per_s
+    sent = sent_at(rate)
+    n_plans = 1
+    while not holds(rate, sent):
+        low, high = (low, rate) if sent is None else (rate, high)
+        if n_plans == _MOST_PLANS or high <= low * (1.0 + _NEAR):
+            return None
+        rate = (low * high) ** 0.5 if low else high * _DOWN
+        sent, n_plans = sent_at(rate), n_plans + 1
+    # From there down: to what was sent, or by a share.
+    n_plans = 0
     while n_plans < _MOST_PLANS:
-        if best is not None and best[1] < best[0] * (1.0 - 2.0 * _NEAR):
-            lower = tried(best[1])
-            if lower is not None:
-                best = lower
-                continue
-        top = best[0] if best is not None else problem.need.rate_per_s
-        lower = None
-        for factor in _LOWER:
-            lower = tried(top * factor) if n_plans < _MOST_PLANS else None
-            if lower is not None:
+        assert sent is not None
+        shares = [sent / rate] if sent < rate * (1.0 - 2.0 * _NEAR) else []
+        for share in (*shares, *_LOWER):
+            lower, n_plans = sent_at(rate * share), n_plans + 1
+            if holds(rate * share, lower):
+                rate, sent = rate * share, lower
                 break
-        if lower is None:
-            break
-        best = lower
-    if best is None:
-        raise refused or InfeasibleError(
-            "no plan serves these clients", where="users" if problem.scenario.users else "concurrency",
-            rule="a plan sized for no less than its clients send", fix="give a rate, or relax an objective or a limit",
-        )  # fmt: skip
-    rate, sent = best[0], min(best[1], best[0])
-    waits = format_time(n_clients / sent - think_s)
-    verb = "are" if problem.scenario.concurrency else "send"
-    note = f"{problem.rate_words} {verb} {sent:.4g} requests/s, as answers take {waits} on average: sized for that"
-    return replace(at_rate(problem, rate), notes=(*problem.notes, note))
+            if n_plans >= _MOST_PLANS:
+                return rate
+        else:
+            return rate
+    return rate
+
+
+def _too_many(problem: Problem, progress: Progress) -> InfeasibleError:
+    """Why no plan serves the clients: what limits would have to be at the rate that they send without them."""
+    free = changed(problem, without_limits(spares=problem.limits.spares))
+    try:
+        if free is not problem:
+            solve_search(prepare_search(at_rate(problem, at_the_rate_of_clients(free, progress).need.rate_per_s)))
+    except InfeasibleError as error:
+        return error
+    return InfeasibleError(
+        "no plan serves these clients", where="users" if problem.scenario.users else "concurrency",
+        value=problem.rate_words, rule="a plan is sized for no less than its clients send, within its limits",
+        fix="relax an objective or a limit, or plan for fewer",
+    )  # fmt: skip
 
 
 def at_rate(problem: Problem, rate_per_s: float) -> Problem:
-    """The problem at another rate."""
-    return replace(problem, need=replace(problem.need, rate_per_s=rate_per_s))
+    """The problem at another rate, which is no longer sought where clients send it."""
+    return replace(problem, need=replace(problem.need, rate_per_s=rate_per_s), is_sized=True)
 
 
-def at_the_rate_simulated(problem: Problem, solution: Solution) -> Problem:
-    """The problem at the rate that simulated clients sent to the plan; itself where it has a rate, or no proof."""
-    return at_rate(problem, solution.rate_per_s) if problem.n_clients and solution.certificate else problem
+def as_solved(problem: Problem, solution: Solution) -> Problem:
+    """The problem at the rate that its plan is for, which for clients is theirs; a note says how it came about."""
+    n_clients, think_s = problem.n_clients, problem.scenario.think_time_s or 0.0
+    if not n_clients:
+        return problem
+    need = at_rate(problem, solution.rate_per_s).need
+    sent = min(rate_of_clients(solution.members, solution.routes, need, n_clients, think_s), need.rate_per_s)
+    waits = format_time(n_clients / sent - think_s)
+    verb = "are" if problem.scenario.concurrency else "send"
+    note = f"{problem.rate_words} {verb} {sent:.4g} requests/s, as answers take {waits} on average: sized for that"
+    return replace(at_rate(problem, solution.rate_per_s), notes=(*problem.notes, note))

@@ -18,6 +18,7 @@ from planner.latency.batch import Batch, decode_batch, prefill_batch
 from planner.latency.power import machine_power_w, step_power_w
 from planner.optimization.selection import Simple
 from planner.planning.certificate import Certificate
+from planner.planning.closed_loop import as_solved
 from planner.planning.plan import (
     HOURS_PER_MONTH,
     Alternative,
@@ -51,7 +52,7 @@ _ALTERNATIVES = 4
 
 def plan_of(problem: Problem, solution: Solution) -> Plan:
     """Report an optimised cluster."""
-    selection = solution.selection
+    problem, selection = as_solved(problem, solution), solution.selection
     others = _others(problem, solution)
     report = SolverReport(
         status=_status(solution),

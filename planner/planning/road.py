@@ -6,7 +6,7 @@ what proves it, and what is recorded.
 
 from __future__ import annotations
 
-from planner.planning.closed_loop import at_the_rate_of_clients, at_the_rate_simulated
+from planner.planning.closed_loop import at_the_rate_of_clients
 from planner.planning.plan import Plan
 from planner.planning.record import plan_of
 from planner.planning.search import Solution, solve_problem
@@ -37,10 +37,9 @@ def plan(problem: Problem, progress: Progress = quiet) -> Plan:
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
-    problem = at_the_rate_of_clients(problem, progress)
     solution = solved(problem, progress)
     progress("predicting percentiles")
-    return plan_of(at_the_rate_simulated(problem, solution), solution)
+    return plan_of(problem, solution)
 
 
 def solved(problem: Problem, progress: Progress = quiet) -> Solution:
@@ -49,4 +48,4 @@ def solved(problem: Problem, progress: Progress = quiet) -> Solution:
         return solve_problem(problem, progress)
     from planner.planning.certify import certified  # here, for who does not simulate need not load what does
 
-    return certified(problem, progress)
+    return certified(at_the_rate_of_clients(problem, progress), progress)

@@ -137,9 +137,10 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
-    from planner.planning.near_ties import simpler  # which solves again, with less to choose among
+    from planner.planning.closed_loop import at_the_rate_of_clients  # these two solve again, at other rates
+    from planner.planning.near_ties import simpler  # and with less to choose among
 
-    search = prepare_search(problem, progress)
+    search = prepare_search(at_the_rate_of_clients(problem, progress), progress)
     best = solve_search(search, progress=progress)
     return simpler(search, best, NOTHING_LEARNT, progress) or best
 
@@ -167,7 +168,10 @@ def best_or_none(
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
+    from planner.planning.closed_loop import at_the_rate_of_clients
+
     try:
+        problem = at_the_rate_of_clients(problem, progress, forbidden)
         search = prepare_search(problem, progress, top_rate_per_s=top_rate_per_s, compares=False)
         return solve_search(search, progress=progress, forbidden=forbidden, explains=False)
     except InfeasibleError:

@@ -16,7 +16,7 @@ from planner.errors import ScenarioError, UnknownNameError
 from planner.parsing import is_file
 from planner.scenario.scenario import DEFAULT_RATE_PER_S, LOADS, Scenario
 from planner.scenario.scenario_file import is_trace_file
-from planner.units import format_time
+from planner.units import clients_text
 from planner.workload.burstiness import minute_factors, variability
 from planner.workload.day_shape import SHAPES, DayShape, shape_from_trace
 from planner.workload.library import sizes_of
@@ -126,10 +126,8 @@ def load_of(
 
 def _words(scenario: Scenario, source: Workload | Trace | StatedLoad | None, factor: float) -> str:
     """What the rate is, for a title."""
-    if scenario.users is not None:
-        return f"{scenario.users:,} users who think {format_time(scenario.think_time_s or 0.0)}"
-    if scenario.concurrency is not None:
-        return f"{scenario.concurrency:,} requests under way"
+    if clients := clients_text(scenario.users, scenario.concurrency, scenario.think_time_s):
+        return clients
     if scenario.day is not None:
         return f"the busiest hour of the day, {factor:.3g} x the mean"
     level = {"mean": "", "p95-minute": "its minute at P95", "peak-minute": "its busiest minute"}[scenario.size_for]

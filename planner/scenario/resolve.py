@@ -69,6 +69,8 @@ class Problem:
         Requests taken in place of those of the scenario's workload.
     rate_words : str
         What the rate is, for a title; empty where it was asked for as it is.
+    is_sized : bool
+        Whether the rate of clients is that of a plan (`planning/closed_loop.py`), not the most that they can send.
     """
 
     scenario: Scenario
@@ -86,6 +88,7 @@ class Problem:
     notes: tuple[str, ...]
     given_sizes: RequestSizes | None = None
     rate_words: str = ""
+    is_sized: bool = False
 
     @property
     def n_clients(self) -> float:

@@ -177,20 +177,21 @@ def sweep(
         A worker was killed, or has another version or catalog.
     """
     opened, fields = opened_catalog(catalog, fields)
-    base, axes = _base(scenario, fields)
-    if "verify" not in base.model_fields_set:
-        base = load_scenario(base, verify=False)
     given = [axis_of(name, values) for name, values in vary.items()] if isinstance(vary, Mapping) else list(vary)
     names = {axis.field for axis in given}
     for axis in given:
         if axis.field in {"rate_per_s" if name == "rate" else name for name in fields}:
             raise ScenarioError(f"{axis.field} is varied and has a fixed value", where=axis.where, fix="give one only")
+    # A field may need one that is varied, as a think time needs users.
+    base, axes = _base(scenario, fields | {axis.field: axis.values[0] for axis in given})
+    if "verify" not in base.model_fields_set:
+        base = load_scenario(base, verify=False)
     grid = make_grid(base, [axis for axis in axes if axis.field not in names] + given, max_scenarios=max_scenarios)
-    jobs = _jobs(grid, opened)
+    jobs, unvaried = _jobs(grid, opened), Scenario().dump()
     about = {
         "planner_version": __version__,
         "catalog_digest": jobs[0].catalog_digest,
-        "base": grid.base.dump(),
+        "base": grid.base.dump() | {axis.field: unvaried[axis.field] for axis in grid.axes},
         "vary": {axis.field: list(axis.canonical) for axis in grid.axes},
     }
     rows = dict(
@@ -209,7 +210,7 @@ def sweep(
 def _base(scenario: ScenarioLike | None, fields: Mapping[str, Any]) -> tuple[Scenario, list[VariedField]]:
     if isinstance(scenario, (str, os.PathLike)):
         base, axes = read_sweep_file(Path(scenario))
-        return load_scenario(base, **fields), axes
+        return load_scenario(base, **({axis.field: axis.values[0] for axis in axes} | dict(fields))), axes
     return load_scenario(scenario if scenario is not None else {}, **fields), []
 
 

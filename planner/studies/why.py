@@ -11,7 +11,7 @@ from typing import Any
 from planner.catalog.schema import Machine
 from planner.errors import InfeasibleError, NoPlanFoundError, PlannerError, UnknownNameError
 from planner.optimization.selection import Simple
-from planner.planning.closed_loop import at_rate, at_the_rate_of_clients, at_the_rate_simulated
+from planner.planning.closed_loop import as_solved, at_rate
 from planner.planning.designs import best_of, enumerate_designs
 from planner.planning.plan import Plan, Standing
 from planner.planning.plan_file import is_plan_file, read_plan
@@ -73,11 +73,11 @@ def why(
     known = asked.catalog.names(Machine)
     machines = known if target == "all" else [name for name in known if name.casefold() == target.casefold()]
     design = None if machines else _design(target, known)
-    problem = at_the_rate_of_clients(asked.resolved(), progress)
+    problem = asked.resolved()
     progress("the plan")
     solution = solved(problem, progress)
-    problem = at_the_rate_simulated(problem, solution)
     best = plan_of(problem, solution)
+    problem = as_solved(problem, solution)
     if design is not None:
         found = [_of_design(problem, solution, best, design, progress)]
     else:
@@ -176,7 +176,6 @@ def _of_design(
     progress(f"the best plan of {design}")
     try:
         posed = changed(problem, setting(design=design))
-        posed = at_rate(posed, problem.need.rate_per_s) if problem.scenario.objective != "throughput" else posed
         own = solved(posed, progress) if problem.scenario.verify else solve_problem(posed, progress)
     except (InfeasibleError, NoPlanFoundError, PlannerError) as error:
         shown = "" if error.value is None else f": {' '.join(str(error.value).split())}"

@@ -141,3 +141,11 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(commands: dict[str,
     assert "the same command goes on from there" in err and str(results) in err
     assert "Traceback" not in err
     assert results.read_bytes().endswith(b"\n")
+
+
+def test_users_are_varied_with_their_think_time(planner: Planner) -> None:
+    """A field that needs the one that is varied: a think time is that of users."""
+    shown = planner("sweep", *QUICK, "--vary", "users=100,2000", "--think-time", "20s", "--format", "json")
+    rows = json.loads(shown.out)["rows"]
+    assert [row["values"] for row in rows] == [{"users": 100}, {"users": 2000}]
+    assert rows[0]["cost_usd_per_hour"] < rows[1]["cost_usd_per_hour"]

@@ -9,7 +9,13 @@ import pytest
 
 import planner
 from planner.catalog.catalog import Catalog
-from planner.planning.closed_loop import at_the_rate_of_clients, mean_answer_s, rate_of_clients
+from planner.planning.closed_loop import (
+    as_solved,
+    at_the_rate_of_clients,
+    least_that_holds,
+    mean_answer_s,
+    rate_of_clients,
+)
 from planner.planning.search import solve_problem
 from planner.pools.prediction import ClusterModel
 from planner.scenario.resolve import Problem, resolve
@@ -32,7 +38,7 @@ def test_little_holds_at_the_rate_found(users: Problem) -> None:
     found = solve_problem(users)
     answer_s = mean_answer_s(found.members, found.routes, users.need)
     assert users.need.rate_per_s * (answer_s + 20.0) == pytest.approx(500, rel=0.03)
-    assert "500 users who think 20.0 s send" in users.notes[-1]
+    assert "500 users who think 20.0 s send" in as_solved(users, found).notes[-1]
 
 
 def test_the_mean_answer_is_that_of_its_percentiles(users: Problem) -> None:
@@ -128,3 +134,25 @@ def test_fewer_machines_make_clients_wait_not_queues_grow() -> None:
     assert plan.certificate is not None
     assert [r.finding for r in plan.certificate.rounds][-1] == "confirmed"
     assert plan.certificate.objectives[1].breaks_at_load == pytest.approx(1.14, abs=0.03)
+
+
+def test_a_budget_that_the_best_plan_keeps_changes_nothing() -> None:
+    """The rate that clients could send at most is beyond such a budget; the one that they do send is not."""
+    free = planner.optimize(**FIELDS, concurrency=100)
+    assert free.cost_usd_per_hour is not None
+    kept = planner.optimize(**FIELDS, concurrency=100, max_cost_usd_per_hour=free.cost_usd_per_hour)
+    assert kept.cost_usd_per_hour == free.cost_usd_per_hour
+    with pytest.raises(planner.InfeasibleError, match="within the limits") as refused:
+        planner.optimize(**FIELDS, concurrency=100, max_cost_usd_per_hour=free.cost_usd_per_hour - 1.0)
+    assert f"${free.cost_usd_per_hour:.2f}/h is enough" in str(refused.value)
+
+
+def test_the_least_rate_that_holds_is_found_beyond_rates_that_cannot_be_served() -> None:
+    """Plans that serve no more than 10/s and whose clients send 8/s, or just what they are sized for."""
+
+    def steady(rate_per_s: float) -> float | None:
+        return None if rate_per_s > 10.0 else 8.0
+
+    found = least_that_holds(100.0, steady)
+    assert found is not None and 8.0 * 0.99 <= found <= 8.0 * 1.03
+    assert least_that_holds(100.0, lambda rate: None if rate > 10.0 else 20.0) is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.export.pictures.charts import COLOURS, caption, picture
 from planner.export.tables.sensitivity import plan_value
-from planner.export.tables.text import number, percent
+from planner.export.tables.text import load_text, percent
 from planner.studies.sensitivity_report import InputEffect, Sensitivity
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def figure_of(found: Sensitivity) -> Figure:
     caption(
         figure,
         f"{found.design}: {found.pools}, {plan_value(found)}",
-        f"{s['model']} ({s['runtime']}), {s['workload']} at {number(s['rate_per_s'])} requests/s, "
+        f"{s['model']} ({s['runtime']}), {s['workload']} at {load_text(s)}, "
         f"{', '.join(s['slo'])}; {' or '.join(s['machines'])}",
         "Bars: the best plan had that input been known to differ. \u2717: the plan bought for the inputs as given "
         "would not carry the load within its objectives. Not simulated.",

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterator
 
 from planner.export.tables.head import objectives_lines, remarks, trusted
-from planner.export.tables.text import counted, fitted, number, percent, wrapped
+from planner.export.tables.text import counted, fitted, load_text, percent, wrapped
 from planner.studies.alternatives_result import AlternativePlan, Alternatives
 from planner.units import format_time
 
@@ -43,7 +43,7 @@ def _headline(found: Alternatives, width: int) -> list[str]:
     first = (
         f"Plans within {percent(found.within_fraction, 0 if found.within_fraction >= 0.01 else 2)} of the "
         f"{_WORDS[found.objective]}: {found.model} ({found.precision}, {found.runtime}), {found.workload} at "
-        f"{number(found.scenario['rate_per_s'])} requests/s"
+        f"{load_text(found.scenario)}"
     )
     lines = wrapped(first, width) + objectives_lines(found, width)
     if found.owned:

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterator
 
 from planner.export.tables.head import objectives_lines, remarks, trusted
-from planner.export.tables.text import counted, fitted, number, percent, wrapped
+from planner.export.tables.text import counted, fitted, load_text, number, percent, wrapped
 from planner.studies.frontier_result import Frontier, FrontierPoint
 from planner.units import format_time
 from planner.workload.objectives import parse_objective
@@ -52,7 +52,7 @@ def frontier_title(frontier: Frontier) -> str:
 
 def frontier_scenario(frontier: Frontier) -> str:
     """Model, workload and load of a frontier."""
-    rate = "" if frontier.x == "rate" else f" at {number(frontier.scenario['rate_per_s'])} requests/s"
+    rate = "" if frontier.x == "rate" else f" at {load_text(frontier.scenario)}"
     return f"{frontier.model} ({frontier.precision}, {frontier.runtime}), {frontier.workload}{rate}"
 
 

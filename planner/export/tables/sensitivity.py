@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from planner.export.tables.text import INDENT, aligned, labelled, number, percent, wrapped
+from planner.export.tables.text import INDENT, aligned, labelled, load_text, number, percent, wrapped
 from planner.studies.sensitivity_report import IN_THE_RENT, Flip, InputEffect, MonteCarlo, OutcomeOfError, Sensitivity
 from planner.units import format_money
 
@@ -41,7 +41,7 @@ def sensitivity_table(found: Sensitivity, *, width: int = WIDTH) -> str:
     s = found.scenario
     head = (
         f"{found.design}, {found.pools}, {plan_value(found)}, for {s['model']}, {s['workload']} "
-        f"at {number(s['rate_per_s'])} requests/s; predicted, not simulated"
+        f"at {load_text(s)}; predicted, not simulated"
     )
     blocks = [wrapped(head, width), _tornado(found, width)]
     if found.monte_carlo is not None:

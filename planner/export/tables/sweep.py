@@ -7,7 +7,7 @@ import textwrap
 from collections import Counter
 from typing import Any
 
-from planner.export.tables.text import INDENT, age, counted, number, wrapped
+from planner.export.tables.text import INDENT, age, counted, load_text, wrapped
 from planner.scenario.grid import shown
 from planner.studies.sweep import Sweep, SweepRow
 from planner.units import format_time
@@ -65,8 +65,8 @@ def _headline(sweep: Sweep, width: int) -> list[str]:
     words = [f"{fixed['model']}" if "model" in fixed else "several models"]
     if "workload" in fixed:
         words.append(str(fixed["workload"]))
-    if fixed.get("rate_per_s") is not None:  # else each scenario's own, which its plan says
-        words.append(f"{number(fixed['rate_per_s'])} requests/s")
+    if any(fixed.get(name) is not None for name in ("rate_per_s", "users", "concurrency")):
+        words.append(load_text(fixed))  # else each scenario's own, which its plan says
     if "slo" in fixed:
         words.append(" ".join(fixed["slo"]))
     if "machines" in fixed:

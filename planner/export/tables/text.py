@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from planner.catalog.prices import STALE_AFTER_DAYS
-from planner.units import format_number
+from planner.units import clients_text, format_number
 
 number = format_number  # tables are full of them: the short name
 
@@ -151,6 +151,12 @@ def stale(subject: str, date: datetime.date, today: datetime.date) -> Iterator[s
     """Yield a line if something of `date`, such as `the prices of book are`, is too old to buy by."""
     if (today - date).days > STALE_AFTER_DAYS:
         yield f"{subject} {age(date, today)} ({date.isoformat()}); ask again before you sign"
+
+
+def load_text(scenario: Mapping[str, Any]) -> str:
+    """The load that a scenario asked for: `30 requests/s`, or its clients."""
+    clients = clients_text(*(scenario.get(name) for name in ("users", "concurrency", "think_time_s")))
+    return clients or f"{number(scenario['rate_per_s'])} requests/s"
 
 
 def percent(fraction: float, digits: int = 0) -> str:
