@@ -48,6 +48,7 @@ from planner.cli import (
 from planner.cli.output import EXIT_INTERRUPTED
 from planner.errors import EXIT_BAD_INPUT, EXIT_OK, InputError, OutputError, PlannerError, near_misses
 from planner.parsing import visible
+from planner.serve import PROGRAM_VARIABLE
 
 DEBUG_VARIABLE = "PLANNER_DEBUG"
 
@@ -207,6 +208,8 @@ def _is_colourful() -> bool:
 
 def _wants_json(words: Sequence[str]) -> bool:
     """Whether JSON was asked for; told from the bare words, for the error may lie in the options themselves."""
+    if os.environ.get(PROGRAM_VARIABLE):
+        return True
     pairs = zip(words, [*words[1:], ""], strict=False)
     return any(word == "--format=json" or (word == "--format" and after == "json") for word, after in pairs)
 
@@ -261,6 +264,8 @@ def _commands_with(command: Any, option: str, path: str) -> Iterator[str]:
 
 
 def _as_fault(error: Exception) -> PlannerError:
+    if isinstance(error, MemoryError):
+        return PlannerError("planner ran out of memory", fix="ask for fewer machines or a smaller trace, or allow more")
     fault = PlannerError(
         f"planner failed: {type(error).__name__}: {error}",
         rule="this is a fault of planner, not of what you wrote",

@@ -11,9 +11,9 @@ def mcp() -> None:
     For the settings of an assistant that speaks the Model Context Protocol: command `planner`, arguments `mcp`. Each
     tool takes the fields of a scenario file and answers with the JSON that the command prints. Needs the extra `mcp`.
     """
-    from planner.serve.assistants import run
-
     try:
+        from planner.serve.assistants import run
+
         run()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("mcp", "anyio"):

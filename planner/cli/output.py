@@ -14,7 +14,7 @@ from planner.cli.options import Format
 from planner.errors import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from planner.errors import OutputError
 from planner.parsing import visible
-from planner.serve import PROGRESS_VARIABLE
+from planner.serve import PROGRAM_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -177,7 +177,7 @@ class ProgressLine:
     """
 
     def __init__(self, *, quiet: bool) -> None:
-        self._as_lines = os.environ.get(PROGRESS_VARIABLE) == "lines"
+        self._as_lines = bool(os.environ.get(PROGRAM_VARIABLE))
         self._shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._started_s = time.monotonic()
         self._told_s = -math.inf

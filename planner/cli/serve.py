@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from planner.errors import EXIT_OK, InputError
+from planner import units
+from planner.errors import EXIT_OK, InputError, UnitError
 
+_LEAST_MEMORY_BYTES = 512e6  # of address space: the libraries alone map half of it
 _PACKAGES = ("anyio", "fastapi", "jinja2", "multipart", "python_multipart", "starlette", "uvicorn")
 
 
@@ -27,8 +30,25 @@ def serve(
     ] = None,
     overlay: Annotated[
         Path | None,
-        typer.Option("--overlay", metavar="DIR", help="Overlay folder that prices edited on the page go into."),
+        typer.Option(
+            "--overlay",
+            metavar="DIR",
+            help="Overlay folder that prices edited on the page go into; made if it is not there.",
+        ),
     ] = None,
+    most_jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, help="Questions that run at once. [default: one a core]"),
+    ] = None,
+    time_limit: Annotated[
+        str, typer.Option("--time-limit", metavar="TIME", help="That a question may run.")
+    ] = "15 min",
+    memory: Annotated[
+        str, typer.Option("--memory", metavar="SIZE", help="That each process of a question may take.")
+    ] = "4 GiB",
+    max_upload: Annotated[
+        str, typer.Option("--max-upload", metavar="SIZE", help="Of a request with files.")
+    ] = "64 MiB",
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Whether a browser is opened.", show_default=False)
     ] = True,
@@ -40,14 +60,16 @@ def serve(
 
     Exit codes: 0 stopped, 2 bad input.
     """
-    from planner.serve.settings import Settings
-
-    for option, folder in (("--catalog", catalog), ("--overlay", overlay)):
-        if folder is not None and not folder.is_dir():
-            raise InputError("no such folder", where=option, value=folder, fix=f"planner catalog init {folder}")
-    settings = Settings(host=host, port=port, names=tuple(name or ()), catalog=catalog, overlay=overlay)
+    if catalog is not None and not catalog.is_dir():
+        raise InputError("no such folder", where="--catalog", value=catalog, fix=f"planner catalog init {catalog}")
+    if overlay is not None:
+        try:
+            overlay.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot be a folder: {error.strerror}", where="--overlay", value=overlay) from None
     try:
         from planner.serve.server import run
+        from planner.serve.settings import Settings
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _PACKAGES:
             raise
@@ -55,5 +77,28 @@ def serve(
             "the page needs a package that is not installed", value=error.name,
             fix='pip install "splitwise-planner[serve]"',
         ) from None  # fmt: skip
+    settings = Settings(
+        host=host, port=port, names=tuple(name or ()), catalog=catalog, overlay=overlay,
+        run_s=_quantity(time_limit, units.TIME, "--time-limit", 1.0),
+        memory_bytes=int(_quantity(memory, units.DATA, "--memory", _LEAST_MEMORY_BYTES)),
+        upload_bytes=int(_quantity(max_upload, units.DATA, "--max-upload", 1024.0)),
+    )  # fmt: skip
+    if most_jobs is not None:
+        settings = replace(settings, running=most_jobs)
     run(settings, opens_browser=browser)
     return EXIT_OK
+
+
+def _quantity(text: str, dimension: units.Dimension, option: str, least: float) -> float:
+    try:
+        found = units.parse(text, dimension)
+    except UnitError as error:
+        raise error.at(option) from None
+    if found < least:
+        raise InputError(
+            "a limit that nothing could be done within",
+            where=option,
+            value=text,
+            rule=f"{least:g} {dimension.base_unit} at least",
+        )
+    return found

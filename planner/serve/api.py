@@ -36,7 +36,7 @@ def api_router(jobs: Jobs, settings: Settings) -> APIRouter:
     def answering(question: Question) -> Callable[[Request], Awaitable[Response]]:
         async def ask(request: Request) -> Response:
             fields, files = await asked(request, settings)
-            return reply(await unless_gone(request, jobs.answer(question, fields, files)))
+            return reply(question, await unless_gone(request, jobs.answer(question, fields, files)))
 
         return ask
 
@@ -48,6 +48,10 @@ def api_router(jobs: Jobs, settings: Settings) -> APIRouter:
             return JSONResponse(record_of(job), status_code=202, headers={"location": where})
 
         return begin
+
+    async def look_up(request: Request, name: str, fields: dict[str, Any]) -> Response:
+        question = known[name]
+        return reply(question, await unless_gone(request, jobs.answer(question, fields)))
 
     for name, question in known.items():
         if name.startswith("catalog_"):
@@ -70,7 +74,7 @@ def api_router(jobs: Jobs, settings: Settings) -> APIRouter:
             raise RequestError(
                 f"the job has no answer: it is {found.state}", 409, where="id", fix="ask for the job until it is done"
             )
-        return reply(found.answer)
+        return reply(found.question, found.answer)
 
     @router.delete("/jobs/{id}", summary="Cancel a job")
     async def cancel(id: str) -> Response:
@@ -78,22 +82,26 @@ def api_router(jobs: Jobs, settings: Settings) -> APIRouter:
 
     @router.get("/catalog", summary="Names of all entries of the catalog")
     async def catalog(request: Request) -> Response:
-        return reply(await unless_gone(request, jobs.answer(known["catalog_list"], {})))
+        return await look_up(request, "catalog_list", {})
 
     @router.get("/catalog/{kind}", summary="Entries of one kind with their main figures")
     async def catalog_kind(request: Request, kind: str) -> Response:
-        return reply(await unless_gone(request, jobs.answer(known["catalog_list"], {"kind": kind})))
+        return await look_up(request, "catalog_list", {"kind": kind})
 
     @router.get("/catalog/{kind}/{name}", summary="Every field of one entry")
     async def catalog_entry(request: Request, kind: str, name: str) -> Response:
-        fields = {"kind": kind, "name": name}
-        return reply(await unless_gone(request, jobs.answer(known["catalog_show"], fields)))
+        return await look_up(request, "catalog_show", {"kind": kind, "name": name})
 
     return router
 
 
-def reply(answer: Answer) -> Response:
-    """An answer with the bytes that the command printed."""
+def reply(question: Question, answer: Answer) -> Response:
+    """An answer with the bytes that the command printed, or those of the file that it wrote."""
+    if answer.content is not None and question.result is not None:
+        return Response(
+            answer.content, media_type=question.result.media_type,
+            headers={"content-disposition": f'attachment; filename="{question.result.name}"'},
+        )  # fmt: skip
     return Response(
         answer.text, status_code=status_of(answer), media_type="application/json",
         headers={"x-planner-exit-code": str(answer.exit_code)},

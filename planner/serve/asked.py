@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 from planner.errors import InputError
 from planner.portfolio.fleet import Fleet
 from planner.scenario.cluster import Cluster
 from planner.scenario.scenario import Scenario
-from planner.serve.option_fields import Fields, flag, number, options_of, text, texts
-from planner.serve.questions import Parts, Question, written
+from planner.serve.asked_files import questions_of_files
+from planner.serve.option_fields import Fields, flag, number, object_of, options_of, text, texts
+from planner.serve.questions import Parts, Places, Question, written
 
 # Questions that are tools of an assistant: each costs it the words of a scenario's schema.
 OF_ASSISTANTS = ("optimize", "evaluate", "cost", "why", "catalog_list", "catalog_show")
@@ -52,7 +52,6 @@ _SENSITIVITY = {
     "error": texts("Errors of inputs, such as load=20%, price=10% or step-time=10%; 0 leaves one out"),
     "draws": number("Draws of all inputs at once; 0 for none"),
     "flips": flag("Whether to look for what would change the decision", default=True),
-    "workers": number("Processes; one a core if left out"),
 }
 _ESTIMATE = {
     "model": text("Model of the catalog"),
@@ -77,12 +76,13 @@ _ROBUSTNESS = {
     "only": texts("Kinds of mishap: mix, growth, burst, machine or rack"),
 }
 _SWEEP: Fields = {"vary": {"type": "object", "description": "Fields of a scenario, each with the list of its values"}}
+_FLEET = {"fleet_text": text("Text of a fleet file in YAML, in the place of fields")}
+_SHOW = {"name": text("Name of the entry"), "kind": text("Kind, where several have the name")}
 _REGIME = {
     "x": text("Axis, such as ttft=200ms..5s:20 or price-ratio"),
     "y": text("Other axis, likewise"),
     "points": number("Points of an axis that does not say"),
     "price_ratio_of": text("Pair of machines, NAME/NAME: the first one's price becomes so many times the second's"),
-    "workers": number("Processes; one a core if left out"),
 }
 
 
@@ -97,14 +97,14 @@ def questions() -> dict[str, Question]:
     plan = {"plan_result": {"type": "object", "description": "Plan as `optimize` answers it, in the place of pools"}}
 
     def schema(own: Fields, required: tuple[str, ...] = ()) -> Fields:
-        return _object(own | scenario["properties"], required, definitions)
+        return object_of(own | scenario["properties"], required, definitions)
 
     found = [
         Question(
             "optimize", "Find the best cluster",
             "Find the machines, counts and roles that serve a workload within latency objectives at the least cost or"
             " power, proven and simulated. Takes the fields of a scenario; all may be left out.",
-            schema({}), "optimize --quiet", lambda fields, folder: ([], []), "argument",
+            schema({}), "optimize --quiet", lambda fields, places: ([], []), "argument",
         ),
         Question(
             "evaluate", "Predict what a cluster does",
@@ -120,20 +120,20 @@ def questions() -> dict[str, Question]:
             "why", "Why a machine or design was not chosen",
             "Say why a machine or a design is not in the best plan for a scenario, and what it would take.",
             schema({"subject": text("Machine or design of the catalog, or `all`")}, ("subject",)),
-            "why --quiet", lambda fields, folder: ([], [str(fields.pop("subject"))]), "argument",
+            "why --quiet", lambda fields, places: ([], [str(fields.pop("subject"))]), "argument",
         ),
         Question(
             "catalog_list", "List the catalog",
             "List the names of all entries of the hardware and model catalog, or one kind with its main figures.",
-            _object({"kind": text("Kind of entries, such as machines, models or prices")}),
-            "catalog list", lambda fields, folder: ([], _given(fields.pop("kind", None))), None,
+            object_of({"kind": text("Kind of entries, such as machines, models or prices")}),
+            "catalog list", lambda fields, places: ([], _given(fields.pop("kind", None))), None,
         ),
         Question(
             "catalog_show", "Show an entry of the catalog",
             "Show every field of one entry of the catalog with its unit and source, and the prices of a machine.",
-            _object({"name": text("Name of the entry"), "kind": text("Kind, where several have the name")}, ("name",)),
+            object_of(_SHOW, ("name",)),
             "catalog show",
-            lambda fields, folder: (options_of({"kind": text("")}, fields), _given(fields.pop("name"))), None,
+            lambda fields, places: (options_of({"kind": text("")}, fields), _given(fields.pop("name"))), None,
         ),
         Question(
             "simulate", "Simulate a cluster",
@@ -158,72 +158,67 @@ def questions() -> dict[str, Question]:
         Question(
             "sensitivity", "How sure a plan is",
             "Say how a plan changes with errors of its inputs, and what would change the decision.",
-            schema(_SENSITIVITY), "sensitivity --quiet", _of_options(_SENSITIVITY), "argument",
+            schema(_SENSITIVITY), "sensitivity --quiet --workers 1", _of_options(_SENSITIVITY), "argument",
         ),
         Question(
             "regime_map", "Map which design wins",
             "Find which design wins, and by how much, wherever two things may lie that are not sure.",
-            schema(_REGIME), "map regime --quiet", _of_options(_REGIME), "argument",
+            schema(_REGIME), "map regime --quiet --workers 1", _of_options(_REGIME), "argument",
         ),
         Question(
             "sweep", "Find the best cluster of a grid",
             "Find the best plan of every combination of some fields of a scenario.",
             schema(_SWEEP, ("vary",)),
-            "sweep --quiet", _of_sweep, None,
+            "sweep --quiet --workers 1", _of_sweep, None,
         ),
         Question(
             "procure", "Find what to own, reserve and rent",
             "Find what to own, reserve and rent for several workloads over time. Takes the fields of a fleet file, or"
             " its text.",
-            _object(fleet["properties"] | {"fleet_text": text("Text of a fleet file in YAML, in the place of fields")},
-                    (), fleet.get("$defs", {})),
+            object_of(fleet["properties"] | _FLEET, (), fleet.get("$defs", {})),
             "procure --quiet", _of_fleet, None,
         ),
         Question(
             "estimate", "Time one step",
             "Time one step of a model on a machine, operator by operator.",
-            _object(_ESTIMATE), "estimate --quiet", _of_options(_ESTIMATE), None,
+            object_of(_ESTIMATE), "estimate --quiet", _of_options(_ESTIMATE), None,
         ),
+        *questions_of_files(),
     ]  # fmt: skip
     return {question.name: question for question in found}
 
 
-def _object(properties: Fields, required: tuple[str, ...] = (), definitions: Fields | None = None) -> Fields:
-    found = {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
-    return found | ({"$defs": definitions} if definitions else {})
+def _of_options(own: Mapping[str, Fields]) -> Callable[[Fields, Places], Parts]:
+    return lambda fields, places: (options_of(own, fields), [])
 
 
-def _of_options(own: Mapping[str, Fields]) -> Callable[[Fields, Path], Parts]:
-    return lambda fields, folder: (options_of(own, fields), [])
+def _of_cluster(own: Mapping[str, Fields]) -> Callable[[Fields, Places], Parts]:
+    return lambda fields, places: (options_of(own, fields), [_file_of(fields, places)])
 
 
-def _of_cluster(own: Mapping[str, Fields]) -> Callable[[Fields, Path], Parts]:
-    return lambda fields, folder: (options_of(own, fields), [_file_of(fields, folder)])
-
-
-def _file_of(fields: Fields, folder: Path) -> str:
+def _file_of(fields: Fields, places: Places) -> str:
     """File with the pools or the plan that a question is about."""
     pools, plan = fields.pop("pools", None), fields.pop("plan_result", None)
     if (pools is None) is (plan is None):
         raise InputError("a cluster is given once", where="pools", rule="either `pools` or `plan_result`")
-    return written(folder / "cluster.json", {"pools": pools} if plan is None else plan)
+    return written(places.folder / "cluster.json", {"pools": pools} if plan is None else plan)
 
 
-def _of_sweep(fields: Fields, folder: Path) -> Parts:
+def _of_sweep(fields: Fields, places: Places) -> Parts:
     vary, base = fields.pop("vary"), dict(fields)
     fields.clear()
-    return [], [written(folder / "sweep.json", {"base": base, "vary": vary})]
+    return [], [written(places.folder / "sweep.json", {"base": base, "vary": vary})]
 
 
-def _of_fleet(fields: Fields, folder: Path) -> Parts:
+def _of_fleet(fields: Fields, places: Places) -> Parts:
     given = fields.pop("fleet_text", None)
     if given is None:
         own = dict(fields)
         fields.clear()
-        return [], [written(folder / "fleet.json", own)]
+        return [], [written(places.folder / "fleet.json", own)]
     if fields:
         raise InputError("a fleet is given once", where="fleet_text", rule="either its text or its fields")
-    (folder / "fleet.yaml").write_text(str(given), encoding="utf-8")
+    (places.folder / "fleet.yaml").write_text(str(given), encoding="utf-8")
     return [], ["fleet.yaml"]
 
 

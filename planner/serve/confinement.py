@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from planner.catalog.loading import read_layer
 from planner.errors import InputError
 
 # Relative names lie in the folder of the question, where its command runs.
@@ -42,6 +44,19 @@ def _check(value: Any, where: str) -> None:
             "a question names no file of the server", where=where or None, value=value[:200],
             rule="a file is sent with the question and named as it was sent",
         )  # fmt: skip
+
+
+def check_files(folder: Path) -> None:
+    """Refuse files that came with a question and name others: fleets, and specifications of loads.
+
+    Raises
+    ------
+    InputError
+        As `check_confined`, or a file of YAML that cannot be read.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.suffix.casefold() in (".yaml", ".yml"):
+            check_confined(read_layer(path.relative_to(folder), error=InputError).data)
 
 
 def check_file_name(name: str) -> str:

@@ -6,10 +6,12 @@ rebinding), images and scripts. What a browser says of a request decides: `Host`
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -26,6 +28,7 @@ from planner.serve.settings import Settings, is_loopback
 
 _SAFE = ("GET", "HEAD")
 _METHODS = (*_SAFE, "POST", "DELETE")
+_DRAIN_S = 5.0  # of a body that is refused
 _SECRET = secrets.token_bytes(32)
 
 SECURITY_HEADERS = {
@@ -61,10 +64,10 @@ class Guard:
             return
         if scope["type"] != "http":
             return
-        limit = _Limit(receive, self._settings.upload_bytes)
-        safe = _with_headers(send)
+        headers = Headers(scope=scope)
+        body = _Body(receive, headers, self._settings.upload_bytes)
+        safe = _with_headers(send, body)
         try:
-            headers = Headers(scope=scope)
             self._check(scope, headers)
             _check_length(headers, self._settings.upload_bytes)
             entry = self._entry(scope, headers)
@@ -74,7 +77,7 @@ class Guard:
         if entry is not None:
             await entry(scope, receive, safe)
             return
-        await self._app(scope, limit, safe)
+        await self._app(scope, body.receive, safe)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -136,18 +139,35 @@ class Guard:
         return f"planner-{self._settings.port}"  # cookies are of a host, whatever the port
 
 
-class _Limit:
+class _Body:
     """The body of a request, counted: a declared length may be left out or untrue."""
 
-    def __init__(self, receive: Receive, most_bytes: int) -> None:
+    def __init__(self, receive: Receive, headers: Headers, most_bytes: int) -> None:
         self._receive, self._most_bytes, self._bytes = receive, most_bytes, 0
+        self._is_over = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
 
-    async def __call__(self) -> Message:
+    async def receive(self) -> Message:
+        """The next part of it."""
         message = await self._receive()
         self._bytes += len(message.get("body", b""))
+        self._is_over = not message.get("more_body", False)
         if self._bytes > self._most_bytes:
             raise too_large(self._most_bytes)
         return message
+
+    async def drain(self) -> None:
+        """Read what is left of it and drop it, within reason.
+
+        Who writes a whole request before he reads would otherwise find the connection closed, and not why.
+        """
+        end_s = time.monotonic() + _DRAIN_S
+        while not self._is_over and self._bytes <= 2 * self._most_bytes and time.monotonic() < end_s:
+            try:
+                message = await asyncio.wait_for(self._receive(), end_s - time.monotonic())
+            except TimeoutError:
+                return
+            self._bytes += len(message.get("body", b""))
+            self._is_over = not message.get("more_body", False)
 
 
 def too_large(most_bytes: int) -> RequestError:
@@ -159,8 +179,8 @@ def too_large(most_bytes: int) -> RequestError:
 
 
 def refusal(error: RequestError) -> Response:
-    """An error as an answer of HTTP, after which the connection is closed: the rest of the request is not read."""
-    more = {"connection": "close"}
+    """An error as an answer of HTTP."""
+    more = {}
     if error.status == 401:
         more["www-authenticate"] = "Bearer"
     if error.status == 405:
@@ -194,12 +214,23 @@ def _check_length(headers: Headers, most_bytes: int) -> None:
         raise too_large(most_bytes)
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, body: _Body) -> Send:
+    """Answers with the headers of safety; one that refuses has been read by who asked before the connection closes."""
+    refuses = False
+
     async def sending(message: Message) -> None:
+        nonlocal refuses
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
+            refuses = message["status"] >= 400
+            if refuses:
+                headers["connection"] = "close"
+        elif refuses and not message.get("more_body", False):
+            await send({**message, "more_body": True})
+            await body.drain()
+            message = {"type": "http.response.body", "body": b""}
         await send(message)
 
     return sending

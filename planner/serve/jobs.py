@@ -54,6 +54,10 @@ class Job:
     started_s: float | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
+    def told(self, text: str) -> None:
+        """Take what the command says of its progress."""
+        self.progress = text
+
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen."""
@@ -178,7 +182,7 @@ class Jobs:
                 job.state, job.started_s = "running", time.monotonic()
                 job.answer = await answer(
                     job.question, job.fields, folder=job.folder, bounds=self._settings.bounds,
-                    catalogs=self._settings.catalogs, progress=lambda text: setattr(job, "progress", text),
+                    catalogs=self._settings.catalogs, overlay=self._settings.overlay, progress=job.told,
                 )  # fmt: skip
                 state = "refused" if job.answer.is_error else "done"
         finally:
@@ -194,9 +198,13 @@ class Jobs:
     def _forget(self) -> None:
         """Drop the oldest answers beyond what is kept."""
         over = [job for job in self._jobs.values() if job.is_over]
-        size = sum(len(job.answer.text) for job in over if job.answer is not None)
+        size = sum(_size(job) for job in over)
         for n, job in enumerate(over):
             if len(over) - n <= self._settings.kept and size <= self._settings.kept_bytes:
                 return
-            size -= len(job.answer.text) if job.answer is not None else 0
+            size -= _size(job)
             del self._jobs[job.id]
+
+
+def _size(job: Job) -> int:
+    return 0 if job.answer is None else len(job.answer.text) + len(job.answer.content or b"")

@@ -31,6 +31,12 @@ def texts(description: str) -> Fields:
     return {"type": "array", "items": {"type": "string"}, "description": description}
 
 
+def object_of(properties: Fields, required: tuple[str, ...] = (), definitions: Fields | None = None) -> Fields:
+    """Schema of the fields of a question, and no others."""
+    found = {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+    return found | ({"$defs": definitions} if definitions else {})
+
+
 def options_of(own: Mapping[str, Fields], fields: Fields) -> list[str]:
     """Words of the options that fields stand for; these fields are taken out of the mapping.
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import NoPlanFoundError, PlannerError
+import anyio
+from anyio import to_thread
+
+from planner.catalog.catalog import ENVIRONMENT_VARIABLE as CATALOG_VARIABLE
+from planner.errors import EXIT_OK, NoPlanFoundError, PlannerError
 from planner.export.records import json_text
-from planner.serve import PROGRESS_VARIABLE
-from planner.serve.questions import Question, command_of
+from planner.serve import PROGRAM_VARIABLE
+from planner.serve.questions import Places, Question, command_of
 
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, Process
@@ -35,11 +41,14 @@ class Answer:
         The text read.
     exit_code : int
         Of the command.
+    content : bytes or None
+        The file that was asked for; text and data are then empty.
     """
 
     text: str
     data: Any
     exit_code: int
+    content: bytes | None = None
 
     @property
     def is_error(self) -> bool:
@@ -58,7 +67,7 @@ class Bounds:
     memory_bytes : int or None
         Address space of each of its processes; None: any.
     answer_bytes : int
-        Bytes that it may print.
+        Bytes that it may print, and those of a file that it may write.
     is_confined : bool
         Whether whoever asks may name no file but those that came with the question.
     """
@@ -79,6 +88,7 @@ async def answer(
     folder: Path | None = None,
     bounds: Bounds = FREE,
     catalogs: Sequence[Path] = (),
+    overlay: Path | None = None,
     progress: Callable[[str], object] = lambda text: None,
 ) -> Answer:
     """Run the command that answers a question.
@@ -94,6 +104,8 @@ async def answer(
         What the question may take.
     catalogs : sequence of Path
         Overlay folders, over those of PLANNER_CATALOG.
+    overlay : Path, optional
+        The overlay folder over them, which a question may write into if that is what it is for.
     progress : callable
         Told what the command says of its progress.
 
@@ -105,17 +117,22 @@ async def answer(
     """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="planner-") as name:
-            return await _answer(question, fields, Path(name), bounds, catalogs, progress)
-    return await _answer(question, fields, folder, bounds, catalogs, progress)
+            return await _answer(question, fields, Places(Path(name), overlay), bounds, catalogs, progress)
+    return await _answer(question, fields, Places(folder, overlay), bounds, catalogs, progress)
 
 
 async def _answer(
-    question: Question, fields: Mapping[str, Any], folder: Path, bounds: Bounds, catalogs: Sequence[Path],
+    question: Question, fields: Mapping[str, Any], places: Places, bounds: Bounds, catalogs: Sequence[Path],
     progress: Callable[[str], object],
 ) -> Answer:  # fmt: skip
+    if places.overlay is not None and not question.writes_overlay and any(places.overlay.iterdir()):
+        catalogs = [*catalogs, places.overlay]
     try:
-        words = command_of(question, fields, folder, is_confined=bounds.is_confined)
-        text, exit_code = await _printed(words, folder, bounds, catalogs, progress)
+        words = command_of(question, fields, places, is_confined=bounds.is_confined)
+        text, exit_code = await _printed(words, places, bounds, catalogs, progress, question.writes_overlay)
+        if question.result is not None and exit_code == EXIT_OK:
+            content = await to_thread.run_sync(_content, places.folder / question.result.path, bounds.answer_bytes)
+            return Answer("", None, exit_code, content)
     except PlannerError as error:
         return refused(error)
     with suppress(ValueError):
@@ -139,17 +156,45 @@ def _silent(exit_code: int, bounds: Bounds) -> PlannerError:
     )  # fmt: skip
 
 
-async def _printed(
-    words: list[str], folder: Path, bounds: Bounds, catalogs: Sequence[Path], progress: Callable[[str], object]
-) -> tuple[str, int]:
-    """What the command prints on stdout, and its exit code; however this ends, its whole process group is killed."""
-    import anyio
+def _content(path: Path, most_bytes: int) -> bytes:
+    """A file that the command wrote, or an archive of a folder."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    if sum(file.stat().st_size for file in files) > most_bytes:
+        raise _too_long(most_bytes)
+    if not path.is_dir():
+        return path.read_bytes()
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            # A date of its own: the same answer is then the same bytes.
+            entry = zipfile.ZipInfo(file.relative_to(path).as_posix(), (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return made.getvalue()
 
-    told = json.dumps({"memory_bytes": bounds.memory_bytes, "folder": str(folder)})
+
+def _too_long(most_bytes: int) -> PlannerError:
+    return NoPlanFoundError(
+        "the answer is too long", rule=f"{most_bytes / 2**20:,.0f} MiB at most", fix="ask for less"
+    )  # fmt: skip
+
+
+async def _printed(
+    words: list[str], places: Places, bounds: Bounds, catalogs: Sequence[Path], progress: Callable[[str], object],
+    writes_overlay: bool,
+) -> tuple[str, int]:  # fmt: skip
+    """What the command prints on stdout, and its exit code; however this ends, its whole process group is killed."""
+    environment = _environment(catalogs)
+    told: dict[str, Any] = {"memory_bytes": bounds.memory_bytes, "folder": str(places.folder), "confined": None}
+    if bounds.is_confined:
+        environment["TMPDIR"] = str(places.folder)
+        read = environment.get(CATALOG_VARIABLE, "").split(os.pathsep)
+        written = [str(places.overlay)] if writes_overlay and places.overlay is not None else []
+        told["confined"] = {"read": [path for path in read if path], "written": written}
     process = await anyio.open_process(
         # -P: a file that came with the question is no module to import.
-        [sys.executable, "-P", "-m", "planner.serve.child", told, *words], stdin=subprocess.PIPE,
-        cwd=folder, env=_environment(catalogs), start_new_session=sys.platform != "win32",
+        [sys.executable, "-P", "-m", "planner.serve.child", json.dumps(told), *words], stdin=subprocess.PIPE,
+        cwd=places.folder, env=environment, start_new_session=sys.platform != "win32",
     )  # fmt: skip
     try:
         assert process.stdout is not None and process.stderr is not None
@@ -165,9 +210,7 @@ async def _printed(
                     else:
                         tasks.cancel_scope.cancel()
             if size > bounds.answer_bytes:
-                raise NoPlanFoundError(
-                    "the answer is too long", rule=f"{bounds.answer_bytes / 2**20:,.0f} MiB at most", fix="ask for less"
-                )
+                raise _too_long(bounds.answer_bytes)
             return b"".join(parts).decode("utf-8"), await process.wait()
     except TimeoutError:
         raise NoPlanFoundError(
@@ -197,13 +240,13 @@ def _environment(catalogs: Sequence[Path]) -> dict[str, str]:
     The command runs in another folder, so that what was relative to this one is made whole.
     """
     found = {name: value for name, value in os.environ.items() if not name.startswith("PLANNER_")}
-    overlays = [p for p in os.environ.get("PLANNER_CATALOG", "").split(os.pathsep) if p]
+    overlays = [p for p in os.environ.get(CATALOG_VARIABLE, "").split(os.pathsep) if p]
     if overlays or catalogs:
-        found["PLANNER_CATALOG"] = os.pathsep.join(os.path.abspath(path) for path in (*overlays, *map(str, catalogs)))
+        found[CATALOG_VARIABLE] = os.pathsep.join(os.path.abspath(path) for path in (*overlays, *map(str, catalogs)))
     ours = Path(__file__).resolve().parents[2]
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     found["PYTHONPATH"] = os.pathsep.join([str(ours), *map(os.path.abspath, others)])
-    return found | {PROGRESS_VARIABLE: "lines"}
+    return found | {PROGRAM_VARIABLE: "1"}
 
 
 def _kill(process: Process) -> None:

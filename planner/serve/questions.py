@@ -20,6 +20,40 @@ Parts = tuple[list[str], list[str]]
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where a question may read and write.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the question alone, with the files that came with it; its command runs in it.
+    overlay : Path or None
+        Overlay folder of the catalog that questions may write into, if there is one.
+    """
+
+    folder: Path
+    overlay: Path | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A file that a command writes in the place of JSON.
+
+    Attributes
+    ----------
+    path : str
+        In the folder of the question; a folder comes as an archive (zip) of its files.
+    name : str
+        As it is saved.
+    media_type : str
+    """
+
+    path: str
+    name: str
+    media_type: str
+
+
+@dataclass(frozen=True)
 class Question:
     """One thing that can be asked.
 
@@ -32,10 +66,14 @@ class Question:
     command : str
         Words of the command that answers.
     parts : callable
-        Options and arguments of the command, of the fields, which it takes out of the mapping given, and of the folder
-        that files for the command are written into. What is left over is a scenario.
+        Options and arguments of the command, of the fields, which it takes out of the mapping given, and of the places
+        that files are written into. What is left over is a scenario.
     scenario : "argument", "option" or None
         How the command takes the file of a scenario; None: it takes none.
+    result : Result or None
+        What the command writes; None: it prints JSON.
+    writes_overlay : bool
+        Whether the command may write into the overlay of the catalog.
     """
 
     name: str
@@ -43,21 +81,25 @@ class Question:
     description: str
     schema: Fields
     command: str
-    parts: Callable[[Fields, Path], Parts]
+    parts: Callable[[Fields, Places], Parts]
     scenario: Literal["argument", "option"] | None
+    result: Result | None = None
+    writes_overlay: bool = False
 
 
-def command_of(question: Question, fields: Mapping[str, Any], folder: Path, *, is_confined: bool = False) -> list[str]:
+def command_of(
+    question: Question, fields: Mapping[str, Any], places: Places, *, is_confined: bool = False
+) -> list[str]:
     """Words of the command that answers a question, after the files that it reads are written.
 
     Parameters
     ----------
     question : Question
     fields : mapping
-    folder : Path
-        Of this question alone, with the files that came with it; the command runs in it.
+    places : Places
     is_confined : bool
-        Whether the fields may name files of that folder alone. Else relative names are those of this process's folder.
+        Whether the fields may name files of the question's folder alone; else relative names are those of the
+        folder of this process.
 
     Raises
     ------
@@ -73,17 +115,18 @@ def command_of(question: Question, fields: Mapping[str, Any], folder: Path, *, i
         check_confined(left)
     else:
         left = resolve_paths(left, Path.cwd())
-    options, arguments = question.parts(left, folder)
+    options, arguments = question.parts(left, places)
     if question.scenario is None:
         for name in left:
             raise UnknownNameError.of("field", name, list(question.schema["properties"]), where=name)
     elif left:
-        file = written(folder / "scenario.json", left)
+        file = written(places.folder / "scenario.json", left)
         if question.scenario == "option":
             options = [*options, f"--scenario={file}"]
         else:
             arguments = [*arguments, file]
-    return [*question.command.split(), "--format", "json", *options, "--", *arguments]
+    form = ["--format", "json"] if question.result is None else []
+    return [*question.command.split(), *form, *options, "--", *arguments]
 
 
 def written(path: Path, data: object) -> str:

@@ -70,8 +70,8 @@ class Settings:
 
     @property
     def catalogs(self) -> tuple[Path, ...]:
-        """Overlay folders, the one that wins last."""
-        return tuple(path for path in (self.catalog, self.overlay) if path is not None)
+        """Overlay folders of the catalog that are only read."""
+        return () if self.catalog is None else (self.catalog,)
 
     @property
     def bounds(self) -> Bounds:

@@ -31,7 +31,7 @@ def test_answers_are_the_bytes_of_the_command(server: Any, printed: Any, tmp_pat
         ("why", SCENARIO | {"subject": "dgx-a100"}, "why dgx-a100 s.json"),
         ("alternatives", SCENARIO | {"most": 2}, "alternatives s.json --most 2"),
         ("frontier", SCENARIO | {"x": "machines"}, "frontier s.json --x machines"),
-        ("sensitivity", SCENARIO | {"draws": 0, "flips": False, "workers": 1},
+        ("sensitivity", SCENARIO | {"draws": 0, "flips": False},
          "sensitivity s.json --draws 0 --no-flips --workers 1"),
         ("estimate", {"model": "llama-3.1-8b", "batch": 4}, "estimate --model llama-3.1-8b --batch 4"),
     ]  # fmt: skip
