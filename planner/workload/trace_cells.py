@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ ByteArray = NDArray[np.uint8]
 
 _MOST_DIGITS = 18  # that an int64 holds
 _WIDEST_TEXT = 64  # bytes of a cell that are kept: dates and names of states are shorter
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.0*)?")
 MISSING = object()
 
 
@@ -52,6 +54,16 @@ class TextCells:
             return int(number) if number.is_integer() else number
         return self.other(row)
 
+    def ungrouped(self) -> TextCells:
+        """Whole numbers with commas between groups of three digits are numbers: `2,409`."""
+        if not self.other_rows.size:
+            return self
+        read = [number_of(self.other(row), grouped=True) for row in self.other_rows.tolist()]
+        one = np.array([number is not None for number in read])
+        numbers = self.numbers.copy()
+        numbers[self.other_rows[one]] = [number for number in read if number is not None]
+        return TextCells(numbers, self.other_rows[~one], self.others[~one])
+
     def taken(self, kept: NDArray[np.bool_]) -> TextCells:
         """The cells of some rows."""
         chosen = kept[self.other_rows]
@@ -83,7 +95,7 @@ def cells_of_values(values: Sequence[object]) -> TextCells:
     numbers = np.full(len(values), np.nan)
     rows: list[int] = []
     for row, value in enumerate(values):
-        number = _number(value)
+        number = number_of(value)
         if number is None:
             rows.append(row)
         else:
@@ -98,7 +110,7 @@ def cells_of_texts(texts: Sequence[str]) -> TextCells:
     numbers = np.full(len(texts), np.nan)
     rows: list[int] = []
     for row, text in enumerate(texts):
-        number = _number(text)
+        number = number_of(text)
         if number is None:
             rows.append(row)
         else:
@@ -107,13 +119,18 @@ def cells_of_texts(texts: Sequence[str]) -> TextCells:
     return TextCells(numbers, np.array(rows, dtype=np.int64), others)
 
 
-def _number(value: object) -> float | None:
-    """A number of JSON, or text that is a finite one; None for anything else, numbers too large included."""
+def number_of(value: object, *, grouped: bool = False) -> float | None:
+    """A number of JSON, or text that is a finite one; None for anything else, numbers too large included.
+
+    With `grouped`, commas between groups of three digits are passed over, as spreadsheets write them.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         if not isinstance(value, str):
             return float(value)
+        if grouped and _GROUPED.fullmatch(value.strip()):
+            value = value.replace(",", "")
         number = float(value) if value.isascii() and "_" not in value else math.nan
     except (ValueError, OverflowError):
         return None
@@ -166,7 +183,7 @@ def cells_of_fields(buffer: ByteArray, start: NDArray[np.int64], end: NDArray[np
     texts = texts_of_fields(buffer, start[rows], end[rows])
     if rows.size > n // 2 and not _any_number(texts):
         return TextCells(numbers, rows, texts)
-    read = [_number(text.decode("utf-8", "replace")) for text in texts.tolist()]
+    read = [number_of(text.decode("utf-8", "replace")) for text in texts.tolist()]
     one = np.array([number is not None for number in read])
     numbers[rows[one]] = [number for number in read if number is not None]
     return TextCells(numbers, rows[~one], texts[~one])
@@ -175,7 +192,7 @@ def cells_of_fields(buffer: ByteArray, start: NDArray[np.int64], end: NDArray[np
 def _any_number(texts: NDArray[np.bytes_]) -> bool:
     """Whether one of a thousand of these texts is a number: a column of dates is not read one by one."""
     step = max(texts.size // 1000, 1)
-    return any(_number(text.decode("utf-8", "replace")) is not None for text in texts[::step].tolist())
+    return any(number_of(text.decode("utf-8", "replace")) is not None for text in texts[::step].tolist())
 
 
 def texts_of_fields(buffer: ByteArray, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bytes_]:

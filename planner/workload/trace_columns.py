@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.errors import TraceError, UnknownNameError
@@ -89,17 +89,18 @@ _ALIASES: dict[str, tuple[str, ...]] = {
         "prompt", "prompt_tokens", "n_prompt_tokens", "num_prompt_tokens", "prompt_len", "prompt_length",
         "prompt_size", "input_tokens", "n_input_tokens", "num_input_tokens", "input_len", "input_length",
         "context_tokens", "request_tokens", "num_prefill_tokens", "prefill_tokens", "isl", "input_sequence_length",
-        "prompt_token_count", "input_token_count", "number_input_tokens",
+        "prompt_token_count", "input_token_count", "number_input_tokens", "tokens_prompt", "tokens_in", "tokens_input",
     ),
     "output": (
         "output", "output_tokens", "n_output_tokens", "num_output_tokens", "output_len", "output_length",
         "completion_tokens", "generated_tokens", "generation_tokens", "response_tokens", "num_decode_tokens",
         "decode_tokens", "token_size", "osl", "output_sequence_length", "completion_token_count",
-        "output_token_count", "number_output_tokens",
+        "output_token_count", "number_output_tokens", "num_generation_tokens", "candidates_token_count",
+        "tokens_completion", "tokens_out", "tokens_output",
     ),
     "timestamp": (
         "timestamp", "arrival", "arrival_time", "arrival_timestamp", "arrived_at", "start_time", "started_at",
-        "request_start_time", "request_time", "created", "created_at", "time", "datetime", "date_time",
+        "request_start_time", "request_time", "ts", "created", "created_at", "time", "datetime", "date_time",
     ),
     "timestamp_s": ("timestamp_s", "arrival_s", "arrival_time_s", "time_s", "start_s", "start_time_s"),
     "timestamp_ms": ("timestamp_ms", "arrival_ms", "arrival_time_ms", "time_ms", "start_ms", "start_time_ms"),
@@ -112,6 +113,11 @@ _ALIASES: dict[str, tuple[str, ...]] = {
                "succeeded", "failed", "was_cancelled", "cancelled", "planner_state", "errors"),
 }  # fmt: skip
 _ALIAS_SETS = {role: {re.sub(r"[^a-z0-9]", "", name) for name in names} for role, names in _ALIASES.items()}
+# Objects that count tokens, and what their fields are called where `tokens` is not said again: `usage.input`.
+_USAGE = ("usage", "usagedetails", "tokens", "tokenusage", "tokencount", "tokencounts")
+_IN_USAGE = {"prompt": ("input", "prompt", "in"), "output": ("output", "completion", "out", "generated")}
+# Where conversations and prompts are written out.
+_WRITTEN_OUT = ("conversations", "conversation", "messages", "prompt", "text", "turns", "instruction", "content")
 _LOOKS_LIKE_TIME = re.compile(
     r"time|date|stamp|start|creat|arriv|when|clock|epoch|(^|[^a-z])ts([^a-z]|$)", re.IGNORECASE
 )
@@ -176,7 +182,11 @@ def parse_columns(text: str, *, where: str = "--columns") -> dict[str, str]:
 
 
 def choose_columns(
-    found: Sequence[str], mapping: Mapping[str, str] | None, where: str, form: str | None = None
+    found: Sequence[str],
+    mapping: Mapping[str, str] | None,
+    where: str,
+    form: str | None = None,
+    texts: Collection[str] = (),
 ) -> TraceColumns:
     """Choose the columns that hold prompt tokens, output tokens, timestamps and what else there is.
 
@@ -190,6 +200,8 @@ def choose_columns(
         `file:line` of the header.
     form : str, optional
         The form that the outside of a document tells.
+    texts : collection of str
+        Columns that hold texts, such as a prompt itself: none of them has numbers of tokens.
 
     Raises
     ------
@@ -199,12 +211,12 @@ def choose_columns(
         The mapping names a role or a column that does not exist.
     """
     if mapping:
-        return _mapped(found, mapping, where)
+        return _mapped(found, mapping, where, texts)
     for known in FORMS:
         if form in (None, known.name) and _fits(known, found):
             roles = {role: column for role, column in known.columns.items() if column in found}
             return _chosen(known, known.name, roles, found)
-    usual = {role: _by_alias(role, found, where) for role in ROLES if role != "failed"}
+    usual = {role: _by_alias(role, found, where, texts) for role in ROLES if role != "failed"}
     return _chosen(None, "generic", {role: column for role, column in usual.items() if column}, found)
 
 
@@ -213,7 +225,7 @@ def _fits(form: Form, found: Sequence[str]) -> bool:
     return all(column in found for column in needed)
 
 
-def _mapped(found: Sequence[str], mapping: Mapping[str, str], where: str) -> TraceColumns:
+def _mapped(found: Sequence[str], mapping: Mapping[str, str], where: str, texts: Collection[str]) -> TraceColumns:
     _check_roles(mapping, "--columns")
     for role, column in mapping.items():
         if column not in found:
@@ -226,7 +238,7 @@ def _mapped(found: Sequence[str], mapping: Mapping[str, str], where: str) -> Tra
     timed = any(role in TIMESTAMPS for role in mapping)
     for role in ROLES:
         if role != "failed" and role not in roles and not (timed and role in TIMESTAMPS):
-            usual = _by_alias(role, left, where)
+            usual = _by_alias(role, left, where, texts)
             if usual:
                 roles[role] = usual
     return _chosen(None, "mapped", roles, found)
@@ -243,8 +255,9 @@ def _check_roles(mapping: Mapping[str, str], where: str) -> None:
         )
 
 
-def _by_alias(role: str, found: Sequence[str], where: str) -> str | None:
-    hits = [column for column in found if _means(column, role)]
+def _by_alias(role: str, found: Sequence[str], where: str, texts: Collection[str]) -> str | None:
+    counts = role in ("prompt", "output")
+    hits = [column for column in found if _means(column, role) and not (counts and column in texts)]
     whole = [column for column in hits if _folded(column) in _ALIAS_SETS[role]]
     hits = whole or hits
     if len(hits) > 1:
@@ -254,25 +267,30 @@ def _by_alias(role: str, found: Sequence[str], where: str) -> str | None:
             f"{len(hits)} columns could be the {role}: {', '.join(hits)}", where=where,
             rule="exactly one column for each role", fix=f"say which, with {MAPPING_OPTION}",
         )  # fmt: skip
-    if hits or role not in ("prompt", "output"):
+    if hits or not counts:
         return hits[0] if hits else None
-    raise _missing(role, found, where)
+    raise _missing(role, found, where, texts)
 
 
 def _means(column: str, role: str) -> bool:
     """Whether a name, or the last part of a nested one, is usual for a role."""
     if _folded(column) in _ALIAS_SETS[role]:
         return True
-    parts = [part for part in column.split(".") if part != "value"]
-    return len(parts) > 1 and _folded(parts[-1]) in _ALIAS_SETS[role]
+    parts = [_folded(part) for part in column.split(".") if part != "value"]
+    if len(parts) < 2:
+        return False
+    return parts[-1] in _ALIAS_SETS[role] or (parts[-2] in _USAGE and parts[-1] in _IN_USAGE.get(role, ()))
 
 
-def _missing(role: str, found: Sequence[str], where: str) -> TraceError:
+def _missing(role: str, found: Sequence[str], where: str, texts: Collection[str]) -> TraceError:
     fix = f"say which column it is, with {MAPPING_OPTION}"
     if any(re.fullmatch(r"[\s\d.:+-]+", column) for column in found):
         fix = f"the first line looks like data: put a header line above it; else {fix}"
-    elif len(found) == 1 and re.search(r"[|]", found[0]):
-        fix = "separate the fields with commas"
+    elif written := [c for c in found if _folded(c.split(".")[-1]) in _WRITTEN_OUT or (c in texts and _means(c, role))]:
+        fix = (
+            f"{written[0]} has texts, which are no numbers of tokens: count them with the tokenizer of the model and "
+            "write prompt_tokens and output_tokens; or give sizes with --isl and --osl"
+        )
     return TraceError(
         f"no column holds the {role} tokens", where=where, value=f"columns found: {', '.join(found)}",
         rule=f"a known form ({', '.join(dict.fromkeys(f.name for f in FORMS))}) or usual names such as prompt_tokens "

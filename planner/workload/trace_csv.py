@@ -62,10 +62,15 @@ def open_csv(path: Path, first: str) -> CsvHead:
     Raises
     ------
     TraceError
-        A column that is there twice.
+        A column that is there twice, or lines that end in carriage returns.
     """
     head = next(line for line in first.splitlines() if line.strip())
-    delimiter = max(",;\t", key=head.count)
+    delimiter = max(",;\t|", key=head.count)
+    if "\r" in first.strip() and "\n" not in first:
+        raise TraceError(
+            "lines end in carriage returns alone", where=f"{path}:1", rule="line feeds at the ends of lines",
+            fix=f"tr '\\r' '\\n' < {path.name} > fixed.csv",
+        )  # fmt: skip
     reader = csv.reader(io.StringIO(first, newline=""), delimiter=delimiter, strict=True)
     columns: list[str] = []
     line = 1
@@ -135,6 +140,9 @@ def _fields(rows: bytes, line: int, width: int, delimiter: str) -> CsvBlock | No
     marks = np.flatnonzero(buffer == ord(delimiter))
     if marks.size != ends.size * (width - 1) or (ends == starts).any():
         return None
+    # Rows of separators alone, as spreadsheets leave them below their data, are empty.
+    if width > 1 and ((ends - starts == width - 1) & (buffer[starts] == ord(delimiter))).any():
+        return None
     places = marks.reshape(ends.size, width - 1)
     if width > 1 and ((places[:, 0] < starts) | (places[:, -1] >= ends)).any():
         return None
@@ -152,7 +160,7 @@ def _row_by_row(head: CsvHead, pieces: Iterator[bytes], line: int, *, ends: bool
     numbers: list[int] = []
     try:
         for row in reader:
-            if not row:
+            if not row or (len(row) == len(head.columns) > 1 and not any(cell.strip() for cell in row)):
                 continue
             at = line + reader.line_num - 1
             if len(row) != len(head.columns):

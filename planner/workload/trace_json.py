@@ -108,8 +108,23 @@ def flat(records: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
 
 
 def names_of(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Names of all fields of the first records, nested ones joined by dots, in the order in which they come."""
-    return tuple(dict.fromkeys(name for record in records[:SAMPLE] for name, _ in _fields_of(record, "", 0)))
+    """Names of all fields of records, nested ones joined by dots, in the order in which they come."""
+    return tuple(new_names(records, {}, set()))
+
+
+def new_names(
+    records: Sequence[Mapping[str, Any]], known: dict[str, None], shapes: set[tuple[object, ...]]
+) -> dict[str, None]:
+    """Add the names of fields that are not known yet to `known`, and return it.
+
+    Records with the same fields, and fields of their objects, are looked into once; `shapes` remembers which.
+    """
+    for record in records:
+        shape = (*record, *[tuple(value) for value in record.values() if type(value) is dict])
+        if shape not in shapes:
+            shapes.add(shape)
+            known |= dict.fromkeys(name for name, _ in _fields_of(record, "", 0))
+    return known
 
 
 def _fields_of(record: Mapping[str, Any], under: str, depth: int) -> Iterator[tuple[str, object]]:
@@ -122,10 +137,10 @@ def _fields_of(record: Mapping[str, Any], under: str, depth: int) -> Iterator[tu
 
 def values(records: Sequence[Mapping[str, Any]], name: str) -> list[object]:
     """The values of a field, `MISSING` where a record lacks it."""
-    if "." not in name or name in records[0]:
+    if "." not in name:
         return [record.get(name, MISSING) for record in records]
     path = name.split(".")
-    return [value_at(record, path) for record in records]
+    return [record[name] if name in record else value_at(record, path) for record in records]
 
 
 def value_at(record: object, path: Sequence[str]) -> object:

@@ -17,11 +17,19 @@ ByteProgress = Callable[[str], object]
 
 
 def opened(path: Path) -> BinaryIO:
-    """The file opened for its bytes, unpacked where its name ends with .gz."""
+    """The file opened for its bytes, unpacked where its name ends with .gz or its first bytes are those of gzip."""
     try:
-        return gzip.open(path) if path.name.casefold().endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+        return gzip.open(path) if is_zipped(path) else path.open("rb")  # type: ignore[return-value]
     except OSError as error:
         raise TraceError("the trace file cannot be read", where=str(path), value=error.strerror) from None
+
+
+def is_zipped(path: Path) -> bool:
+    """Whether a file is gzipped, by its name or, where the name does not say so, by its first bytes."""
+    if path.name.casefold().endswith(".gz"):
+        return True
+    with path.open("rb") as source:
+        return source.read(2) == b"\x1f\x8b"
 
 
 def piece_of(source: BinaryIO, path: Path, n: int) -> bytes:
@@ -93,7 +101,7 @@ def byte_blocks(path: Path, progress: ByteProgress | None) -> Iterator[tuple[byt
             rest = data[cut:]
             if progress is not None and following:
                 # The size of a gzip file does not tell how much is in it.
-                share = "" if path.suffix == ".gz" else f", {min(n_read / max(size, 1), 1.0):.0%}"
+                share = "" if is_zipped(path) else f", {min(n_read / max(size, 1), 1.0):.0%}"
                 progress(f"reading {path.name}: {line - 1:,} lines{share}")
             piece = following
 

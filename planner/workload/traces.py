@@ -138,9 +138,7 @@ def read_trace(
     the data (`timestamps`). No row is dropped or changed without being asked: a row that cannot be used is an error.
     """
     table, form, runs = _requests(open_table(Path(path)))
-    chosen = choose_columns(table.columns, columns, table.head, form)
-    names = [chosen.prompt, chosen.output, *filter(None, (chosen.timestamp, chosen.cached)), *chosen.failed]
-    found = table.read(list(dict.fromkeys(names)), [chosen.blocks] if chosen.blocks else [], progress)
+    chosen, found = _read_columns(table, columns, form, progress)
     notes: list[str] = []
     usable = _usable(table, chosen, found, drop_failed, notes)
     row_of = np.flatnonzero(usable)
@@ -186,11 +184,35 @@ def read_trace(
     )  # fmt: skip
 
 
+def _read_columns(
+    table: RawTable, columns: Mapping[str, str] | None, form: str | None, progress: ByteProgress | None
+) -> tuple[TraceColumns, RawColumns]:
+    """The columns that hold what, and those columns; chosen among those of all rows, however late they come."""
+    try:
+        chosen = choose_columns(table.columns, columns, table.head, form, table.texts)
+    except TraceError:
+        at_first = table.columns
+        table.name_all()
+        if table.columns == at_first:
+            raise
+        chosen = choose_columns(table.columns, columns, table.head, form, table.texts)
+    while True:
+        names = [chosen.prompt, chosen.output, *filter(None, (chosen.timestamp, chosen.cached)), *chosen.failed]
+        found = table.read(list(dict.fromkeys(names)), [chosen.blocks] if chosen.blocks else [], progress)
+        again = choose_columns(table.columns, columns, table.head, form, table.texts)
+        if again == chosen:
+            break
+        chosen = again
+    for name in (chosen.prompt, chosen.output):
+        found.cells[name] = found.cells[name].ungrouped()
+    return chosen, found
+
+
 def _requests(table: RawTable) -> tuple[RawTable, str | None, tuple[Run, ...]]:
     """The table of the requests of a file, its form where the outside tells it, and the runs of a benchmark."""
     if table.document is not None:
         held = requests_in(table.path, table.document)
-    elif table.csv is None and table.sample and is_benchmark_result(table.sample[0]):
+    elif table.csv is None and not table.parquet and table.sample and is_benchmark_result(table.sample[0]):
         held = of_results(table.path, table.all_records())
     else:
         return table, None, ()
@@ -214,8 +236,10 @@ def _usable(
     prompt, output = (found.cells[name] for name in (chosen.prompt, chosen.output))
     without = (prompt.numbers == 0) | (output.numbers == 0)
     for cells in (prompt, output):
-        # What is missing of a request that failed is part of its failure; of another it is a fault of the file.
-        without[cells.other_rows] |= failed[cells.other_rows]
+        # What is missing of a request that failed is part of its failure; of another it is a fault of the file, unless
+        # requests without an answer may be left out.
+        nothing = [drop_failed and cells.other(row) in (MISSING, None, "") for row in cells.other_rows.tolist()]
+        without[cells.other_rows] |= failed[cells.other_rows] | np.array(nothing, dtype=bool)
     n_failed, n = int((failed | without).sum()), failed.size
     if drop_failed and n_failed == n:
         raise TraceError("every request of the trace failed", where=str(table.path), value=f"{n:,} requests")
@@ -251,10 +275,13 @@ def _tokens(table: RawTable, column: str, cells: TextCells, row_of: NDArray[np.i
         if shown is MISSING:
             raise TraceError(
                 f"field {column!r} is missing", where=table.where(int(row_of[row])),
-                rule="every object has the fields of the first", fix="is it a failed request? --drop-failed",
+                rule="every object has the fields of the first",
+                fix="is it a failed request? --drop-failed leaves it out",
             )  # fmt: skip
-        what = f"{column} is {'empty' if shown in ('', None) else 'not finite' if _infinite(shown) else 'not a number'}"
-        raise TraceError(what, where=table.where(int(row_of[row])), value=repr(shown), rule=rule)
+        empty = shown in ("", None)
+        what = f"{column} is {'empty' if empty else 'not finite' if _infinite(shown) else 'not a number'}"
+        fix = "is it a failed request? --drop-failed leaves it out" if empty else None
+        raise TraceError(what, where=table.where(int(row_of[row])), value=repr(shown), rule=rule, fix=fix)
     tokens = cells.numbers
     whole = "tokens are whole numbers of at least 1"
     for bad, what, broken in (
