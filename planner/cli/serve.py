@@ -56,7 +56,7 @@ def serve(
     """Serve the page and the HTTP API (`/api/v1`, described on `/api/docs`) until Ctrl-C.
 
     Nobody but this machine can connect, unless --host says otherwise: then every request needs the token that is
-    printed. Needs the extra `serve`.
+    printed, or the one in PLANNER_TOKEN. Needs the extra `serve`.
 
     Exit codes: 0 stopped, 2 bad input.
     """

@@ -98,7 +98,9 @@ class Fleet(BaseModel):
         description="Months that one day stands for, at the demand of the last of them; default 1, or as many more as "
         "keep the periods few.",
     )
-    orders_months: Annotated[tuple[Months, ...], BeforeValidator(as_names)] = Field(
+    orders_months: Annotated[
+        tuple[Months, ...], BeforeValidator(as_names, json_schema_input_type=Months | tuple[Months, ...])
+    ] = Field(
         default=(),
         validation_alias=AliasChoices("orders_months", "orders"),
         description="Months at which machines may be bought or reserved beside the first day: [1 year, 2 years].",
@@ -114,13 +116,17 @@ class Fleet(BaseModel):
         description="Price that an API asks for a million tokens, prompts and answers, to compare with [USD].",
     )
     payments: Payments = Field(default="arrears", description="Whether months are paid at their end, or in advance.")
-    price_change_per_year: Annotated[tuple[Growth, ...], BeforeValidator(as_tuple)] = Field(
+    price_change_per_year: Annotated[
+        tuple[Growth, ...], BeforeValidator(as_tuple, json_schema_input_type=Growth | tuple[Growth, ...])
+    ] = Field(
         default=(),
         validation_alias=AliasChoices("price_change_per_year", "price_change"),
         description="Change of all prices, such as -10 %, or one for each year, the last of which holds on: later "
         "purchases cost so much less; rents follow each year.",
     )
-    budget_by_year: Annotated[tuple[Usd, ...], BeforeValidator(as_tuple)] = Field(
+    budget_by_year: Annotated[
+        tuple[Usd, ...], BeforeValidator(as_tuple, json_schema_input_type=Usd | tuple[Usd, ...])
+    ] = Field(
         default=(),
         description="Payments of each year at most, of the horizon, purchases at their price; the last holds on [USD].",
     )
@@ -132,9 +138,9 @@ class Fleet(BaseModel):
     scenarios: dict[str, DemandScenario] = Field(
         default={}, description="Courses of demand by name: what is owned and reserved serves all of them."
     )
-    plans: Annotated[tuple[PlanName, ...], BeforeValidator(as_names)] = Field(
-        default=PLAN_NAMES, min_length=1, description="Price plans that may be used."
-    )
+    plans: Annotated[
+        tuple[PlanName, ...], BeforeValidator(as_names, json_schema_input_type=PlanName | tuple[PlanName, ...])
+    ] = Field(default=PLAN_NAMES, min_length=1, description="Price plans that may be used.")
     owned: dict[str, Annotated[int, Field(ge=0)]] = Field(
         default={}, description="Machines that are owned already, and are kept."
     )

@@ -29,7 +29,7 @@ from planner.catalog.quantities import (
 from planner.catalog.schema import Precision
 from planner.errors import near_misses
 from planner.portfolio.batch import BatchWork
-from planner.scenario.scenario import MAX_RATE_PER_S, Names
+from planner.scenario.scenario import MAX_RATE_PER_S, Names, ObjectivesInput
 from planner.scenario.scenario_file import is_trace_file
 from planner.workload.day_shape import SHAPES
 from planner.workload.objectives import Objective, parse_objectives
@@ -60,7 +60,7 @@ def _read_slo(value: object) -> object:
     raise ValueError("must be an objective like ttft=1s, a list of them, or none")
 
 
-Slo = Annotated[tuple[Objective, ...], BeforeValidator(_read_slo)]
+Slo = Annotated[tuple[Objective, ...], BeforeValidator(_read_slo, json_schema_input_type=ObjectivesInput | None)]
 
 
 def _reader(dimension: units.Dimension, low: float, high: float) -> BeforeValidator:

@@ -62,7 +62,9 @@ def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, (str, Path)) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+# Objectives as text, such as ttft=1s, or field by field.
+ObjectivesInput = str | tuple[str, ...] | tuple[Objective, ...]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])]
 
 
 class Scenario(BaseModel):
@@ -313,7 +315,7 @@ class Scenario(BaseModel):
             raise ValueError("the shape of a day goes with a rate, not with users or concurrency")
         return self
 
-    @field_validator("slo", mode="before")
+    @field_validator("slo", mode="before", json_schema_input_type=ObjectivesInput)
     @classmethod
     def _read_objectives(cls, value: object) -> object:
         value = _as_tuple(value)

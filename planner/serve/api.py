@@ -12,6 +12,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 
+from planner.errors import UnknownNameError
+from planner.parsing import check_text
+from planner.serve.api_page import body_of
 from planner.serve.asked import questions
 from planner.serve.confinement import check_file_name
 from planner.serve.guard import too_large
@@ -51,14 +54,16 @@ def api_router(jobs: Jobs, settings: Settings) -> APIRouter:
 
     async def look_up(request: Request, name: str, fields: dict[str, Any]) -> Response:
         question = known[name]
-        return reply(question, await unless_gone(request, jobs.answer(question, fields)))
+        answer = await unless_gone(request, jobs.answer(question, fields))
+        is_unknown = answer.is_error and answer.data["error"]["error"] == UnknownNameError.__name__
+        return reply(question, answer, 404 if is_unknown else None)
 
     for name, question in known.items():
         if name.startswith("catalog_"):
             continue
         about: dict[str, Any] = {
             "summary": question.title, "description": question.description,
-            "openapi_extra": {"requestBody": {"content": {"application/json": {"schema": question.schema}}}},
+            "openapi_extra": {"requestBody": body_of(question)},
         }  # fmt: skip
         router.add_api_route(f"/{name}", answering(question), methods=["POST"], name=name, **about)
         router.add_api_route(f"/jobs/{name}", beginning(question), methods=["POST"], name=f"job_{name}", **about)
@@ -95,7 +100,7 @@ def api_router(jobs: Jobs, settings: Settings) -> APIRouter:
     return router
 
 
-def reply(question: Question, answer: Answer) -> Response:
+def reply(question: Question, answer: Answer, status: int | None = None) -> Response:
     """An answer with the bytes that the command printed, or those of the file that it wrote."""
     if answer.content is not None and question.result is not None:
         return Response(
@@ -103,7 +108,7 @@ def reply(question: Question, answer: Answer) -> Response:
             headers={"content-disposition": f'attachment; filename="{question.result.name}"'},
         )  # fmt: skip
     return Response(
-        answer.text, status_code=status_of(answer), media_type="application/json",
+        answer.text, status_code=status or status_of(answer), media_type="application/json",
         headers={"x-planner-exit-code": str(answer.exit_code)},
     )  # fmt: skip
 
@@ -192,11 +197,9 @@ def fields_in(body: bytes) -> dict[str, Any]:
         Not JSON (HTTP 422), no object, a field given twice, a number that is none.
     """
     try:
-        found = json.loads(body or b"{}", object_pairs_hook=_once, parse_constant=_no_number)
-    except RequestError:
-        raise
-    except RecursionError:
-        raise RequestError("nested too deep", 422, where="body") from None
+        text = body.decode("utf-8-sig")
+        check_text(text, "body")
+        found = json.loads(text or "{}", object_pairs_hook=_once, parse_constant=_no_number)
     except ValueError as error:
         raise RequestError("not JSON", 422, where="body", value=str(error)[:200]) from None
     if not isinstance(found, dict):

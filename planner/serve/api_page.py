@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from planner.serve.questions import Question
 
 
 @cache
@@ -36,3 +38,26 @@ def _fields(route: Mapping[str, Any]) -> list[dict[str, str]]:
 def _default(schema: Mapping[str, Any]) -> str:
     value = schema.get("default")
     return "" if value in (None, [], {}) else str(value)[:80]
+
+
+def body_of(question: Question) -> dict[str, Any]:
+    """The body of a question as OpenAPI describes it, with what it refers to left to `with_components`."""
+    schema = {name: part for name, part in question.schema.items() if name != "$defs"}
+    return {"content": {"application/json": {"schema": _referring(schema)}}}
+
+
+def with_components(description: dict[str, Any], asked: Iterable[Question]) -> dict[str, Any]:
+    """An OpenAPI description with the definitions that the bodies of questions refer to."""
+    components = description.setdefault("components", {}).setdefault("schemas", {})
+    for question in asked:
+        components.update(_referring(question.schema.get("$defs", {})))
+    return description
+
+
+def _referring(schema: Any) -> Any:
+    if isinstance(schema, Mapping):
+        return {
+            key: value.replace("#/$defs/", "#/components/schemas/") if key == "$ref" else _referring(value)
+            for key, value in schema.items()
+        }
+    return [_referring(entry) for entry in schema] if isinstance(schema, list) else schema

@@ -16,7 +16,8 @@ from planner._version import __version__
 from planner.errors import PlannerError
 from planner.export.records import json_text
 from planner.serve.api import PREFIX, api_router
-from planner.serve.api_page import api_page
+from planner.serve.api_page import api_page, with_components
+from planner.serve.asked import questions
 from planner.serve.guard import Guard
 from planner.serve.jobs import Jobs
 from planner.serve.refusals import RequestError, status_of_error
@@ -45,6 +46,9 @@ def application(settings: Settings) -> FastAPI:
         lifespan=life, description="Questions about clusters for LLM inference, answered with the JSON of the command.",
     )  # fmt: skip
     app.include_router(api_router(jobs, settings))
+
+    described = app.openapi
+    app.openapi = lambda: with_components(described(), questions().values())  # type: ignore[method-assign]
 
     @app.get("/api/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -28,6 +28,7 @@ from planner.serve.settings import Settings, is_loopback
 
 _SAFE = ("GET", "HEAD")
 _METHODS = (*_SAFE, "POST", "DELETE")
+_BODY_S = 300.0  # from the head of a request to the end of its body
 _DRAIN_S = 5.0  # of a body that is refused
 _SECRET = secrets.token_bytes(32)
 
@@ -145,10 +146,16 @@ class _Body:
     def __init__(self, receive: Receive, headers: Headers, most_bytes: int) -> None:
         self._receive, self._most_bytes, self._bytes = receive, most_bytes, 0
         self._is_over = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        self._end_s = time.monotonic() + _BODY_S
 
     async def receive(self) -> Message:
         """The next part of it."""
-        message = await self._receive()
+        if self._is_over:  # what comes now is that the other side has gone
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), self._end_s - time.monotonic())
+        except TimeoutError:
+            raise RequestError("the request takes too long to come", 408, rule=f"{_BODY_S:.0f} s at most") from None
         self._bytes += len(message.get("body", b""))
         self._is_over = not message.get("more_body", False)
         if self._bytes > self._most_bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.errors import EXIT_INFEASIBLE, EXIT_NO_PLAN, InputError, PlannerError, UnknownNameError
+from planner.errors import EXIT_INFEASIBLE, EXIT_NO_PLAN, InputError, PlannerError
 from planner.serve.process import Answer
 
 
@@ -34,9 +34,6 @@ def status_of(answer: Answer) -> int:
     """Status of HTTP of an answer."""
     if not answer.is_error:
         return 200
-    error = answer.data["error"]
-    if error.get("error") == UnknownNameError.__name__ and str(error.get("what", "")).startswith("no entry"):
-        return 404
     return _OF_EXIT_CODE.get(answer.exit_code, 500)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 import threading
@@ -15,6 +16,9 @@ from planner.errors import InputError
 from planner.serve.app import application
 from planner.serve.settings import Settings
 
+TOKEN_VARIABLE = "PLANNER_TOKEN"
+_SHORTEST_TOKEN = 24
+
 
 def run(settings: Settings, *, opens_browser: bool) -> None:
     """Serve until a signal ends it.
@@ -26,8 +30,7 @@ def run(settings: Settings, *, opens_browser: bool) -> None:
     """
     with _listening(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
-        if not settings.is_loopback and settings.token is None:
-            settings = replace(settings, token=secrets.token_urlsafe(32))
+        settings = replace(settings, token=_token(settings))
         address = address_of(settings)
         print(f"planner serves on {address}", flush=True)
         if opens_browser:
@@ -46,6 +49,17 @@ def run(settings: Settings, *, opens_browser: bool) -> None:
         )
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
+
+
+def _token(settings: Settings) -> str | None:
+    """The token that every request must have: of the environment, so that it outlives a restart, or a new one."""
+    given = settings.token or os.environ.get(TOKEN_VARIABLE)
+    if given is not None and not (len(given) >= _SHORTEST_TOKEN and given.isascii() and given.isprintable()):
+        raise InputError(
+            "not a token that is hard to guess", where=TOKEN_VARIABLE, value=f"{len(given)} characters",
+            rule=f"{_SHORTEST_TOKEN} characters or more, of ASCII", fix="openssl rand -hex 32",
+        )  # fmt: skip
+    return given or (None if settings.is_loopback else secrets.token_urlsafe(32))
 
 
 def address_of(settings: Settings) -> str:

@@ -36,21 +36,6 @@ def small(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
         yield found
 
 
-def form(fields: Any, *files: tuple[str, bytes]) -> tuple[bytes, str]:
-    """A body of multipart/form-data and its type."""
-    edge = "0f3c9a"
-    parts = [f'--{edge}\r\nContent-Disposition: form-data; name="fields"\r\n\r\n{json.dumps(fields)}\r\n'.encode()]
-    for name, content in files:
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
-        parts.append(head.encode() + content + b"\r\n")
-    return b"".join([*parts, f"--{edge}--\r\n".encode()]), f"multipart/form-data; boundary={edge}"
-
-
-def sent(server: Any, question: str, fields: Any, *files: tuple[str, bytes]) -> Any:
-    body, kind = form(fields, *files)
-    return server.ask("POST", f"/api/v1/{question}", body, content_type=kind)
-
-
 def is_alive(server: Any) -> bool:
     return bool(server.process.poll() is None and server.ask("GET", "/api/v1/catalog/runtimes").status == 200)
 
@@ -232,8 +217,8 @@ def test_a_streamed_gigabyte_is_cut_off(small: Any, kind: str) -> None:
 
 
 def test_a_file_beyond_the_limit_is_refused(small: Any) -> None:
-    assert sent(small, "optimize", {"workload": "t.csv"}, ("t.csv", b"x" * (5 * 2**20))).status == 413
-    assert sent(small, "optimize", {}, *[(f"{n}.csv", b"x") for n in range(20)]).status in (400, 413, 422)
+    assert small.send("optimize", {"workload": "t.csv"}, ("t.csv", b"x" * (5 * 2**20))).status == 413
+    assert small.send("optimize", {}, *[(f"{n}.csv", b"x") for n in range(20)]).status in (400, 413, 422)
     assert left_in(small) == []
 
 
@@ -241,7 +226,7 @@ def test_bombs_of_aliases_are_refused(small: Any) -> None:
     for found in (
         small.post("procure", {"fleet_text": BOMB}),
         small.post("procure", {"fleet_text": "a: &a [*a]"}),
-        sent(small, "optimize", {"workload": "load.yaml"}, ("load.yaml", BOMB.encode())),
+        small.send("optimize", {"workload": "load.yaml"}, ("load.yaml", BOMB.encode())),
     ):
         assert found.status == 422 and found.error["what"], found.body
     assert is_alive(small) and left_in(small) == []
@@ -263,10 +248,10 @@ def test_a_workbook_that_is_a_bomb_is_refused(small: Any) -> None:
     assert where >= first
     for file in (content, bytes(lying)):
         if len(file) > 4 * 2**20:
-            assert sent(small, "import_quotes", {"file": "q.xlsx", "book": "b"}, ("q.xlsx", file)).status == 413
+            assert small.send("import_quotes", {"file": "q.xlsx", "book": "b"}, ("q.xlsx", file)).status == 413
             continue
         before = memory_of(small)
-        found = sent(small, "import_quotes", {"file": "q.xlsx", "book": "b"}, ("q.xlsx", file))
+        found = small.send("import_quotes", {"file": "q.xlsx", "book": "b"}, ("q.xlsx", file))
         assert found.status in (422, 503), found.body
         assert found.error["what"] and memory_of(small) - before < 64 * 2**20
     assert is_alive(small) and left_in(small) == []
@@ -332,7 +317,7 @@ def test_no_address_reaches_a_file(server: Any, name: str) -> None:
     ["../x.csv", "/etc/x.csv", "..", ".hidden", "a/b.csv", "a\\\\b.csv", "scenario.json", "x\u0000.csv", "", "n" * 300],
 )
 def test_names_of_files_are_plain(server: Any, name: str) -> None:
-    found = sent(server, "optimize", {"workload": "t.csv"}, (name, b"a,b\n"))
+    found = server.send("optimize", {"workload": "t.csv"}, (name, b"a,b\n"))
     assert found.status in (400, 422), found.body
     assert found.error["what"]
 
@@ -340,7 +325,7 @@ def test_names_of_files_are_plain(server: Any, name: str) -> None:
 @pytest.mark.parametrize("book", ["../../evil", "/tmp/evil", "a/b", "..", "x\\y"])
 def test_a_price_book_stays_in_the_overlay(small: Any, book: str) -> None:
     quote = b"Machine,Unit price,Currency,Date,Vendor,Unit\ndgx-h100,40,USD,2026-11-20,Acme,h\n"
-    found = sent(small, "import_quotes", {"file": "q.csv", "book": book, "save": True}, ("q.csv", quote))
+    found = small.send("import_quotes", {"file": "q.csv", "book": book, "save": True}, ("q.csv", quote))
     assert found.status == 422, found.body
     assert left_in(small) == []
 
@@ -349,7 +334,7 @@ def test_a_file_that_is_sent_is_data_and_no_code(server: Any, tmp_path: Path) ->
     mark = tmp_path / "executed"
     code = f"open({str(mark)!r}, 'w').close()".encode()
     names = ("json.py", "numpy.py", "sitecustomize.py", "usercustomize.py", "planner.py", "typer.py")
-    found = sent(server, "optimize", SCENARIO, *[(name, code) for name in names])
+    found = server.send("optimize", SCENARIO, *[(name, code) for name in names])
     assert found.status == 200 and not mark.exists()
     assert found.body == server.post("optimize", SCENARIO).body
 
