@@ -68,6 +68,7 @@ def serve(
         except OSError as error:
             raise InputError(f"cannot be a folder: {error.strerror}", where="--overlay", value=overlay) from None
     try:
+        from planner.cli.forms import forms
         from planner.serve.server import run
         from planner.serve.settings import Settings
     except ModuleNotFoundError as error:
@@ -78,7 +79,7 @@ def serve(
             fix='pip install "splitwise-planner[serve]"',
         ) from None  # fmt: skip
     settings = Settings(
-        host=host, port=port, names=tuple(name or ()), catalog=catalog, overlay=overlay,
+        host=host, port=port, names=tuple(name or ()), catalog=catalog, overlay=overlay, forms=forms(),
         run_s=_quantity(time_limit, units.TIME, "--time-limit", 1.0),
         memory_bytes=int(_quantity(memory, units.DATA, "--memory", _LEAST_MEMORY_BYTES)),
         upload_bytes=int(_quantity(max_upload, units.DATA, "--max-upload", 1024.0)),

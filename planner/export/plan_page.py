@@ -28,7 +28,7 @@ th { text-align: left; background: var(--head) } th, td { padding: .3rem .6rem; 
   vertical-align: top } td:first-child, .number { white-space: nowrap }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .met { color: #00703c; font-weight: 600 } .missed { color: #b00020; font-weight: 600 }
-.bar { background: var(--blue); height: .9rem; min-width: 2px } .own .bar { background: var(--orange) }
+.bar { display: block; width: 100%; height: .9rem; fill: var(--blue) } .own .bar { fill: var(--orange) }
 td.track { width: 38% } dl { display: grid; grid-template-columns: 7.5rem 1fr; gap: .25rem .8rem; margin: 0 }
 dt { color: var(--pale) } dd { margin: 0; overflow-wrap: anywhere } details { margin-top: 1.2rem }
 pre { background: #f6f8fa; padding: .8rem; overflow-x: auto; font-size: .85rem }
@@ -53,6 +53,18 @@ def plan_page(plan: Plan, today: datetime.date, currency: Currency | None = None
     str
         The same for the same plan and day.
     """
+    title = headline(plan)[0]
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        + plan_body(plan, today, currency)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def plan_body(plan: Plan, today: datetime.date, currency: Currency | None = None) -> str:
+    """Return what is between the tags of the body of `plan_page`, for another page to hold; no style is in a tag."""
     first, verdict, size = headline(plan)
     parts = [
         f"<h1>{escape(first)}</h1>",
@@ -69,13 +81,7 @@ def plan_page(plan: Plan, today: datetime.date, currency: Currency | None = None
         f'<p class="pale">planner {escape(plan.planner_version)}, catalog {escape(plan.catalog_digest)}, page of '
         f"{today.isoformat()}</p>",
     ]  # fmt: skip
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(first)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
-    )
+    return "\n".join(parts)
 
 
 def _figures(plan: Plan) -> str:
@@ -122,7 +128,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _class(title: str, text: str = "") -> str:
@@ -144,16 +150,18 @@ def _designs(plan: Plan) -> Iterator[str]:
     for n, (design, what, value) in enumerate(options):
         share = 100.0 * (value or 0.0) / most if most else 0.0
         text = f"{format_money(value or 0.0)}/h" if by_cost else format_power(value or 0.0)
+        own = ' class="own"' if n == 0 else ""
+        bar = f'<svg class="bar" aria-hidden="true"><rect width="{share:.1f}%" height="100%"/></svg>'
         rows.append(
-            f"<tr{' class=own' if n == 0 else ''}><td>{escape(design)}</td><td>{escape(what)}</td>"
+            f"<tr{own}><td>{escape(design)}</td><td>{escape(what)}</td>"
             f'<td class="number">{escape(text)}</td>'
-            f'<td class="track"><div class="bar" style="width: {share:.1f}%"></div></td></tr>'
+            f'<td class="track">{bar}</td></tr>'
         )
     title = "cost" if by_cost else "rated power"
     yield f"<h2>What else would do{', as predicted' if plan.certificate is not None else ''}</h2>"
     yield (
-        f'<div class="scroll"><table><thead><tr><th>design</th><th>machines</th><th class="number">{title}</th>'
-        f"<th></th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0"><table><thead><tr><th>design</th><th>machines</th><th class="number">{title}</th>'
+        f"<td></td></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -20,6 +20,17 @@ def result_page(title: str, tables: Sequence[ResultTable]) -> str:
     title : str
     tables : sequence of ResultTable
     """
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{_PAIRS}</style>\n</head>\n<body>\n"
+        + result_body(title, tables)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def result_body(title: str, tables: Sequence[ResultTable]) -> str:
+    """Return what is between the tags of the body of `result_page`, for another page to hold."""
     parts = [f"<h1>{escape(title)}</h1>"]
     for table in tables:
         if table.columns in (["figure", "value"], ["field", "value"]):
@@ -31,17 +42,11 @@ def result_page(title: str, tables: Sequence[ResultTable]) -> str:
             "<tr>" + "".join(_cell(record.get(c)) for c in columns) + "</tr>" for record in table.records[:_MANY_ROWS]
         )
         parts.append(
-            f'<h2>{escape(table.title)}</h2>\n<div class="scroll"><table><tr>{head}</tr>\n{rows}</table></div>'
+            f'<h2>{escape(table.title)}</h2>\n<div class="scroll" tabindex="0"><table><tr>{head}</tr>\n{rows}</table></div>'
         )
         if len(table.records) > _MANY_ROWS:
             parts.append(f'<p class="pale">and {len(table.records) - _MANY_ROWS:,} more rows: --csv lists all</p>')
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{_PAIRS}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
-    )
+    return "\n".join(parts)
 
 
 def _pairs(table: ResultTable) -> str:

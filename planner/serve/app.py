@@ -20,6 +20,8 @@ from planner.serve.api_page import api_page, with_components
 from planner.serve.asked import questions
 from planner.serve.guard import Guard
 from planner.serve.jobs import Jobs
+from planner.serve.pages.drawing import error_page
+from planner.serve.pages.router import pages_router
 from planner.serve.refusals import RequestError, status_of_error
 from planner.serve.settings import Settings
 
@@ -46,6 +48,7 @@ def application(settings: Settings) -> FastAPI:
         lifespan=life, description="Questions about clusters for LLM inference, answered with the JSON of the command.",
     )  # fmt: skip
     app.include_router(api_router(jobs, settings))
+    app.include_router(pages_router(jobs, settings))
 
     described = app.openapi
     app.openapi = lambda: with_components(described(), questions().values())  # type: ignore[method-assign]
@@ -64,7 +67,7 @@ _SAID = {404: "there is nothing here", 405: "no such method here"}
 
 
 def _as_envelope(request: Request, error: Any) -> Response:
-    """Every error as the envelope that the command prints."""
+    """Every error as the envelope that the command prints; of a page, for people."""
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException):
         headers = dict(error.headers or {})
@@ -74,5 +77,7 @@ def _as_envelope(request: Request, error: Any) -> Response:
         error = RequestError("the request cannot be read", 422, value=str(error.errors()[0].get("msg"))[:200])
     elif not isinstance(error, PlannerError):
         error = PlannerError(f"planner failed: {type(error).__name__}", rule="this is a fault of planner")
+    if not request.url.path.startswith(("/api", "/static")) and "text/html" in request.headers.get("accept", ""):
+        return error_page(request, error)
     text = json_text({"error": error.to_record()})
     return Response(text, status_code=status_of_error(error), media_type="application/json", headers=headers)

@@ -42,7 +42,7 @@ class Answer:
     exit_code : int
         Of the command.
     content : bytes or None
-        The file that was asked for; text and data are then empty.
+        The file that was asked for; text and data are then empty, unless the file is one beside them.
     """
 
     text: str
@@ -130,13 +130,15 @@ async def _answer(
     try:
         words = command_of(question, fields, places, is_confined=bounds.is_confined)
         text, exit_code = await _printed(words, places, bounds, catalogs, progress, question.writes_overlay)
+        content = None
         if question.result is not None and exit_code == EXIT_OK:
             content = await to_thread.run_sync(_content, places.folder / question.result.path, bounds.answer_bytes)
-            return Answer("", None, exit_code, content)
+            if not question.result.is_beside:
+                return Answer("", None, exit_code, content)
     except PlannerError as error:
         return refused(error)
     with suppress(ValueError):
-        return Answer(text, json.loads(text), exit_code)
+        return Answer(text, json.loads(text), exit_code, content)
     return refused(_silent(exit_code, bounds))
 
 

@@ -37,7 +37,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Result:
-    """A file that a command writes in the place of JSON.
+    """A file that a command writes in the place of JSON, or beside it.
 
     Attributes
     ----------
@@ -46,11 +46,14 @@ class Result:
     name : str
         As it is saved.
     media_type : str
+    is_beside : bool
+        Whether the command prints JSON too: a picture of what that says, drawn by its option --plot.
     """
 
     path: str
     name: str
     media_type: str
+    is_beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ def command_of(
             options = [*options, f"--scenario={file}"]
         else:
             arguments = [*arguments, file]
-    form = ["--format", "json"] if question.result is None else []
+    result = question.result
+    form = ["--format", "json"] if result is None or result.is_beside else []
+    if result is not None and result.is_beside:
+        form.append(f"--plot={result.path}")
     return [*question.command.split(), *form, *options, "--", *arguments]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from planner.serve.pages.form import Form
 from planner.serve.process import Bounds
 
 _MIB = 2**20
@@ -43,6 +45,8 @@ class Settings:
         Finished questions whose answers are kept at most, and what these take.
     connections : int
         At once.
+    forms : mapping
+        Options of the commands that the pages ask, by command.
     """
 
     host: str = "127.0.0.1"
@@ -62,6 +66,7 @@ class Settings:
     kept: int = 200
     kept_bytes: int = 256 * _MIB
     connections: int = 256
+    forms: Mapping[str, Form] = field(default_factory=dict, repr=False)
 
     @property
     def is_loopback(self) -> bool:

@@ -1,0 +1,96 @@
+"""Templates of the pages, and answers drawn with the tables, text and charts of `planner.export`."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from planner._version import __version__
+from planner.errors import PlannerError
+from planner.export.plan_page import STYLE, plan_body
+from planner.export.result_page import result_body
+from planner.export.result_tables import tables_of
+from planner.planning.plan import Plan
+from planner.scenario.scenario import Scenario
+from planner.serve.guard import csrf_token
+from planner.serve.refusals import RequestError, status_of_error
+from planner.units import format_time
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("planner.serve.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+
+
+@cache
+def asset(name: str) -> str:
+    """A style sheet or script of the pages; the sheet begins with that of the page that is taken away."""
+    own = (files("planner.serve.pages") / "static" / name).read_text(encoding="utf-8")
+    return STYLE + own if name.endswith(".css") else own
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """Draw a page."""
+    text = _environment().get_template(template).render(
+        csrf=csrf_token(request), version=__version__, path=request.url.path, **values
+    )  # fmt: skip
+    return HTMLResponse(text, status)
+
+
+def error_page(request: Request, error: PlannerError) -> HTMLResponse:
+    """A refusal for whoever looks at a page."""
+    return page(request, "error.html", status_of_error(error), error=error.to_record())
+
+
+def is_plan(data: Any) -> bool:
+    """Whether an answer is a plan."""
+    return isinstance(data, Mapping) and "pools" in data and "scenario" in data and "solver" in data
+
+
+def plan_of(data: Any) -> Plan:
+    """The plan that an answer holds."""
+    return Plan.model_validate(data)
+
+
+def answer_body(title: str, data: Any) -> Markup:
+    """An answer as HTML, without the tags around it."""
+    if is_plan(data):
+        return Markup(plan_body(plan_of(data), datetime.date.today()))  # every text in it is escaped
+    return Markup(result_body(title, tables_of(data))) if data else Markup("<h1>Nothing was found</h1>")
+
+
+def python_text(data: Any, catalogs: list[str]) -> str:
+    """The Python that asks the same of a plan's scenario: every field that is not as it is by default."""
+    usual = Scenario(machines=("current",)).dump()
+    asked = {name: value for name, value in data["scenario"].items() if name != "catalog" and value != usual.get(name)}
+    if catalogs:
+        asked["catalog"] = catalogs
+    lines = "".join(f"    {name}={value!r},\n" for name, value in asked.items())
+    return f"import planner\n\nplan = planner.optimize(\n{lines})\nprint(plan.model_dump_json(indent=2))\n"
+
+
+def seconds(elapsed_s: float) -> str:
+    """Time that has passed, in words."""
+    return format_time(elapsed_s)
+
+
+def gone(error: RequestError) -> bool:
+    """Whether an answer is no longer kept."""
+    return error.status == 404
+
+
+def as_text(data: Any) -> str:
+    """JSON to be read by people."""
+    return json.dumps(data, indent=2, ensure_ascii=False)

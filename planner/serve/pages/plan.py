@@ -1,0 +1,111 @@
+"""The page Plan: a form, its answer, and what may be asked about the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from planner.errors import PlannerError, UnknownNameError
+from planner.serve.jobs import Job
+from planner.serve.pages.asking import Desk, link_of, posted, with_file
+from planner.serve.pages.drawing import answer_body, is_plan, page, python_text, seconds
+from planner.serve.pages.form import fields_of
+from planner.serve.pages.layout import groups_of
+from planner.serve.pages.pictures import WITH_PICTURE, picture_of
+from planner.serve.pages.take_away import FORMS, TARGETS
+from planner.serve.refusals import RequestError, status_of
+
+# What may be asked about a plan, each by the command of that name with the options of the form.
+STUDIES = {
+    "why": ("Why not the others?", "Why each other machine is not in the plan, and what it would take"),
+    "sensitivity": ("How sure is it?", "How the plan changes with errors of its inputs, and what flips the decision"),
+    "frontier": ("Trade-offs", "All trade-offs between cost and power"),
+    "map regime": ("Which design where?", "The design that wins over limits on TTFT and the ratio of prices"),
+}
+_FIXED = {"frontier": ("--x", "power"), "map regime": ("--x", "ttft=200ms..5s:6"), "sensitivity": ("--draws", "100")}
+
+
+def plan_router(desk: Desk) -> APIRouter:
+    """Routes of the page Plan."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def plan(request: Request) -> Response:
+        error = None
+        try:
+            values = fields_of(desk.form("optimize"), request.query_params.multi_items())
+        except PlannerError as refusal:
+            values, error = {}, refusal.to_record()
+        return draw(request, values, error)
+
+    def draw(request: Request, values: Mapping[str, Any], error: Mapping[str, Any] | None, status: int = 200) -> Response:
+        groups = groups_of(desk.form("optimize"), values, desk.settings, error)
+        return page(request, "plan.html", status, groups=groups, error=error)
+
+    @router.post("/plan")
+    async def ask(request: Request) -> Response:
+        form = await posted(request, desk.settings)
+        fields, key = await with_file(desk, form, desk.form("optimize"), file_field="trace", names="workload")
+        job = await desk.start(desk.question("optimize"), fields, key)
+        return RedirectResponse(link_of(f"/answer/{job.id}", fields), 303)
+
+    @router.get("/answer/{id}")
+    async def answer(request: Request, id: str) -> Response:
+        try:
+            job = desk.jobs.get(id)
+        except RequestError as error:
+            values = fields_of(desk.form("optimize"), request.query_params.multi_items())
+            return draw(request, values, error.to_record() | {"where": None, "value": None}, 404)
+        return shown(request, job)
+
+    def shown(request: Request, job: Job) -> Response:
+        """How far a question is, or its answer."""
+        command = job.question.name.replace("_", " ")
+        error = job.answer.data["error"] if job.answer is not None and job.answer.is_error else None
+        is_of_form = command in desk.settings.forms and job.question.scenario is None
+        is_about_plan = is_of_form and command != "procure"
+        plans = job.answer is not None and error is None and is_plan(job.answer.data)
+        status = 200 if job.answer is None else status_of(job.answer)
+        return page(
+            request, "answer.html", 200 if status == 503 else status, job=job, command=command, error=error,
+            elapsed="" if job.started_s is None else seconds(time.monotonic() - job.started_s),
+            body=None if job.answer is None or error else answer_body(job.question.title or "Answer", job.answer.data),
+            picture=picture_of(job), studies=STUDIES if command == "optimize" and plans else {},
+            again=link_of("/", job.fields) if is_about_plan else "/buy",
+            command_line=desk.command_of(command, job.fields) if is_of_form else "",
+            python=python_text(job.answer.data, desk.catalogs) if plans and job.answer is not None else "",
+            forms=FORMS, targets=TARGETS if plans else (), has_file=job.id in desk.of_file,
+            groups=groups_of(desk.form("optimize"), job.fields, desk.settings, error) if is_about_plan else [],
+        )  # fmt: skip
+
+    @router.post("/cancel/{id}")
+    async def cancel(request: Request, id: str) -> Response:
+        await posted(request, desk.settings)
+        job = await desk.jobs.cancel(id)
+        fields = job.fields if job.question.name == "optimize" else {}
+        return RedirectResponse(link_of(f"/answer/{job.id}", fields), 303)
+
+    @router.post("/ask/{id}/{study}")
+    async def ask_about(request: Request, id: str, study: str) -> Response:
+        await posted(request, desk.settings)
+        about = desk.jobs.get(id)
+        if study not in STUDIES:
+            raise UnknownNameError.of("study", study[:100], list(STUDIES), where="study")
+        known = {option.name for option in desk.form(study)}
+        # A study decides for itself what it varies; what it has no option for is not asked of it.
+        fields = {name: value for name, value in about.fields.items() if name in known}
+        question = desk.question(
+            study, fixed=_FIXED.get(study, ()), arguments=("subject",) if study == "why" else (),
+            title=STUDIES[study][1], result=WITH_PICTURE.get(study),
+        )  # fmt: skip
+        if study == "why":
+            fields["subject"] = "all"
+        job = await desk.start(replace(question), fields, desk.of_file.get(id))
+        return RedirectResponse(f"/answer/{job.id}", 303)
+
+    return router
