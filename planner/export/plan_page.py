@@ -160,7 +160,8 @@ def _designs(plan: Plan) -> Iterator[str]:
     title = "cost" if by_cost else "rated power"
     yield f"<h2>What else would do{', as predicted' if plan.certificate is not None else ''}</h2>"
     yield (
-        f'<div class="scroll" tabindex="0"><table><thead><tr><th>design</th><th>machines</th><th class="number">{title}</th>'
+        '<div class="scroll" tabindex="0"><table><thead><tr><th>design</th><th>machines</th>'
+        f'<th class="number">{title}</th>'
         f"<td></td></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

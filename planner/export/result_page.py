@@ -42,7 +42,8 @@ def result_body(title: str, tables: Sequence[ResultTable]) -> str:
             "<tr>" + "".join(_cell(record.get(c)) for c in columns) + "</tr>" for record in table.records[:_MANY_ROWS]
         )
         parts.append(
-            f'<h2>{escape(table.title)}</h2>\n<div class="scroll" tabindex="0"><table><tr>{head}</tr>\n{rows}</table></div>'
+            f'<h2>{escape(table.title)}</h2>\n<div class="scroll" tabindex="0"><table><tr>{head}</tr>\n'
+            f"{rows}</table></div>"
         )
         if len(table.records) > _MANY_ROWS:
             parts.append(f'<p class="pale">and {len(table.records) - _MANY_ROWS:,} more rows: --csv lists all</p>')

@@ -65,7 +65,7 @@ def test_it_has_the_figures_of_the_plan(plan: Plan) -> None:
 
 
 def test_bars_are_in_proportion(plan: Plan) -> None:
-    widths = [float(w) for w in re.findall(r"width: ([\d.]+)%\"", plan_page(plan, TODAY))]
+    widths = [float(w) for w in re.findall(r"<rect width=\"([\d.]+)%\"", plan_page(plan, TODAY))]
     costs = [plan.cost_usd_per_hour, *(a.cost_usd_per_hour for a in plan.alternatives)]
     assert widths == pytest.approx([100 * c / max(costs) for c in costs], abs=0.06)
 

@@ -14,12 +14,12 @@ from starlette.datastructures import FormData, UploadFile
 from planner.serve.guard import check_csrf
 from planner.serve.jobs import Job, Jobs
 from planner.serve.pages.form import Form, command_text, fields_of, pairs_of, question_of
+from planner.serve.pages.layout import overlays_of
 from planner.serve.pages.uploads import Uploads
-from planner.serve.questions import Question, Result
+from planner.serve.questions import Question
 from planner.serve.settings import Settings
 
 _MOST_FIELDS = 500
-_PICTURE = Result("picture.svg", "picture.svg", "image/svg+xml")
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Desk:
     @property
     def catalogs(self) -> list[str]:
         """Overlay folders that a command or Python must name to ask the same."""
-        own = [*self.settings.catalogs, *([self.settings.overlay] if self.settings.overlay else [])]
-        return [str(path) for path in own]
+        return [str(path) for path in overlays_of(self.settings)]
 
     def question(self, command: str, **more: Any) -> Question:
         """The question that a command answers from its form."""

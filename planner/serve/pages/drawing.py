@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -12,7 +11,6 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from planner._version import __version__
 from planner.errors import PlannerError
@@ -22,7 +20,7 @@ from planner.export.result_tables import tables_of
 from planner.planning.plan import Plan
 from planner.scenario.scenario import Scenario
 from planner.serve.guard import csrf_token
-from planner.serve.refusals import RequestError, status_of_error
+from planner.serve.refusals import status_of_error
 from planner.units import format_time
 
 
@@ -64,11 +62,11 @@ def plan_of(data: Any) -> Plan:
     return Plan.model_validate(data)
 
 
-def answer_body(title: str, data: Any) -> Markup:
-    """An answer as HTML, without the tags around it."""
+def answer_body(title: str, data: Any) -> str:
+    """An answer as HTML, without the tags around it; every text in it is escaped."""
     if is_plan(data):
-        return Markup(plan_body(plan_of(data), datetime.date.today()))  # every text in it is escaped
-    return Markup(result_body(title, tables_of(data))) if data else Markup("<h1>Nothing was found</h1>")
+        return plan_body(plan_of(data), datetime.date.today())
+    return result_body(title, tables_of(data)) if data else "<h1>Nothing was found</h1>"
 
 
 def python_text(data: Any, catalogs: list[str]) -> str:
@@ -84,13 +82,3 @@ def python_text(data: Any, catalogs: list[str]) -> str:
 def seconds(elapsed_s: float) -> str:
     """Time that has passed, in words."""
     return format_time(elapsed_s)
-
-
-def gone(error: RequestError) -> bool:
-    """Whether an answer is no longer kept."""
-    return error.status == 404
-
-
-def as_text(data: Any) -> str:
-    """JSON to be read by people."""
-    return json.dumps(data, indent=2, ensure_ascii=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from planner.catalog.catalog import Catalog
@@ -58,6 +59,12 @@ class Drawn:
     choices: tuple[str, ...]
     error: str
 
+    @property
+    def label(self) -> str:
+        """Name of the field as its label says it."""
+        name = self.field.name
+        return name.upper() if len(name) <= 3 else name.replace("_", " ").capitalize()
+
 
 @dataclass(frozen=True)
 class Group:
@@ -68,7 +75,9 @@ class Group:
     fields: tuple[Drawn, ...]
 
 
-def groups_of(form: Form, values: Mapping[str, Any], settings: Settings, error: Mapping[str, Any] | None) -> list[Group]:
+def groups_of(
+    form: Form, values: Mapping[str, Any], settings: Settings, error: Mapping[str, Any] | None
+) -> list[Group]:
     """The form of a plan, filled in.
 
     Parameters
@@ -98,6 +107,7 @@ def _drawn(field: OptionField, values: Mapping[str, Any], catalog: Catalog, erro
     choices = list(field.choices) or list(_choices(field.name, catalog))
     if field.name == "machine":
         widget: Widget = "machines"
+        choices.sort(key=lambda name: name not in chosen)  # stable: those that are chosen are seen first
     elif field.is_flag:
         widget = "flag"
     else:
@@ -134,11 +144,14 @@ def _literals() -> dict[str, tuple[str, ...]]:
 
 def _catalog(settings: Settings) -> Catalog:
     """The catalog of this server; names are those of files, so that nothing is read."""
+    return Catalog.default(overlays_of(settings))
+
+
+def overlays_of(settings: Settings) -> list[Path]:
+    """Overlay folders that questions are answered with: one that nothing was written into is none yet."""
     overlay = settings.overlay
-    overlays = list(settings.catalogs)
-    if overlay is not None and overlay.is_dir() and any(overlay.iterdir()):
-        overlays.append(overlay)
-    return Catalog.default(overlays)
+    is_used = overlay is not None and overlay.is_dir() and any(overlay.iterdir())
+    return [*settings.catalogs, *([overlay] if is_used and overlay is not None else [])]
 
 
 def names_of(settings: Settings, kind: type) -> list[str]:

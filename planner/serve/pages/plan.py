@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -43,7 +42,9 @@ def plan_router(desk: Desk) -> APIRouter:
             values, error = {}, refusal.to_record()
         return draw(request, values, error)
 
-    def draw(request: Request, values: Mapping[str, Any], error: Mapping[str, Any] | None, status: int = 200) -> Response:
+    def draw(
+        request: Request, values: Mapping[str, Any], error: Mapping[str, Any] | None, status: int = 200
+    ) -> Response:
         groups = groups_of(desk.form("optimize"), values, desk.settings, error)
         return page(request, "plan.html", status, groups=groups, error=error)
 
@@ -105,7 +106,7 @@ def plan_router(desk: Desk) -> APIRouter:
         )  # fmt: skip
         if study == "why":
             fields["subject"] = "all"
-        job = await desk.start(replace(question), fields, desk.of_file.get(id))
+        job = await desk.start(question, fields, desk.of_file.get(id))
         return RedirectResponse(f"/answer/{job.id}", 303)
 
     return router

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from planner.serve.jobs import Jobs
@@ -33,8 +35,8 @@ def pages_router(jobs: Jobs, settings: Settings) -> APIRouter:
     return router
 
 
-def _asset(name: str, kind: str):  # type: ignore[no-untyped-def]
-    async def send(request: Request) -> Response:
+def _asset(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
+    async def send() -> Response:
         return Response(asset(name), media_type=kind)
 
     return send

@@ -45,7 +45,9 @@ def take_away_router(desk: Desk) -> APIRouter:
             question, fields = questions()["deploy"], {"plan_result": job.answer.data, "target": kind}
         else:
             raise UnknownNameError.of("kind of file", kind[:100], [*FORMS, *TARGETS], where="kind")
-        found = await unless_gone(request, desk.jobs.answer(question, fields, desk.uploads.putting(desk.of_file.get(id))))
+        found = await unless_gone(
+            request, desk.jobs.answer(question, fields, desk.uploads.putting(desk.of_file.get(id)))
+        )
         if found.content is None:
             raise _refused(found.data["error"])
         return reply(question, found)
