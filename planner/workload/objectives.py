@@ -16,6 +16,7 @@ Metric = Literal["ttft", "tbt", "e2e"]
 METRICS: tuple[str, ...] = get_args(Metric)
 METRIC_TITLES = {"ttft": "TTFT", "tbt": "TBT", "e2e": "E2E"}
 ALIASES = {"tpot": "tbt", "itl": "tbt"}
+_SIGN = re.compile("<=|=|<")  # between a metric and its limit
 DEFAULT_PERCENTILE = 99.0
 
 # The nine objectives of Splitwise, Table VI: slowdown against the same request alone on a DGX-A100.
@@ -84,7 +85,8 @@ def parse_objective(text: str, *, where: str = "--slo") -> Objective:
     ----------
     text : str
         `METRIC[.pPERCENTILE]=LIMIT`: `ttft=1s` (P99 unless told), `tbt.p99=200ms`, `e2e.p50=2x`. `tpot` and `itl`
-        are other names of `tbt`. Case and blanks do not matter before the `=`.
+        are other names of `tbt`. Case and blanks do not matter before the `=`, for which `<` and `<=` stand too;
+        `ttft_p99` and `ttft p99` are `ttft.p99`.
     where : str
         Where the text comes from, for errors.
 
@@ -99,16 +101,17 @@ def parse_objective(text: str, *, where: str = "--slo") -> Objective:
     """
     if not isinstance(text, str):
         raise ScenarioError("an objective is text", where=where, value=repr(text), fix="write it like ttft=1s")
-    left, equals, right = (part.strip() for part in text.partition("="))
-    if not equals:
+    left, *rest = (part.strip() for part in _SIGN.split(text, maxsplit=1))
+    if not rest:
+        name = re.split(r"[._\s:>]", left)[0] or "ttft"
         raise ScenarioError(
             "an objective needs a limit", where=where, value=text,
-            rule="METRIC[.pPERCENTILE]=LIMIT", fix=f"write {left or 'ttft'}=1s, {left or 'ttft'}=2x or the like",
+            rule="METRIC[.pPERCENTILE]=LIMIT", fix=f"write {name}=1s, {name}=2x or the like",
         )  # fmt: skip
-    metric_text, dot, percentile_text = left.partition(".")
+    metric_text, *percentile_text = re.split(r"\s*[._\s]\s*", left, maxsplit=1)
     metric = _metric(metric_text, text, where)
-    percentile = _percentile(percentile_text, text, where) if dot else DEFAULT_PERCENTILE
-    limit_s, slowdown = _limit(right, text, where)
+    percentile = _percentile(percentile_text[0], text, where) if percentile_text else DEFAULT_PERCENTILE
+    limit_s, slowdown = _limit(rest[0], text, where)
     return Objective(metric=metric, percentile=percentile, limit_s=limit_s, slowdown=slowdown)
 
 
@@ -152,7 +155,7 @@ def _expanded(text: str, where: str) -> tuple[str, ...]:
     name = text.strip().casefold() if isinstance(text, str) else "="
     if name in PRESETS:
         return PRESETS[name]
-    if "=" not in name and re.split(r"[.\s]", name)[0] not in (*METRICS, *ALIASES):
+    if not _SIGN.search(name) and re.split(r"[._\s:>]", name)[0] not in (*METRICS, *ALIASES):
         raise UnknownNameError.of("objective or preset", text, [*METRICS, *ALIASES, *PRESETS], where=where)
     return (text,)
 

@@ -21,6 +21,8 @@ from planner.workload.objectives import Objective, parse_objective, parse_object
         ("ITL.P99.9=1.25X", "tbt", 99.9, None, 1.25, "tbt.p99.9=1.25x", "TBT p99.9", "1.25x"),
         ("e2e.p95=2 min", "e2e", 95, 120.0, None, "e2e.p95=120s", "E2E p95", "2.0 min"),
         ("ttft=0.8x", "ttft", 99, None, 0.8, "ttft.p99=0.8x", "TTFT p99", "0.8x"),
+        ("ttft_p95 <= 1s", "ttft", 95, 1.0, None, "ttft.p95=1s", "TTFT p95", "1.00 s"),
+        ("e2e p50<30s", "e2e", 50, 30.0, None, "e2e.p50=30s", "E2E p50", "30.0 s"),
     ],
 )
 def test_reading_and_canonical_text(
