@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from planner.errors import InfeasibleError
 from planner.planning.search import Solution, prepare_search, solve_search
 from planner.pools.candidate import Requirement
@@ -21,33 +19,10 @@ from planner.scenario.resolve import Problem, changed
 from planner.units import format_time
 
 _NEAR = 0.01  # of a rate, to which it is found
-_LOWER = (0.85, 0.7, 0.55, 0.4)  # of a rate that holds: lower ones to try
+_LOWEST, _STEP = 0.3, 1.05  # of a rate that holds: where a lower one is looked for, and how far apart
 _DOWN = 0.6  # of a rate that cannot be served: the next to try
 _MOST_PLANS = 12
-# Multiples of the median answer at which their distribution is summed: closest where most of them are.
-_OF_MEDIAN = np.concatenate(
-    [np.geomspace(0.02, 0.5, 10)[:-1], np.linspace(0.5, 2.0, 31)[:-1], np.geomspace(2.0, 40.0, 24)]
-)
 _LEAST_LOAD, _MOST_LOAD = 1e-3, 1e3  # of the rate of a problem, between which that of clients is sought
-
-
-def mean_answer_s(members: Sequence[Member], routes: Sequence[Route], need: Requirement, load: float = 1.0) -> float:
-    """Mean time from a request to the end of its answer [s]; infinite where the cluster does not keep up.
-
-    Notes
-    -----
-    E = integral from 0 to infinity of P(T > t) dt, of the end-to-end times that the queues predict.
-    """
-    model = ClusterModel(members, routes, need, load)
-    if not all(model.utilisation(i) < 1.0 for i in range(len(members))):
-        return float("inf")
-    ones = np.ones_like(need.traffic.weight)
-    median = model.percentile("e2e", 50.0, ones)
-    if median is None or not np.isfinite(median):
-        return float("inf")
-    at = np.concatenate(([0.0], median * _OF_MEDIAN))
-    above = np.array([1.0, *(model.late("e2e", t * ones) for t in at[1:])])
-    return float(np.trapezoid(above, at))
 
 
 def rate_of_clients(
@@ -62,7 +37,7 @@ def rate_of_clients(
     """
     low, high, load = 0.0, _MOST_LOAD, 1.0
     while high > low * (1.0 + _NEAR / 2.0) and load > _LEAST_LOAD:
-        sent = n_clients / (mean_answer_s(members, routes, need, load) + think_s) / need.rate_per_s
+        sent = n_clients / (ClusterModel(members, routes, need, load).mean_e2e_s() + think_s) / need.rate_per_s
         low, high = max(low, min(load, sent)), min(high, max(load, sent))
         load = (low * high) ** 0.5 if low else high / 2.0
     return need.rate_per_s * load
@@ -88,9 +63,9 @@ def at_the_rate_of_clients(
 
     Notes
     -----
-    A rate holds if the clients of its best plan send no more. From the ceiling downwards, rates are tried that the last
-    plan's clients send, then ones below; the least that holds is kept. So what makes answers slower, and thereby the
-    rate lower, is allowed as far as the objectives allow it.
+    A rate holds if the clients of its best plan send no more. It is approached from the ceiling, then from below, each
+    time by what the clients of the last plan send; the least that holds is kept. So what makes answers slower, and
+    thereby the rate lower, is allowed as far as the objectives allow it.
     """
     n_clients, think_s = problem.n_clients, problem.scenario.think_time_s or 0.0
     if not n_clients or problem.is_sized:
@@ -127,34 +102,43 @@ def least_that_holds(most_per_s: float, sent_at: Callable[[float], float | None]
         Of a rate: what is sent to its best plan [requests/s]; None where it has none.
     """
 
-    def holds(rate_per_s: float, sent_per_s: float | None) -> bool:
+    def is_enough(rate_per_s: float, sent_per_s: float | None) -> bool:
         return sent_per_s is not None and sent_per_s <= rate_per_s * (1.0 + _NEAR)
 
     # Down to a rate that can be served; where its clients send more, up again, below what cannot.
     low, high, rate = 0.0, most_per_s, most_per_s
     sent = sent_at(rate)
     n_plans = 1
-    while not holds(rate, sent):
+    while not is_enough(rate, sent):
         low, high = (low, rate) if sent is None else (rate, high)
         if n_plans == _MOST_PLANS or high <= low * (1.0 + _NEAR):
             return None
         rate = (low * high) ** 0.5 if low else high * _DOWN
         sent, n_plans = sent_at(rate), n_plans + 1
-    # From there down: to what was sent, or by a share.
-    n_plans = 0
-    while n_plans < _MOST_PLANS:
+    # From there down, as long as a rate that was sent holds too.
+    for _ in range(_MOST_PLANS):
         assert sent is not None
-        shares = [sent / rate] if sent < rate * (1.0 - 2.0 * _NEAR) else []
-        for share in (*shares, *_LOWER):
-            lower, n_plans = sent_at(rate * share), n_plans + 1
-            if holds(rate * share, lower):
-                rate, sent = rate * share, lower
-                break
-            if n_plans >= _MOST_PLANS:
-                return rate
-        else:
-            return rate
+        lower = sent_at(sent) if sent < rate * (1.0 - 2.0 * _NEAR) else None
+        if not is_enough(sent, lower):
+            break
+        rate, sent = sent, lower
+    # From below: the clients of a plan that is small for them send more than it is sized for, perhaps what holds.
+    small = rate * _LOWEST
+    while small < rate * (1.0 - 2.0 * _NEAR):
+        sent = sent_at(small)
+        if is_enough(small, sent):
+            return small
+        small = sent if sent is not None and small < sent < small * _STEP else small * _STEP
     return rate
+
+
+def holds(problem: Problem, solution: Solution) -> bool:
+    """Whether the clients of a plan send no more than it is sized for; whoever has a rate keeps to it."""
+    if not problem.n_clients:
+        return True
+    think_s = problem.scenario.think_time_s or 0.0
+    sent = rate_of_clients(solution.members, solution.routes, problem.need, problem.n_clients, think_s)
+    return sent <= problem.need.rate_per_s * (1.0 + _NEAR)
 
 
 def _too_many(problem: Problem, progress: Progress) -> InfeasibleError:

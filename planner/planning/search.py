@@ -137,12 +137,14 @@ def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
-    from planner.planning.closed_loop import at_the_rate_of_clients  # these two solve again, at other rates
+    from planner.planning.closed_loop import at_the_rate_of_clients, holds  # these two solve again, at other rates
     from planner.planning.near_ties import simpler  # and with less to choose among
 
-    search = prepare_search(at_the_rate_of_clients(problem, progress), progress)
+    problem = at_the_rate_of_clients(problem, progress)
+    search = prepare_search(problem, progress)
     best = solve_search(search, progress=progress)
-    return simpler(search, best, NOTHING_LEARNT, progress) or best
+    other = simpler(search, best, NOTHING_LEARNT, progress)
+    return best if other is None or not holds(problem, other) else other
 
 
 def best_or_none(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -151,6 +152,20 @@ class ClusterModel:
             late = never + (1.0 - never) * self._late_on(route, metric, limit_s)
             share += route.rate_per_s / self._total * late
         return share
+
+    def mean_e2e_s(self) -> float:
+        """Mean end-to-end latency over all routes [s]; infinite where a pool does not keep up."""
+        if any(self.utilisation(i) >= 1.0 for i, m in enumerate(self._members) if m.rate_per_s > 0):
+            return math.inf
+        total = 0.0
+        for route in self._routes:
+            i, j, lanes = route.first, route.second, self._members[route.first].n_lanes
+            if j is None:
+                mean = self._mixed[i].mean_e2e_s(self._mixed_states[i], lanes)
+            else:
+                mean = self._decode[j].mean_e2e_s(self._decode_states[j], self._upstreams(i, j))
+            total += route.rate_per_s / self._total * float(mean[0])
+        return total
 
     def too_large(self) -> float:
         """Share of requests that the machines on their way can never hold: they miss every objective."""

@@ -190,6 +190,21 @@ class DecodeQueue:
             running, np.interp(step_s, grid, joining), np.interp(step_s, grid, alone)
         )
 
+    def mean_e2e_s(self, state: DecodeState, upstreams: Upstreams) -> Floats:
+        """Mean of the end-to-end latency that `late_e2e` has the distribution of [s], shape (k,).
+
+        Who finds no memory free is taken to wait for as long as an answer takes, as often as he finds none.
+        """
+        g, weight = self._traffic.decode_steps, self._traffic.weight
+        before = sum(
+            share * (float(up.wait.mean_s()) + float((up.prefill_s + np.where(g > 0, up.transfer_s, 0.0)) @ weight))
+            for share, up in upstreams
+        )
+        steps = float(g @ weight) + 0.5 * float(weight[g > 0].sum()) * state.running
+        served = np.maximum(1.0 - state.memory_full, 1e-300)
+        decoding = (state.probability * state.step_s * steps).sum(axis=1) / served
+        return before + decoding / served
+
     def state(self, rate_per_s: Floats, n_lanes: Floats) -> DecodeState:
         """What arrivals find at each of k rates on each of k numbers of lanes; arguments of shape (k,)."""
         states, probability, full = self._states(rate_per_s, n_lanes)

@@ -114,6 +114,11 @@ class WaitTail:
         tail = self.probability * np.exp(-self.decay_per_s * np.clip(t_s - self.least_s, 0.0, 1e300))
         return np.where(t_s < 0, 1.0, tail)
 
+    def mean_s(self) -> Floats:
+        """Mean of the delay, of those who do not wait too [s]; infinite where the queue is unstable."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.probability > 0, self.probability * (self.least_s + 1.0 / self.decay_per_s), 0.0)
+
 
 def ggk_wait(
     rate_per_s: ArrayLike, n_servers: ArrayLike, service_mean_s: ArrayLike, service_cv2: ArrayLike, arrival_cv2: float

@@ -385,6 +385,15 @@ class MixedQueue:
             late = late + share * (wait.exceeds(slack - took) @ self._traffic.weight)
         return late
 
+    def mean_e2e_s(self, state: MixedState, n_lanes: Floats) -> Floats:
+        """Mean of the end-to-end latency that `exceeds_e2e` has the distribution of [s], shape (k,)."""
+        g = self._traffic.decode_steps
+        d, p = (x[:, None] for x in (state.decode_step_s, state.prompt_step_s))
+        met, _ = self._met(state, n_lanes, g)
+        running = 0.5 * d * self._decoding(state, n_lanes)[:, None]
+        took = self._beside_s + self._own_step_s(state, self.alone_s) + running + g * d + (p - d) * met
+        return self.wait(state, n_lanes).mean_s() + took @ self._traffic.weight
+
     def _own_step_s(self, state: MixedState, alone_s: Floats) -> Floats:
         """Time of the step that computes prompts which take `alone_s` alone, shape (k, n)."""
         offset_s = state.prompt_offset_s - state.decode_step_s if self._lane.apart else state.prompt_offset_s

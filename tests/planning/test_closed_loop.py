@@ -12,8 +12,8 @@ from planner.catalog.catalog import Catalog
 from planner.planning.closed_loop import (
     as_solved,
     at_the_rate_of_clients,
+    holds,
     least_that_holds,
-    mean_answer_s,
     rate_of_clients,
 )
 from planner.planning.search import solve_problem
@@ -36,7 +36,7 @@ def users() -> Problem:
 
 def test_little_holds_at_the_rate_found(users: Problem) -> None:
     found = solve_problem(users)
-    answer_s = mean_answer_s(found.members, found.routes, users.need)
+    answer_s = ClusterModel(found.members, found.routes, users.need).mean_e2e_s()
     assert users.need.rate_per_s * (answer_s + 20.0) == pytest.approx(500, rel=0.03)
     assert "500 users who think 20.0 s send" in as_solved(users, found).notes[-1]
 
@@ -47,14 +47,14 @@ def test_the_mean_answer_is_that_of_its_percentiles(users: Problem) -> None:
     model, ones = ClusterModel(found.members, found.routes, users.need), np.ones_like(users.need.traffic.weight)
     middles = [model.percentile("e2e", 100 * (i + 0.5) / 100, ones) for i in range(100)]
     mean = float(np.mean([m for m in middles if m is not None]))
-    assert mean_answer_s(found.members, found.routes, users.need) == pytest.approx(mean, rel=0.03)
+    assert model.mean_e2e_s() == pytest.approx(mean, rel=0.03)
 
 
 def test_the_same_load_in_other_words_is_the_same_plan(users: Problem) -> None:
     """Of N users, lambda E wait for an answer at any time: as many requests under way make the same plan."""
     found = solve_problem(users)
     rate = users.need.rate_per_s
-    under_way = round(rate * mean_answer_s(found.members, found.routes, users.need))
+    under_way = round(rate * ClusterModel(found.members, found.routes, users.need).mean_e2e_s())
     other = at_the_rate_of_clients(problem(concurrency=under_way))
     assert other.need.rate_per_s == pytest.approx(rate, rel=0.05)
     same = solve_problem(other)
@@ -156,3 +156,20 @@ def test_the_least_rate_that_holds_is_found_beyond_rates_that_cannot_be_served()
     found = least_that_holds(100.0, steady)
     assert found is not None and 8.0 * 0.99 <= found <= 8.0 * 1.03
     assert least_that_holds(100.0, lambda rate: None if rate > 10.0 else 20.0) is None
+
+
+def test_no_lower_rate_holds_than_the_one_found() -> None:
+    """Of plans whose clients send what they are sized for at 3 and at 8/s, but for gaps, the one at 3/s is found."""
+
+    def sent(rate_per_s: float) -> float:
+        return 3.0 if 3.0 <= rate_per_s < 3.2 else 8.0 if rate_per_s >= 8.0 else rate_per_s * 1.1
+
+    found = least_that_holds(10.0, sent)
+    assert found is not None and 3.0 * 0.99 <= found <= 3.2
+
+
+def test_clients_of_the_plan_send_no_more_than_it_is_for() -> None:
+    """The simpler plan that is nearly as good too."""
+    fields = {"workload": "azure-code-2023", "machines": ("dgx-a100", "dgx-h100"), "verify": False}
+    posed = at_the_rate_of_clients(resolve(load_scenario(fields, concurrency=200), CATALOG))
+    assert holds(posed, solve_problem(posed))
