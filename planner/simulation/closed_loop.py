@@ -58,6 +58,8 @@ class Users:
         Of the times to think.
     refused : ndarray of int
         Requests that no lane can ever hold, which take no work of the front end.
+    n_replicas : int
+        Replicas with a front end each, taken together as in `behind_front_end`.
 
     Attributes
     ----------
@@ -76,6 +78,7 @@ class Users:
         front_end_s: tuple[float, float, float],
         seed: int,
         refused: np.ndarray,
+        n_replicas: int = 1,
     ) -> None:
         n, n_users = len(requests), min(clients.count, len(requests))
         self._requests = requests
@@ -86,7 +89,7 @@ class Users:
             self.first_due_s += rng.exponential(clients.think_s, n_users)
         latency_s, request_s, token_s = front_end_s
         self.pause_s = think_s + latency_s
-        self.work_s = request_s + token_s * requests.prompt_tokens
+        self.work_s = (request_s + token_s * requests.prompt_tokens) / n_replicas
         self.work_s[refused] = 0.0
         self._due: list[float] = self.first_due_s.tolist()
         heapify(self._due)

@@ -75,14 +75,14 @@ def simulate_requests(
     check_failures(lanes, ways, failures)
     way_of = choose_ways(ways, len(requests), seed)
     never = too_large(lanes, ways, way_of, requests, policy.overflow)
+    firsts = {first for first, *_ in ways}
+    n_replicas = sum(spec.pool in firsts for spec in lanes)
     if clients is not None:
-        users = Users(clients, requests, front_end_s, seed, never)
+        users = Users(clients, requests, front_end_s, seed, never, n_replicas)
         outcome = _run(lanes, ways, wires, requests, policy, failures, seed, n_samples, progress, users)
         return replace(outcome, latency_s=front_end_s[0])
     reach = requests
     if any(front_end_s[1:]):
-        firsts = {first for first, *_ in ways}
-        n_replicas = sum(spec.pool in firsts for spec in lanes)
         due_s = behind_front_end(requests, front_end_s, n_replicas, never)
         reach = Requests(due_s, requests.prompt_tokens, requests.output_tokens)
     outcome = _run(lanes, ways, wires, reach, policy, failures, seed, n_samples, progress)

@@ -67,6 +67,18 @@ def test_a_front_end_is_a_queue_with_one_server() -> None:
     assert (np.diff(done) >= work_s - 1e-9).all()
 
 
+@pytest.mark.parametrize("n_replicas", [1, 4])
+def test_each_replica_has_a_front_end_of_its_own(n_replicas: int) -> None:
+    """Where the front end is what holds requests up, so many replicas answer so many times as many."""
+    n, work_s = 2000, 0.5
+    requests = requests_of(np.zeros(n), np.full(n, 10), np.full(n, 2))
+    lanes = lanes_of(STEP, "mixed", 0, 0, n_replicas)
+    outcome = simulate_requests(
+        lanes, [(0, None, 1.0)], {}, requests, clients=Clients(20 * n_replicas), front_end_s=(0.0, work_s, 0.0)
+    )
+    assert n / outcome.finish_s.max() == pytest.approx(n_replicas / work_s, rel=0.02)
+
+
 def test_the_front_end_adds_to_first_token_and_answer_but_not_between_tokens() -> None:
     requests = requests_of(np.arange(50) * 10.0, np.full(50, 100), np.full(50, 20))
     lanes = lanes_of(STEP, "mixed", 0, 0, 1)
