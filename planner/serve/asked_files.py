@@ -40,6 +40,18 @@ _QUOTES = {
     "replace": flag("Whether a book that is there is overwritten"),
 }
 _SAVE = flag("Whether the book is written into the overlay of the server; else it is only shown what it would hold")
+_FEED = {
+    "from": text("Form of the feed: skypilot, gpuhunt or csv"),
+    "book": text("Name of the price book; default PROVIDER-feed"),
+    "provider": text("Provider, where neither a column nor the file's name says"),
+    "date": text("Date, such as 2026-11-20, on which the prices were valid"),
+    "region": text("Region of the feed whose prices are taken"),
+    "machine_map": texts("Machines as the feed calls them, THEIRS=OURS"),
+    "accept_jumps": flag("Whether prices that moved by more than 30 % are taken"),
+    "accept_stale": flag("Whether prices over a year older than the newest of the catalog are taken"),
+    "default": flag("Whether plans use the book without being told to", default=True),
+    "replace": flag("Whether a book that is there is overwritten"),
+}
 _DESCRIBE = {
     "workload": text("Workload of the catalog, or the name of the trace that is sent with the question"),
     "columns": text("Columns of the trace, as for the option --columns"),
@@ -69,7 +81,13 @@ def questions_of_files() -> list[Question]:
             "import_quotes", "Read a supplier's quote",
             "Read a workbook or CSV of quotes into a price book: what each row becomes, or why it is refused.",
             object_of({"file": _FILE, "save": _SAVE} | _QUOTES, ("file", "book")), "catalog import-quotes --quiet",
-            _of_quotes, None, writes_overlay=True,
+            _of_prices(_QUOTES), None, writes_overlay=True,
+        ),
+        Question(
+            "import_prices", "Read a price feed",
+            "Read the catalog of SkyPilot or gpuhunt, or a CSV, into a price book: what becomes of each row.",
+            object_of({"file": _FILE, "save": _SAVE} | _FEED, ("file", "from")), "catalog import-prices --quiet",
+            _of_prices(_FEED), None, writes_overlay=True,
         ),
         Question(
             "workload_describe", "Describe a workload",
@@ -94,11 +112,19 @@ def _of_deployment(fields: Fields, places: Places) -> Parts:
     return options, [written(places.folder / "result.json", fields.pop("plan_result"))]
 
 
-def _of_quotes(fields: Fields, places: Places) -> Parts:
-    name = check_file_name(_name(fields, "file"))
-    if not (places.folder / name).is_file():
-        raise UnknownNameError.of("file", name, [p.name for p in places.folder.iterdir()], where="file")
-    saves = fields.pop("save", False)
+def _of_prices(own: Mapping[str, Fields]) -> Callable[[Fields, Places], Parts]:
+    def parts(fields: Fields, places: Places) -> Parts:
+        name = check_file_name(_name(fields, "file"))
+        if not (places.folder / name).is_file():
+            raise UnknownNameError.of("file", name, [p.name for p in places.folder.iterdir()], where="file")
+        folder = _price_folder(places, fields.pop("save", False))
+        return [*options_of(own, fields), f"--catalog={folder}"], [name]
+
+    return parts
+
+
+def _price_folder(places: Places, saves: object) -> str:
+    """The overlay that a price book is written into: that of the server, or a copy of it that goes."""
     if not isinstance(saves, bool):
         raise InputError("not a value of this field", where="save", value=json.dumps(saves)[:200], rule="true or false")
     if saves and places.overlay is None:
@@ -107,13 +133,12 @@ def _of_quotes(fields: Fields, places: Places) -> Parts:
             fix="start it with --overlay DIR, or leave `save` out to see what the quote would become",
         )  # fmt: skip
     if saves:
-        overlay = str(places.overlay)
-    else:
-        # What is there counts: a book of the same name is refused before it is saved, not then.
-        overlay = "preview"
-        if places.overlay is not None and (places.overlay / "prices").is_dir():
-            shutil.copytree(places.overlay / "prices", places.folder / overlay / "prices", dirs_exist_ok=True)
-    return [*options_of(_QUOTES, fields), f"--catalog={overlay}"], [name]
+        return str(places.overlay)
+    # What is there counts: a book of the same name is refused before it is saved, not then.
+    overlay = "preview"
+    if places.overlay is not None and (places.overlay / "prices").is_dir():
+        shutil.copytree(places.overlay / "prices", places.folder / overlay / "prices", dirs_exist_ok=True)
+    return overlay
 
 
 def _name(fields: Fields, field: str) -> str:

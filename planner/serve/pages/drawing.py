@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -17,7 +18,9 @@ from planner.errors import PlannerError
 from planner.export.plan_page import STYLE, plan_body
 from planner.export.result_page import result_body
 from planner.export.result_tables import tables_of
+from planner.export.tables.procurement import procurement_table
 from planner.planning.plan import Plan
+from planner.portfolio.result import Procurement
 from planner.scenario.scenario import Scenario
 from planner.serve.guard import csrf_token
 from planner.serve.refusals import status_of_error
@@ -66,6 +69,13 @@ def answer_body(title: str, data: Any) -> str:
     """An answer as HTML, without the tags around it; every text in it is escaped."""
     if is_plan(data):
         return plan_body(plan_of(data), datetime.date.today())
+    if isinstance(data, Mapping) and "purchases" in data:
+        text = procurement_table(Procurement.model_validate(data), datetime.date.today())
+        whole = result_body("All figures", tables_of(data)).replace("<h1>", "<h2>").replace("</h1>", "</h2>")
+        return (
+            f'<h1>What to own, reserve and rent</h1><pre tabindex="0">{escape(text)}</pre>'
+            f"<details><summary>All figures: payments, periods, pools, promises</summary>{whole}</details>"
+        )
     return result_body(title, tables_of(data)) if data else "<h1>Nothing was found</h1>"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from planner.errors import PlannerError, UnknownNameError
+from planner.serve.asked import questions
 from planner.serve.jobs import Job
 from planner.serve.pages.asking import Desk, link_of, posted, with_file
 from planner.serve.pages.drawing import answer_body, is_plan, page, python_text, seconds
@@ -24,9 +26,16 @@ STUDIES = {
     "why": ("Why not the others?", "Why each other machine is not in the plan, and what it would take"),
     "sensitivity": ("How sure is it?", "How the plan changes with errors of its inputs, and what flips the decision"),
     "frontier": ("Trade-offs", "All trade-offs between cost and power"),
-    "map regime": ("Which design where?", "The design that wins over limits on TTFT and the ratio of prices"),
+    "map regime": ("Which design where?", "The design that wins over limits on TTFT and on TBT"),
+    "simulate": ("Simulate it", "Queues over time, and the distribution of every latency"),
+    "cost": ("Own or rent?", "The plan owned, reserved and rented over three years, and when owning pays"),
 }
-_FIXED = {"frontier": ("--x", "power"), "map regime": ("--x", "ttft=200ms..5s:6"), "sensitivity": ("--draws", "100")}
+_FIXED = {
+    "frontier": ("--x", "power"), "sensitivity": ("--draws", "100"),
+    "map regime": ("--x", "ttft=200ms..5s:6", "--y", "tbt=50ms..500ms:5"),
+}  # fmt: skip
+# Studies of the machines of the plan itself, and what else they are asked with.
+_OF_PLAN: dict[str, dict[str, Any]] = {"simulate": {}, "cost": {"horizon": "3 years"}}
 
 
 def plan_router(desk: Desk) -> APIRouter:
@@ -51,8 +60,12 @@ def plan_router(desk: Desk) -> APIRouter:
     @router.post("/plan")
     async def ask(request: Request) -> Response:
         form = await posted(request, desk.settings)
-        fields, key = await with_file(desk, form, desk.form("optimize"), file_field="trace", names="workload")
+        fields, key = await with_file(
+            desk, form, desk.form("optimize"), file_field="trace", names="workload", also=("then",)
+        )
         job = await desk.start(desk.question("optimize"), fields, key)
+        if form.get("then") == "what-if":
+            return RedirectResponse(f"/what-if/{job.id}", 303)
         return RedirectResponse(link_of(f"/answer/{job.id}", fields), 303)
 
     @router.get("/answer/{id}")
@@ -62,26 +75,26 @@ def plan_router(desk: Desk) -> APIRouter:
         except RequestError as error:
             values = fields_of(desk.form("optimize"), request.query_params.multi_items())
             return draw(request, values, error.to_record() | {"where": None, "value": None}, 404)
-        return shown(request, job)
+        return shown(request, id, job)
 
-    def shown(request: Request, job: Job) -> Response:
+    def shown(request: Request, id: str, job: Job) -> Response:
         """How far a question is, or its answer."""
         command = job.question.name.replace("_", " ")
-        error = job.answer.data["error"] if job.answer is not None and job.answer.is_error else None
-        is_of_form = command in desk.settings.forms and job.question.scenario is None
-        is_about_plan = is_of_form and command != "procure"
-        plans = job.answer is not None and error is None and is_plan(job.answer.data)
-        status = 200 if job.answer is None else status_of(job.answer)
+        answer = job.answer
+        error = answer.data["error"] if answer is not None and answer.is_error else None
+        is_of_form = command in desk.settings.forms and job.question.scenario is None and "fleet_text" not in job.fields
+        data = None if answer is None or error else answer.data
+        status = 200 if answer is None else status_of(answer)
         return page(
-            request, "answer.html", 200 if status == 503 else status, job=job, command=command, error=error,
+            request, "answer.html", 200 if status == 503 else status, job=job, error=error, picture=picture_of(job),
             elapsed="" if job.started_s is None else seconds(time.monotonic() - job.started_s),
-            body=None if job.answer is None or error else answer_body(job.question.title or "Answer", job.answer.data),
-            picture=picture_of(job), studies=STUDIES if command == "optimize" and plans else {},
-            again=link_of("/", job.fields) if is_about_plan else "/buy",
+            body=None if answer is None or error else answer_body(job.question.title or "Answer", data),
+            studies=STUDIES if is_plan(data) else {}, targets=TARGETS if is_plan(data) else {}, forms=FORMS,
+            again=link_of("/", job.fields) if is_of_form else f"/buy?again={id}" if "fleet_text" in job.fields else "/",
             command_line=desk.command_of(command, job.fields) if is_of_form else "",
-            python=python_text(job.answer.data, desk.catalogs) if plans and job.answer is not None else "",
-            forms=FORMS, targets=TARGETS if plans else (), has_file=job.id in desk.of_file,
-            groups=groups_of(desk.form("optimize"), job.fields, desk.settings, error) if is_about_plan else [],
+            fleet=job.fields.get("fleet_text", ""), has_file=id in desk.of_file,
+            python=python_text(data, desk.catalogs) if is_plan(data) else "",
+            groups=groups_of(desk.form("optimize"), job.fields, desk.settings, error) if is_of_form else [],
         )  # fmt: skip
 
     @router.post("/cancel/{id}")
@@ -97,16 +110,23 @@ def plan_router(desk: Desk) -> APIRouter:
         about = desk.jobs.get(id)
         if study not in STUDIES:
             raise UnknownNameError.of("study", study[:100], list(STUDIES), where="study")
-        known = {option.name for option in desk.form(study)}
-        # A study decides for itself what it varies; what it has no option for is not asked of it.
-        fields = {name: value for name, value in about.fields.items() if name in known}
-        question = desk.question(
-            study, fixed=_FIXED.get(study, ()), arguments=("subject",) if study == "why" else (),
-            title=STUDIES[study][1], result=WITH_PICTURE.get(study),
-        )  # fmt: skip
-        if study == "why":
-            fields["subject"] = "all"
-        job = await desk.start(question, fields, desk.of_file.get(id))
+        key = desk.of_file.get(id)
+        if study in _OF_PLAN:
+            if about.answer is None or not is_plan(about.answer.data):
+                raise RequestError("there is no plan to ask about", 409, value=about.state, fix="make one first")
+            asked = replace(questions()[study], result=WITH_PICTURE.get(study), title=STUDIES[study][1])
+            job = await desk.start(asked, {"plan_result": about.answer.data} | _OF_PLAN[study], key)
+        else:
+            known = {option.name for option in desk.form(study)}
+            # A study decides for itself what it varies; what it has no option for is not asked of it.
+            fields = {name: value for name, value in about.fields.items() if name in known}
+            if study == "why":
+                fields["subject"] = "all"
+            asked = desk.question(
+                study, fixed=_FIXED.get(study, ()), arguments=("subject",) if study == "why" else (),
+                title=STUDIES[study][1], result=WITH_PICTURE.get(study),
+            )  # fmt: skip
+            job = await desk.start(asked, fields, key)
         return RedirectResponse(f"/answer/{job.id}", 303)
 
     return router

@@ -9,9 +9,12 @@ from fastapi.responses import Response
 
 from planner.serve.jobs import Jobs
 from planner.serve.pages.asking import Desk
+from planner.serve.pages.buy import buy_router
 from planner.serve.pages.drawing import asset
 from planner.serve.pages.plan import plan_router
+from planner.serve.pages.prices import prices_router
 from planner.serve.pages.take_away import take_away_router
+from planner.serve.pages.what_if import what_if_router
 from planner.serve.settings import Settings
 
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -27,8 +30,8 @@ def pages_router(jobs: Jobs, settings: Settings) -> APIRouter:
     """
     desk = Desk(jobs, settings)
     router = APIRouter(include_in_schema=False, on_shutdown=[desk.uploads.close])
-    for part in (plan_router(desk), take_away_router(desk)):
-        router.include_router(part)
+    for part in (plan_router, what_if_router, prices_router, buy_router, take_away_router):
+        router.include_router(part(desk))
 
     for name, kind in _ASSETS.items():
         router.add_api_route(f"/static/{name}", _asset(name, kind), methods=["GET"])

@@ -47,6 +47,10 @@ class Uploads:
             shutil.rmtree(self._files.pop(oldest).parent, ignore_errors=True)
         return name
 
+    def path(self, key: str) -> Path | None:
+        """Where a file is kept; None if it is no longer."""
+        return self._files.get(key)
+
     def putting(self, key: str | None) -> Callable[[Path], Awaitable[object]] | None:
         """What puts the file of a question into the folder of one that is asked after it; None if there is none."""
         path = self._files.get(key or "")
