@@ -206,12 +206,99 @@ def test_works_without_script(browser: Any, served: Any) -> None:
         assert "What to buy" in visit.locator("main").inner_text()
 
 
-@pytest.mark.parametrize("address", ["/", "answer"])
+def test_changed_price(page: Any, start: Any, tmp_path: Path) -> None:
+    (tmp_path / "overlay").mkdir()
+    with start(tmp_path / "files", "--overlay", str(tmp_path / "overlay")) as server:
+        page.goto(f"{server.address}prices?find=dgx-h100")
+        page.get_by_role("link", name="dgx-h100", exact=True).first.click()
+        assert "Splitwise" in page.locator("table").first.inner_text()
+        page.get_by_label("Price of a machine [USD/h]").fill("27")
+        page.locator("form[action='/prices/edit'] button").click()
+        assert "Saved." in page.locator("#edited").inner_text()
+        page.goto(f"{server.address}?machine=dgx-h100&rate=20/s&verify=no")
+        page.get_by_role("button", name="Plan", exact=True).click()
+        _answered(page)
+        assert "own-dgx-h100-on-demand" in page.locator("main").inner_text()
+        count = int(page.locator("table").first.locator("tbody tr td").nth(2).inner_text())
+        assert f"${27 * count:.2f}/h" in page.locator("main p").first.inner_text()
+        assert f"--catalog {tmp_path / 'overlay'}" in page.locator("#as-command").inner_text()
+
+
+def test_dropped_quote_with_errors(page: Any, tmp_path: Path) -> None:
+    quote = tmp_path / "quote of <b>Acme</b>.csv"
+    quote.write_text("machine,price,unit,date,provider\ndgx-h100,26,USD/h,2026-11-20,Acme\n"
+                     "foo-9,x,USD/h,2026-11-20,<script>alert(1)</script>\n", encoding="utf-8")  # fmt: skip
+    page.goto("/prices")
+    section = page.locator("section", has=page.locator("#quote"))
+    section.get_by_label("File", exact=True).set_input_files(quote)
+    section.get_by_label("Book --book").fill("acme")
+    section.get_by_role("button", name="See what it becomes").click()
+    rows = [row.inner_text().split("\t") for row in section.locator("tbody tr").all()]
+    assert [(row[0], row[1]) for row in rows] == [("2", "not taken"), ("3", "refused")]
+    assert "unknown machine 'foo-9'" in rows[1][2] and "not a price" in rows[1][2]
+    assert "<script>" in rows[1][3]
+    section.get_by_label("or paste rows").fill("machine,price,unit,date,provider\ndgx-h100,26,USD/h,2026-11-20,Acme\n")
+    section.get_by_role("button", name="See what it becomes").click()
+    assert "accepted" in section.locator("tbody tr").first.inner_text()
+    assert "nothing is yet" in section.inner_text()
+    section.get_by_role("button", name="Save").click()  # what was seen: nothing need be dropped again
+    assert "Saved." in page.locator("#outcome").inner_text()
+    section.get_by_role("button", name="Save").click()
+    assert "this price book is there already" in section.inner_text()
+
+
+def test_procure_by_form_and_by_file(page: Any, printed: Any, tmp_path: Path) -> None:
+    page.goto("/buy?rate=10/s&machines=dgx-a100&plans=owned on_demand&horizon=1 year&owned=dgx-a100=1")
+    page.get_by_role("button", name="Find the fleet").click()
+    _answered(page)
+    assert "Least cost:" in page.locator("article pre").inner_text()
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(page.locator("#as-fleet").inner_text(), encoding="utf-8")
+    words = page.locator("#as-command").inner_text().split()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="JSON", exact=True).click()
+    found = Path(waiting.value.path()).read_text(encoding="utf-8")
+    assert found == printed(*words[1:], "--format", "json", cwd=tmp_path)
+    fleet.write_text(fleet.read_text(encoding="utf-8").replace("10/s", "10 bananas"), encoding="utf-8")
+    page.goto("/buy")
+    page.get_by_text("Several loads").click()
+    page.get_by_label("File (YAML)").set_input_files(fleet)
+    page.get_by_role("button", name="Find the fleet").click()
+    _answered(page)
+    assert "fleet.yaml:" in page.locator(".refusal code").first.inner_text()
+
+
+def test_what_if_is_predicted_and_then_certified(page: Any, answer: str) -> None:
+    page.goto(answer)
+    page.locator("main").get_by_role("link", name="What if?").click()
+    page.get_by_label("Load").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**certified=**")
+    page.wait_for_selector("caption:text-is('Certified')", timeout=_ANSWERED_MS)
+    assert page.get_by_label("Load").input_value() == "1.05"
+    assert "at 21 requests/s" in page.locator("article h2").first.inner_text()
+    assert page.locator(".refusal").count() == 0
+
+
+@pytest.mark.parametrize("study", ["How sure is it?", "Trade-offs", "Simulate it", "Own or rent?"])
+def test_questions_about_a_plan(page: Any, answer: str, study: str) -> None:
+    page.goto(answer)
+    page.get_by_role("button", name=study).click()
+    page.wait_for_url(lambda url: url != answer)
+    _answered(page)
+    assert page.locator(".refusal").count() == 0, page.locator(".refusal").inner_text()
+    assert page.locator("article table").count() > 0
+    if study != "Own or rent?":
+        assert page.locator("figure img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+
+
+@pytest.mark.parametrize("address", ["/", "answer", "/prices", "/buy", "/what-if", "what-if"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_finding_of_axe_and_no_sideways_scrolling(page: Any, answer: str, address: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the extra [browser] is not installed")
     page.emulate_media(color_scheme=scheme)
-    page.goto(answer if address == "answer" else address)
+    of_plan = {"answer": answer, "what-if": answer.partition("?")[0].replace("/answer/", "/what-if/")}
+    page.goto(of_plan.get(address, address))
     for details in page.locator("details").all():
         details.evaluate("e => e.open = true")
     for width in (390, 820, 1440):

@@ -68,6 +68,13 @@ class Desk:
                 del self.of_file[old]
         return job
 
+    def command(self, job: Job) -> str:
+        """The command whose form asked a question; empty if it was asked in another way."""
+        name = job.question.name.replace("_", " ")
+        own = self.settings.forms.get(name, ())
+        fields = set(job.question.schema["properties"])
+        return name if own and {field.name for field in own} <= fields and job.question.scenario is None else ""
+
     def command_of(self, command: str, fields: Mapping[str, Any]) -> str:
         """The command that asks the same, to be copied."""
         return command_text(command, self.form(command), fields, self.catalogs)

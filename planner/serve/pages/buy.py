@@ -108,7 +108,8 @@ def _value(name: str, value: str) -> str:
                 raise InputError("not a stock", where="owned", value=part[:100], rule="NAME=N", fix="write dgx-h100=40")
             found[machine] = int(count)
         return json.dumps(found)
-    return json.dumps(divided(value) if name in _LISTS else value, ensure_ascii=False)
+    parts = divided(value) if name in _LISTS else []
+    return json.dumps(parts if len(parts) > 1 else value, ensure_ascii=False)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,6 +37,11 @@ _FIXED = {
 }  # fmt: skip
 # Studies of the machines of the plan itself, and what else they are asked with.
 _OF_PLAN: dict[str, dict[str, Any]] = {"simulate": {}, "cost": {"horizon": "3 years"}}
+
+
+def _studies(command: str) -> dict[str, tuple[str, str]]:
+    """What may be asked about a plan: all of it if a form of the command asked for it, else what its machines do."""
+    return {name: about for name, about in STUDIES.items() if command or name in _OF_PLAN}
 
 
 def plan_router(desk: Desk) -> APIRouter:
@@ -79,37 +85,39 @@ def plan_router(desk: Desk) -> APIRouter:
 
     def shown(request: Request, id: str, job: Job) -> Response:
         """How far a question is, or its answer."""
-        command = job.question.name.replace("_", " ")
         answer = job.answer
         error = answer.data["error"] if answer is not None and answer.is_error else None
-        is_of_form = command in desk.settings.forms and job.question.scenario is None and "fleet_text" not in job.fields
+        command = desk.command(job)
         data = None if answer is None or error else answer.data
         status = 200 if answer is None else status_of(answer)
         return page(
             request, "answer.html", 200 if status == 503 else status, job=job, error=error, picture=picture_of(job),
             elapsed="" if job.started_s is None else seconds(time.monotonic() - job.started_s),
             body=None if answer is None or error else answer_body(job.question.title or "Answer", data),
-            studies=STUDIES if is_plan(data) else {}, targets=TARGETS if is_plan(data) else {}, forms=FORMS,
-            again=link_of("/", job.fields) if is_of_form else f"/buy?again={id}" if "fleet_text" in job.fields else "/",
-            command_line=desk.command_of(command, job.fields) if is_of_form else "",
-            fleet=job.fields.get("fleet_text", ""), has_file=id in desk.of_file,
+            studies=_studies(command) if is_plan(data) else {}, targets=TARGETS if is_plan(data) else {}, forms=FORMS,
+            again=link_of("/", job.fields) if command else f"/buy?again={id}" if "fleet_text" in job.fields else "/",
+            command_line=desk.command_of(command, job.fields) if command else "", is_of_form=bool(command),
+            fleet=job.fields.get("fleet_text", ""),
+            fleet_command=shlex.join(["planner", "procure", "fleet.yaml", *(f"--catalog={c}" for c in desk.catalogs)]),
+            has_file=id in desk.of_file,
             python=python_text(data, desk.catalogs) if is_plan(data) else "",
-            groups=groups_of(desk.form("optimize"), job.fields, desk.settings, error) if is_of_form else [],
+            groups=groups_of(desk.form("optimize"), job.fields, desk.settings, error) if command else [],
         )  # fmt: skip
 
     @router.post("/cancel/{id}")
     async def cancel(request: Request, id: str) -> Response:
         await posted(request, desk.settings)
         job = await desk.jobs.cancel(id)
-        fields = job.fields if job.question.name == "optimize" else {}
+        fields = job.fields if desk.command(job) == "optimize" else {}
         return RedirectResponse(link_of(f"/answer/{job.id}", fields), 303)
 
     @router.post("/ask/{id}/{study}")
     async def ask_about(request: Request, id: str, study: str) -> Response:
         await posted(request, desk.settings)
         about = desk.jobs.get(id)
-        if study not in STUDIES:
-            raise UnknownNameError.of("study", study[:100], list(STUDIES), where="study")
+        studies = _studies(desk.command(about))
+        if study not in studies:
+            raise UnknownNameError.of("study", study[:100], list(studies), where="study")
         key = desk.of_file.get(id)
         if study in _OF_PLAN:
             if about.answer is None or not is_plan(about.answer.data):

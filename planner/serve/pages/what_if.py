@@ -37,11 +37,13 @@ class Slider:
 SLIDERS = (
     Slider("load", "Load", "Rate, users or requests under way, over those of the plan.", 0.2, 4.0),
     Slider("price", "Prices of machines", "Price of every machine over that of the catalog.", 0.4, 2.5),
-    Slider(
-        "electricity", "Electricity", "Its price over the region's: it counts for machines that are owned.", 0.2, 4.0
-    ),
+    Slider("electricity", "Electricity", "Its price over the region's; rented prices contain it.", 0.2, 4.0),
     Slider("limits", "Limits", "Latency limits over those of the plan: below 1 is stricter.", 0.3, 4.0),
 )
+_UNITS = {
+    "rate_per_s": "/s", "prompt_tokens_per_s": "/s", "output_tokens_per_s": "/s", "total_tokens_per_s": "/s",
+    "think_time_s": "s", "electricity_usd_per_kwh": "USD/kWh", "max_cost_usd_per_hour": "USD/h", "max_power_w": "W",
+}  # fmt: skip
 _STUDIES = ("sensitivity", "frontier", "map regime", "simulate")
 
 
@@ -120,7 +122,11 @@ def factors_of(given: Mapping[str, str]) -> dict[str, float]:
 
 def supposed(scenario: Mapping[str, Any], factors: Mapping[str, float], machines: list[str]) -> dict[str, Any]:
     """Fields of the scenario of a plan with its load, prices, electricity and limits changed."""
-    fields = {name: value for name, value in scenario.items() if name != "catalog" and value is not None}
+    # A file of a scenario says the unit of every quantity.
+    fields = {
+        name: f"{value!r} {_UNITS[name]}" if name in _UNITS else value
+        for name, value in scenario.items() if name != "catalog" and value is not None
+    }  # fmt: skip
     limits = []
     for objective in parse_objectives(scenario["slo"]):
         limit = objective.limit_s if objective.limit_s is not None else objective.slowdown
