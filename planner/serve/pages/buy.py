@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -40,10 +41,8 @@ def buy_router(desk: Desk) -> APIRouter:
     @router.get("/buy")
     async def buy(request: Request) -> Response:
         text = ""
-        try:
+        with contextlib.suppress(RequestError):  # the answer is no longer kept: the form is empty
             text = str(desk.jobs.get(request.query_params.get("again", "")).fields.get("fleet_text", ""))
-        except RequestError:
-            pass  # the answer is no longer kept: the form is empty
         return draw(request, dict(request.query_params), text)
 
     def draw(request: Request, values: Mapping[str, str], text: str, error: Any = None, status: int = 200) -> Response:

@@ -32,7 +32,7 @@ STUDIES = {
     "cost": ("Own or rent?", "The plan owned, reserved and rented over three years, and when owning pays"),
 }
 _FIXED = {
-    "frontier": ("--x", "power"), "sensitivity": ("--draws", "100"),
+    "frontier": ("--x", "power"), "sensitivity": ("--draws", "20"),
     "map regime": ("--x", "ttft=200ms..5s:6", "--y", "tbt=50ms..500ms:5"),
 }  # fmt: skip
 # Studies of the machines of the plan itself, and what else they are asked with.
