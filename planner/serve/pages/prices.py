@@ -171,7 +171,7 @@ def _rows(file: str, content: bytes, answer: Answer) -> list[dict[str, Any]]:
         return []
     said: dict[int, list[str]] = {}
     if answer.is_error:
-        error = answer.data["error"]
+        error = cast(dict[str, Any], answer.data)["error"]
         whole = f"{error['where']}: {error['what']}" + (f"; {error['fix']}" if error["fix"] else "")
         for line in (whole, *(error.get("also") or ())):
             found = _ROW.search(line)
@@ -179,9 +179,10 @@ def _rows(file: str, content: bytes, answer: Answer) -> list[dict[str, Any]]:
                 said.setdefault(int(found[1]), []).append(line.partition("row " + found[1])[2].strip(" ,:"))
         if not said:
             return []
-    elif not all("row" in record for record in answer.data):
+    elif not isinstance(answer.data, list) or not all("row" in record for record in answer.data):
         return []
-    taken = {} if answer.is_error else {r["row"]: r for r in answer.data if r["row"] is not None}
+    records = [] if answer.is_error else cast(list[dict[str, Any]], answer.data)
+    taken = {record["row"]: record for record in records if record["row"] is not None}
     lines = content.decode("utf-8-sig", "replace").splitlines()[: _MOST_ROWS + 1]
     rows = []
     for n, line in enumerate(lines, 1):
@@ -190,7 +191,7 @@ def _rows(file: str, content: bytes, answer: Answer) -> list[dict[str, Any]]:
         if n in said:
             rows.append({"row": n, "text": line, "fate": "refused", "why": "; ".join(said[n])})
         elif n in taken:
-            record = cast(dict[str, Any], taken[n])
+            record = taken[n]
             why = f"{record['machine']}, {record['plan'].replace('_', ' ')}: {record['amount_text']}; {record['why']}"
             rows.append({"row": n, "text": line, "fate": "accepted", "why": why})
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +161,7 @@ def _money(plan: Mapping[str, Any]) -> str:
     return "no price" if usd is None else f"{format_money(usd)}/h"
 
 
-_COMPARED = {
+_COMPARED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "design": lambda plan: str(plan["design"]),
     "machines": lambda plan: " + ".join(
         f"{p['count'] + p['spares']} x {p['machine']} {p['role']}" for p in plan["pools"]
