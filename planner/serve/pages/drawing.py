@@ -17,7 +17,7 @@ from planner._version import __version__
 from planner.errors import PlannerError
 from planner.export.plan_page import STYLE, plan_body
 from planner.export.result_page import result_body
-from planner.export.result_tables import tables_of
+from planner.export.result_tables import ResultTable, tables_of
 from planner.export.tables.procurement import procurement_table
 from planner.planning.plan import Plan
 from planner.portfolio.result import Procurement
@@ -25,6 +25,8 @@ from planner.scenario.scenario import Scenario
 from planner.serve.guard import csrf_token
 from planner.serve.refusals import status_of_error
 from planner.units import format_time
+
+_MOST_LETTERS, _SHOWN_LETTERS = 400, 60
 
 
 @cache
@@ -65,7 +67,7 @@ def plan_of(data: Any) -> Plan:
     return Plan.model_validate(data)
 
 
-def answer_body(title: str, data: Any) -> str:
+def answer_body(title: str, data: Any, picture: str | None = None) -> str:
     """An answer as HTML, without the tags around it; every text in it is escaped."""
     if is_plan(data):
         return plan_body(plan_of(data), datetime.date.today())
@@ -76,7 +78,20 @@ def answer_body(title: str, data: Any) -> str:
             f'<h1>What to own, reserve and rent</h1><pre tabindex="0">{escape(text)}</pre>'
             f"<details><summary>All figures: payments, periods, pools, promises</summary>{whole}</details>"
         )
-    return result_body(title, tables_of(data)) if data else "<h1>Nothing was found</h1>"
+    if not data:
+        return "<h1>Nothing was found</h1>"
+    tables = [ResultTable(t.title, [{n: _short(v) for n, v in r.items()} for r in t.records]) for t in tables_of(data)]
+    body = result_body(title, tables)
+    if picture is None:
+        return body
+    figure = f'<figure><img src="{escape(picture)}" alt="{escape(title)}; the tables hold the same figures"></figure>'
+    return body.replace("</h1>", f"</h1>{figure}", 1)
+
+
+def _short(value: object) -> object:
+    """Series are for the picture, and whole in the files that are taken away."""
+    is_long = isinstance(value, str) and len(value) > _MOST_LETTERS
+    return f"{str(value)[:_SHOWN_LETTERS]} ... (whole in the JSON)" if is_long else value
 
 
 def python_text(data: Any, catalogs: list[str]) -> str:

@@ -89,11 +89,12 @@ def plan_router(desk: Desk) -> APIRouter:
         error = answer.data["error"] if answer is not None and answer.is_error else None
         command = desk.command(job)
         data = None if answer is None or error else answer.data
+        title = job.question.title or "Answer"
         status = 200 if answer is None else status_of(answer)
         return page(
-            request, "answer.html", 200 if status == 503 else status, job=job, error=error, picture=picture_of(job),
+            request, "answer.html", 200 if status == 503 else status, job=job, error=error,
             elapsed="" if job.started_s is None else seconds(time.monotonic() - job.started_s),
-            body=None if answer is None or error else answer_body(job.question.title or "Answer", data),
+            body=None if answer is None or error else answer_body(title, data, picture_of(job)),
             studies=_studies(command) if is_plan(data) else {}, targets=TARGETS if is_plan(data) else {}, forms=FORMS,
             again=link_of("/", job.fields) if command else f"/buy?again={id}" if "fleet_text" in job.fields else "/",
             command_line=desk.command_of(command, job.fields) if command else "", is_of_form=bool(command),
