@@ -29,7 +29,7 @@ from planner.catalog.quantities import (
 )
 from planner.catalog.schema import Precision
 from planner.economics.finance import Payments
-from planner.errors import TraceError, near_misses
+from planner.errors import near_misses
 from planner.portfolio.batch import DAY_MINUTES
 from planner.portfolio.fleet_workload import (
     STRICT,
@@ -45,7 +45,6 @@ from planner.portfolio.fleet_workload import (
 from planner.portfolio.sites import SITE_NAME, Site
 from planner.scenario.scenario import DEFAULT_OBJECTIVES, PAPER_MACHINES, Names, Scenario
 from planner.workload.objectives import parse_objectives
-from planner.workload.traces import read_trace
 
 # Fields of a scenario that every workload may have for itself, and that the fleet gives to those without.
 SHARED = (
@@ -287,13 +286,20 @@ class Fleet(BaseModel):
         }
         if not fields["slo"]:
             fields["slo"] = parse_objectives(DEFAULT_OBJECTIVES)  # a scenario has some; they are dropped later
+        load = own.load
+        if not load and not own.has_own_rate:
+            load = {"rate_per_s": 1.0}
+        if own.workload is not None:
+            fields["workload"] = own.workload
         return Scenario(
             **fields,
-            workload=own.workload or "azure-conv-2023",
+            **load,
+            isl=own.isl,
+            osl=own.osl,
+            size_for=own.size_for,
             workload_columns=own.workload_columns,
             drop_failed=own.drop_failed,
             arrival_cv2=own.arrival_cv2,
-            rate_per_s=own.rate_per_s or 1.0,
             prices=self.prices,
             quotes=self.quotes,
             objective="machines",  # prices are looked up by plan, not on demand alone
@@ -355,30 +361,3 @@ class Fleet(BaseModel):
             if workload.slo is not None:
                 data["workloads"][name]["slo"] = [str(o) for o in workload.slo]
         return data
-
-
-def at_their_own_rates(fleet: Fleet) -> Fleet:
-    """The fleet with the rate of each trace that has none stated.
-
-    Raises
-    ------
-    TraceError
-        A trace that has no rate of its own.
-    """
-    rates: dict[str, float] = {}
-    for name, own in fleet.workloads.items():
-        if own.rate_per_s is None and own.batch is None and own.workload is not None:
-            trace = read_trace(own.workload, columns=own.workload_columns, drop_failed=own.drop_failed)
-            if not trace.rate_per_s:
-                raise TraceError(
-                    "this trace has no rate of its own", where=own.workload, rule="timestamps that differ",
-                    fix=f"give workloads.{name} a rate, or name the timestamps in workload_columns",
-                )  # fmt: skip
-            rates[name] = trace.rate_per_s
-    if not rates:
-        return fleet
-    workloads = {
-        name: own.model_copy(update={"rate_per_s": rates[name]}) if name in rates else own
-        for name, own in fleet.workloads.items()
-    }
-    return fleet.model_copy(update={"workloads": workloads})

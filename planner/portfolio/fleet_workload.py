@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
 )
 from pydantic import field_validator as on_field
@@ -23,19 +24,24 @@ from planner.catalog.quantities import (
     Fraction,
     FractionOrZero,
     PerS,
+    Seconds,
     read_quantity,
     schema_of,
 )
 from planner.catalog.schema import Precision
 from planner.errors import near_misses
 from planner.portfolio.batch import BatchWork
-from planner.scenario.scenario import MAX_RATE_PER_S, Names, ObjectivesInput
+from planner.scenario.scenario import LOADS, MAX_RATE_PER_S, Names, ObjectivesInput, Scenario, with_token_rate
 from planner.scenario.scenario_file import is_trace_file
 from planner.workload.day_shape import SHAPES
 from planner.workload.objectives import Objective, parse_objectives
 
 STRICT = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 NO_OBJECTIVES = ("none",)  # instead of a list: only utilisation and KV memory bound what a pool carries
+
+
+# How much comes, in people's words, as a scenario has it.
+LOAD_WORDS = (*LOADS, "think_time_s")
 
 
 def as_names(value: object) -> object:
@@ -142,7 +148,28 @@ class FleetWorkload(BaseModel):
     workload_columns: dict[str, str] | None = Field(default=None, description="Columns of a trace, as in a scenario.")
     prompt_tokens: int | None = Field(default=None, ge=1, description="Tokens of every prompt, without a workload.")
     output_tokens: int | None = Field(default=None, ge=1, description="Tokens of every answer, without a workload.")
-    rate_per_s: PerS | None = Field(default=None, validation_alias=AliasChoices("rate_per_s", "rate"))
+    isl: str | float | None = Field(
+        default=None, description="Prompt tokens in place of the workload's: 3000, 3000+-500, 100..4000, p50=..,p90=.."
+    )
+    osl: str | float | None = Field(default=None, description="Output tokens in place of the workload's, as `isl`.")
+    rate_per_s: PerS | None = Field(
+        default=None,
+        validation_alias=AliasChoices("rate_per_s", "rate"),
+        description="Requests that come [1/s]; default a trace's own. A rate of tokens too, `5000 output tokens/s`.",
+    )
+    prompt_tokens_per_s: PerS | None = Field(default=None, description="Rate stated in prompt tokens [tokens/s].")
+    output_tokens_per_s: PerS | None = Field(default=None, description="Rate stated in output tokens [tokens/s].")
+    total_tokens_per_s: PerS | None = Field(default=None, description="Rate stated in tokens in and out [tokens/s].")
+    users: int | None = Field(default=None, description="Users, each of whom sends, waits for the answer and thinks.")
+    think_time_s: Seconds | None = Field(
+        default=None,
+        validation_alias=AliasChoices("think_time_s", "think_time"),
+        description="Time from an answer to the user's next request [s].",
+    )
+    concurrency: int | None = Field(default=None, description="Requests under way at any time.")
+    size_for: Literal["mean", "p95-minute", "peak-minute"] = Field(
+        default="mean", description="Level of a trace's rate that the fleet is sized for."
+    )
     drop_failed: bool = Field(default=False, description="Whether failed requests of a trace are left out.")
     batch: BatchWork | None = Field(
         default=None, description="Work with a deadline, in place of a rate and objectives."
@@ -185,21 +212,41 @@ class FleetWorkload(BaseModel):
     @on_model(mode="before")
     @classmethod
     def _given_once(cls, data: object) -> object:
-        for short, full in (("rate", "rate_per_s"), ("growth", "growth_per_month")):
-            if isinstance(data, Mapping) and short in data and full in data:
+        if not isinstance(data, Mapping):
+            return data
+        for short, full in (("rate", "rate_per_s"), ("growth", "growth_per_month"), ("think_time", "think_time_s")):
+            if short in data and full in data:
                 raise ValueError(f"{short} and {full} are one field, given twice")
-        return data
+        if any(isinstance(data.get(name), str) for name in ("prompt_tokens", "output_tokens")):
+            # Sizes in words are those of `isl` and `osl`, under the names that whole numbers have.
+            moved = {"prompt_tokens": "isl", "output_tokens": "osl"}
+            data = {moved.get(str(name), str(name)): value for name, value in data.items()}
+        return with_token_rate(data)
+
+    @property
+    def load(self) -> dict[str, float]:
+        """How much comes, as a scenario has it; empty where nothing says so."""
+        return {name: value for name in LOAD_WORDS if (value := getattr(self, name)) is not None}
+
+    @property
+    def has_own_rate(self) -> bool:
+        """Whether the workload is a file, which has a rate of its own."""
+        return self.workload is not None and is_trace_file(self.workload)
 
     @on_model(mode="after")
     def _is_one_thing(self) -> FleetWorkload:
-        own = self.workload is not None and is_trace_file(self.workload)  # a trace has a rate of its own
-        if (self.rate_per_s is None) == (self.batch is None) and not (own and self.rate_per_s is None):
+        if (not self.load) == (self.batch is None) and not (self.has_own_rate and not self.load):
             raise ValueError("give either a rate (requests that are answered at once) or batch (work with a deadline)")
-        sizes = (self.prompt_tokens, self.output_tokens)
-        if (self.workload is None) == (None in sizes) or (self.workload is not None and any(sizes)):
+        sizes, stated = (self.prompt_tokens, self.output_tokens), (self.isl, self.osl)
+        whole = None not in sizes or (None not in stated and self.workload is None)
+        if (self.workload is None) != whole or (any(sizes) and (self.workload is not None or any(stated))):
             raise ValueError(
                 "give either a workload (a name of the catalog, or a trace), or prompt_tokens and output_tokens"
             )
+        try:
+            Scenario.model_validate({**self.load, "isl": self.isl, "osl": self.osl})
+        except ValidationError as error:
+            raise ValueError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
         if self.batch is not None and self.slo:
             raise ValueError("batch work has its deadline in place of latency objectives: leave slo out")
         if self.batch is not None and self.size_buckets:

@@ -33,6 +33,7 @@ from planner.pools.prediction import ClusterModel, Member, Route
 from planner.portfolio.batch import Lot
 from planner.portfolio.calendar import Period, Stage, periods_within
 from planner.portfolio.fleet import Fleet
+from planner.portfolio.fleet_rates import at_rates, workload_problem
 from planner.portfolio.groups import Group, Part, candidate_groups, parts_of, problem_of, shares_of
 from planner.portfolio.infeasible import explained
 from planner.portfolio.periods import fleet_calendar, mean_factors, months_text
@@ -40,9 +41,8 @@ from planner.portfolio.sites import catalog_name, in_its_sites
 from planner.portfolio.stocks import caps_of, in_machines, spending_of
 from planner.portfolio.supplies import ELECTRIC, offers_of, refuse_unpriced, supplies_of
 from planner.scenario.progress import Progress, quiet
-from planner.scenario.resolve import Problem, configurations, resolve
+from planner.scenario.resolve import Problem, configurations
 from planner.serving.capacity import CapacityCurve
-from planner.workload.sizes import RequestSizes
 
 _FEW = 4  # machines from which on a pool of batch work carries in proportion to so many
 _ROUGH_GAP = 0.02  # of the plan that the draw of machines is taken from first
@@ -139,7 +139,8 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
     """
     catalog = (catalog or Catalog.default(fleet.catalog)).choosing(fleet.quotes)
     fleet, stock_notes = in_machines(fleet, catalog)
-    problems = {name: in_its_sites(fleet, name, _resolved(fleet, name, catalog)) for name in fleet.workloads}
+    fleet, rate_notes = at_rates(fleet, catalog)
+    problems = {name: in_its_sites(fleet, name, workload_problem(fleet, name, catalog)) for name in fleet.workloads}
     lots = {name: own.batch.lots() for name, own in fleet.workloads.items() if own.batch is not None}
     machines = sorted({m.name for p in problems.values() for m in p.machines})
     offers, offer_notes = offers_of(fleet, catalog, machines)
@@ -196,7 +197,7 @@ def solve_fleet(fleet: Fleet, catalog: Catalog | None = None, progress: Progress
         drawn = drawn | actual
     return FleetSolution(
         fleet, catalog, problems, periods, solved, portfolio, [s for s, _ in served], posed.rejected,
-        len(posed.groups), [*_notes(problems, unpriced), *stock_notes, *offer_notes],
+        len(posed.groups), [*rate_notes, *_notes(problems, unpriced), *stock_notes, *offer_notes],
         months_text(fleet.horizon_months), stages, sources, options,
         mean_factors(fleet, periods),
     )  # fmt: skip
@@ -271,20 +272,6 @@ def _electricity_error(
         if (supply := given.supplies[i]).plan in ELECTRIC
     )
     return off / (portfolio.cost_usd_per_hour * given.total_hours) if off else 0.0
-
-
-def _resolved(fleet: Fleet, name: str, catalog: Catalog) -> Problem:
-    own = fleet.workloads[name]
-    sizes = None
-    if own.prompt_tokens is not None and own.output_tokens is not None:
-        label = f"{own.prompt_tokens} in, {own.output_tokens} out"
-        sizes = RequestSizes(np.array([own.prompt_tokens]), np.array([own.output_tokens]), np.ones(1), label)
-    try:
-        return resolve(fleet.scenario_of(name), catalog, sizes=sizes)
-    except PlannerError as error:
-        if error.where is not None and "/" not in error.where and ":" not in error.where:
-            error.where = f"workloads.{name}.{error.where}" if error.where in type(own).model_fields else error.where
-        raise
 
 
 # -- periods, blocks and candidates -----------------------------------------------------------------------------------

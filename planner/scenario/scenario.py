@@ -67,6 +67,24 @@ ObjectivesInput = str | tuple[str, ...] | tuple[Objective, ...]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])]
 
 
+def with_token_rate(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields with a rate of tokens under the name that says whose tokens they are.
+
+    Raises
+    ------
+    ValueError
+        A rate of tokens of which it is not said whether they go in or out.
+    """
+    for name in ("rate", "rate_per_s"):
+        if is_token_rate(data.get(name)):
+            try:
+                rate, side = read_token_rate(str(data[name]), where=name)
+            except UnitError as error:
+                raise ValueError(f"{error.what} (got {data[name]!r}); {error.fix}") from None
+            return {k: v for k, v in data.items() if k != name} | {f"{side}_tokens_per_s": f"{rate!r}/s"}
+    return data
+
+
 class Scenario(BaseModel):
     """What to serve, on what, how well and to which end. Every field has a default.
 
@@ -244,18 +262,7 @@ class Scenario(BaseModel):
     @classmethod
     def _rate_of_tokens(cls, data: object) -> object:
         """Move a rate of tokens to the field that says whose tokens they are."""
-        if not isinstance(data, Mapping):
-            return data
-        for name in ("rate", "rate_per_s"):
-            if is_token_rate(data.get(name)):
-                try:
-                    rate, side = read_token_rate(str(data[name]), where=name)
-                except UnitError as error:
-                    raise ValueError(f"{error.what} (got {data[name]!r}); {error.fix}") from None
-                return {k: v for k, v in data.items() if k != name} | {
-                    f"{side}_tokens_per_s": f"{rate!r}/s",
-                }
-        return data
+        return with_token_rate(data) if isinstance(data, Mapping) else data
 
     @field_validator("users", "concurrency", mode="after")
     @classmethod

@@ -213,13 +213,12 @@ def procure(
     NoPlanFoundError
         The time limit passed before any plan was found.
     """
-    from planner.portfolio.fleet import at_their_own_rates
     from planner.portfolio.fleet_file import load_fleet
     from planner.portfolio.pure import with_pure
     from planner.portfolio.reporting import procurement_of
     from planner.portfolio.solving import solve_fleet
 
     opened, fields = opened_catalog(catalog, fields)
-    asked = at_their_own_rates(load_fleet(fleet, **fields))
+    asked = load_fleet(fleet, **fields)
     found = procurement_of(solve_fleet(asked, opened, progress))
     return with_pure(asked, opened, found, progress) if asked.pure else found
