@@ -66,6 +66,8 @@ def read_tokens(text: str | float, *, where: str) -> TokenDistribution:
 
 
 def _count(text: str | float) -> float:
+    if isinstance(text, str):
+        text = re.sub(r"\s*(?:tokens?|toks?)\s*$", "", text, flags=re.IGNORECASE)
     tokens = units.parse(text, units.COUNT)
     if not 1 <= tokens <= MOST_TOKENS:
         raise ScenarioError("not a number of tokens", rule=f"1 to {MOST_TOKENS:,.0f}")

@@ -23,7 +23,7 @@ def spread(s: RequestSizes) -> float:
 
 
 def test_fixed_sizes_are_one_point() -> None:
-    for text in ("3000", "3k", "3,000", "3e3"):
+    for text in ("3000", "3k", "3,000", "3e3", "3000 tokens", "3k tok"):
         found = sizes(text)
         assert (found.n_points, found.mean_prompt_tokens, found.mean_output_tokens) == (1, 3000, 300)
 
