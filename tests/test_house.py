@@ -77,6 +77,13 @@ def test_a_private_name_is_seen() -> None:
     assert [name for _, name in private_names_of(ast.parse(text))] == ["_x", "_table", "_y"]
 
 
+def test_whether_a_file_is_there_is_asked_of_os_path() -> None:
+    """`Path.is_file` and its like raise on a name that is too long; `os.path` answers that nothing is there."""
+    asked = re.compile(r"(?<!os\.path)\.(exists|is_file|is_dir)\(")
+    found = {path.name: asked.findall(path.read_text(encoding="utf-8")) for path in MODULES}
+    assert {name: calls for name, calls in found.items() if calls} == {}
+
+
 # ----------------------------------------------------------------------------------------------------------- equations
 
 NUMBER = re.compile(r"\((\d\.\d{1,2}[a-c]?)\)")

@@ -20,8 +20,8 @@ _HARDWARE = tuple(folder for folder in BY_FOLDER if folder not in ("models", "wo
 def builtin_folders() -> dict[str, Path]:
     """Return the folder of each kind that ships with planner: in the wheel, or in the source tree."""
     packed = _PACKAGE / "hardware_catalog"
-    hardware = packed if packed.is_dir() else _PACKAGE.parent / "hardware_catalog"
-    if not hardware.is_dir():
+    hardware = packed if os.path.isdir(packed) else _PACKAGE.parent / "hardware_catalog"
+    if not os.path.isdir(hardware):
         raise CatalogError("the built-in hardware catalog is missing", where=str(hardware), fix="install planner again")
     other = _PACKAGE / "catalog" / "builtin"
     return {folder: (hardware if folder in _HARDWARE else other) / folder for folder in BY_FOLDER}
@@ -41,6 +41,13 @@ def yaml_files(folder: Path | None) -> dict[str, Path]:
     return {name.removesuffix(".yaml"): folder / name for name in names}
 
 
+def is_begun(overlay: Path) -> bool:
+    """Whether there is something that could be an overlay: a folder with files, or what is no folder at all."""
+    if not os.path.exists(overlay):
+        return False
+    return not os.path.isdir(overlay) or bool(os.listdir(overlay))
+
+
 def overlay_folders(overlay: Path) -> tuple[dict[str, Path], list[CatalogError]]:
     """Return the folders of an overlay, and what lies in it where it would never be read."""
     known = ", ".join(f"{folder}/" for folder in BY_FOLDER)
@@ -50,7 +57,7 @@ def overlay_folders(overlay: Path) -> tuple[dict[str, Path], list[CatalogError]]
     found: dict[str, Path] = {}
     strays: list[CatalogError] = []
     for item in _visible(overlay):
-        if item.is_dir():
+        if os.path.isdir(item):
             if item.name in BY_FOLDER:
                 found[item.name] = item
             elif item.name not in _OTHER_FOLDERS:
@@ -89,7 +96,7 @@ def overlay_folders(overlay: Path) -> tuple[dict[str, Path], list[CatalogError]]
 
 def _not_read(item: Path) -> tuple[str, str]:
     """Why a file or folder inside a folder of a kind is not read, and what to do; nothing where it is."""
-    if item.is_dir():
+    if os.path.isdir(item):
         return "folders inside a kind are not read", f"move its files up into {item.parent}"
     if item.suffix == ".yml":
         return "catalog files end in .yaml, so it is not read", f"rename it to {item.stem}.yaml"

@@ -161,7 +161,7 @@ def _target(into: Path | None, name: str, base: str) -> Path | None:
         raise InputError("not a name for a file", where="--name", value=name, rule="letters, digits, . _ -")
     if into is None:
         return None
-    if os.path.exists(into) and not into.is_dir():
+    if os.path.exists(into) and not os.path.isdir(into):
         raise OutputError("an overlay is a folder", where="--into", value=str(into))
     target = into / "runtimes" / f"{name}.yaml"
     if name != base and is_file(target):

@@ -150,7 +150,7 @@ def import_model(
         print(f"{llm.name}: {llm.notes}", file=sys.stderr)
     if catalog is not None:
         output = catalog / "models" / f"{llm.name}.yaml"
-        if output.exists():
+        if os.path.exists(output):
             raise OutputError("this model exists; nothing was written", where=str(output), fix="choose another --name")
         write_together({output: text})
     elif output is not None:

@@ -57,6 +57,7 @@ def import_prices(
     none, prices of 0, jumps over 30 % and stale prices are left out and listed; two prices for one thing are an error.
     """
     from planner.catalog.catalog import Catalog
+    from planner.catalog.folders import is_begun
     from planner.catalog.imports.feed_books import feed_book_text, settle
     from planner.catalog.imports.feed_rows import read_feed
     from planner.catalog.schema import Machine, PriceBook
@@ -65,7 +66,7 @@ def import_prices(
 
     if form not in _FORMS:
         raise UnknownNameError.of("form of a feed", form, _FORMS, where="--from")
-    layers = Catalog.default([catalog] if catalog.exists() and any(catalog.iterdir()) else [])
+    layers = Catalog.default([catalog] if is_begun(catalog) else [])
     sites = sorted({layers.machine(name).site for name in layers.names(Machine)})
     offers, n_rows = read_feed(feed, form, provider=provider, date=_day(date), providers=sites)  # type: ignore[arg-type]
     found = settle(

@@ -15,6 +15,7 @@ from planner.errors import InputError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
+    from planner.catalog.folders import is_begun
     from planner.catalog.imports.quote import Quote, QuoteDefaults
     from planner.catalog.imports.quote_books import QuotedOffer
     from planner.catalog.imports.quote_numbers import Decimal
@@ -93,7 +94,7 @@ def import_quotes(
     from planner.catalog.imports.quotes import read_quotes
     from planner.export.files import write_together
 
-    layers = Catalog.default([catalog] if catalog.exists() and any(catalog.iterdir()) else [])
+    layers = Catalog.default([catalog] if is_begun(catalog) else [])
     found = read_quotes(
         quotes,
         layers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -66,7 +67,9 @@ def _split(paths: list[Path], *, alone: bool) -> tuple[list[Path], Path | None]:
     from planner.planning.plan_file import is_plan_file
 
     last = paths[-1]
-    is_plan = last.is_dir() or (last.suffix in (".json", ".yaml", ".yml") and last.is_file() and is_plan_file(last))
+    is_plan = os.path.isdir(last) or (
+        last.suffix in (".json", ".yaml", ".yml") and os.path.isfile(last) and is_plan_file(last)
+    )
     if is_plan and len(paths) == 1:
         raise ScenarioError("no benchmark is given, only a plan", where="RESULT", value=str(last),
                             fix="planner validate RESULT... PLAN")  # fmt: skip

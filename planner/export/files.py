@@ -58,7 +58,7 @@ def write_together(contents: Mapping[Path, str]) -> None:
         for path in contents:
             check_writable(path)
         for path, content in contents.items():
-            old = path.read_bytes() if path.is_file() else None
+            old = path.read_bytes() if os.path.isfile(path) else None
             write_whole(path, content)
             before[path] = old
     except BaseException:
@@ -80,7 +80,7 @@ def _make_folder(folder: Path, made: list[Path]) -> None:
         for place in reversed(missing):
             place.mkdir()
             made.append(place)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise OutputError("this is not a folder", where=str(folder), fix="name a new folder")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -136,11 +136,11 @@ def check_writable(path: Path | str) -> None:
 def _checked_mode(target: Path, shown: str) -> int | None:
     """Return the mode of what is there now, or None if nothing is."""
     folder = target.parent
-    if not folder.exists():
+    if not os.path.exists(folder):
         raise OutputError("cannot write: the folder does not exist", where=shown, fix=f"make it: mkdir -p {folder}")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError(f"cannot write: {folder} is not a folder", where=shown, fix="choose another file")
-    if target.is_dir():
+    if os.path.isdir(target):
         raise OutputError("cannot write: this is a folder", where=shown, fix="name a file in it")
     try:
         mode = target.stat().st_mode

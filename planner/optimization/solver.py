@@ -13,6 +13,7 @@ contradiction. An answer that fails is solved again without presolve, and if it 
 from __future__ import annotations
 
 import math
+import os
 import re
 import tempfile
 import time
@@ -328,7 +329,7 @@ def _run_cbc(
             problem.solve(command)
         except pulp.PulpSolverError as error:
             return RawSolution("none", None, None, "CBC", f"CBC failed: {error}")
-        log = log_path.read_text(errors="replace") if log_path.exists() else ""
+        log = log_path.read_text(errors="replace") if os.path.exists(log_path) else ""
     version = re.search(r"^Version:\s*(\S+)", log, re.MULTILINE)
     name = f"CBC {version[1]}" if version else "CBC"
     # PuLP adds a variable of its own, without a value, to an empty objective.

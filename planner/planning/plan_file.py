@@ -78,7 +78,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
 def _unknown_machines(plan: Plan, layer: Layer) -> Iterator[ScenarioError]:
     """Yield the pools of machines that the catalog of the plan does not know; nothing where it is not here."""
     overlays = plan.scenario.get("catalog") or ()
-    if not all(Path(str(overlay)).is_dir() for overlay in overlays):
+    if not all(os.path.isdir(str(overlay)) for overlay in overlays):
         return
     names = Catalog.default(overlays).names(Machine)
     for n, pool in enumerate(plan.pools):

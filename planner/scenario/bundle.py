@@ -6,7 +6,7 @@ start a serving engine, so that machines, counts, degrees and settings are those
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,10 @@ from planner.catalog.catalog import Catalog
 from planner.engine.server_forms import ServerSettings
 from planner.engine.server_words import engine_of, settings_of
 from planner.errors import PlannerError, ScenarioError
+from planner.parsing import check_text, load_json, read_bytes
 
 PLAN_FILE = "plan.json"
+MOST_VALUES = 100_000  # of a manifest; a bundle has hundreds
 PREFIX = "splitwise-planner"  # of labels and annotations
 MACHINE_LABEL = f"{PREFIX}/machine"
 NOTES = ("count", "spares", "requests-per-s", "takes-from", "machine")
@@ -49,7 +51,7 @@ class Server:
 
 def is_bundle(path: Path) -> bool:
     """Whether a path is a folder that a deployment may lie in."""
-    return path.is_dir()
+    return os.path.isdir(path)
 
 
 def scenario_of_bundle(folder: Path) -> dict[str, Any]:
@@ -61,17 +63,17 @@ def scenario_of_bundle(folder: Path) -> dict[str, Any]:
         A plan that cannot be read.
     """
     path = folder / PLAN_FILE
-    if not path.is_file():
+    if not os.path.isfile(path):
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        scenario = dict(data["scenario"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ScenarioError("the plan of this deployment cannot be read", where=str(path), value=str(error),
+        data = load_json(_text(path), str(path), ScenarioError)
+        scenario, rate_per_s = dict(data["scenario"]), float(data["rate_per_s"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ScenarioError("the plan of this deployment cannot be read", where=str(path), value=repr(error),
                             fix="write the bundle again, or give --scenario") from None  # fmt: skip
     from planner.scenario.scenario_file import at_rate
 
-    return at_rate(scenario, data["rate_per_s"])
+    return at_rate(scenario, rate_per_s)
 
 
 def pools_of_bundle(folder: Path, catalog: Catalog) -> tuple[list[dict[str, Any]], list[Server]]:
@@ -134,15 +136,13 @@ def servers_in(folder: Path) -> Iterator[Server]:
     """
     documents = [(path, d) for path in sorted(folder.rglob("*.yaml")) for d in _documents(path) if isinstance(d, dict)]
     files = {
-        (str(d["metadata"]["name"]), name): text
+        (_name(d), str(name)): str(text)
         for _, d in documents
         if d.get("kind") == "ConfigMap"
-        for name, text in (d.get("data") or {}).items()
+        for name, text in _mapping(d.get("data")).items()
     }
     for path, document in documents:
-        where = (
-            f"{path.relative_to(folder.parent)}: {document.get('kind')} {(document.get('metadata') or {}).get('name')}"
-        )
+        where = f"{path.relative_to(folder.parent)}: {document.get('kind')} {_name(document)}"
         for found in _pods(document, {"replicas": None, "notes": {}}):
             server = _server(found, where, files)
             if server is not None:
@@ -150,14 +150,49 @@ def servers_in(folder: Path) -> Iterator[Server]:
 
 
 def _documents(path: Path) -> list[Any]:
+    documents = _loaded(_text(path), str(path))
+    waiting, n_values = list(documents), 0
+    while waiting:  # an alias counts as often as it stands for something, and one to what holds it without end
+        value = waiting.pop()
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        n_values += 1
+        if n_values > MOST_VALUES:
+            raise ScenarioError("more values than a manifest has", where=str(path), rule=f"at most {MOST_VALUES:,}")
+    return documents
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, ScenarioError).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ScenarioError(f"cannot read the file: {reason}", where=str(path)) from None
+
+
+def _loaded(text: str, where: str) -> list[Any]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    check_text(text, where, ScenarioError)
     try:
         # Not the pure one: that of C reads several times faster, where it is installed.
-        return list(YAML(typ="safe").load_all(path.read_text(encoding="utf-8")))
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ScenarioError("not YAML", where=str(path), value=str(error).splitlines()[0]) from None
+        return list(YAML(typ="safe").load_all(text))
+    except (YAMLError, ValueError, TypeError) as error:  # a date that is none; a list as a key
+        raise ScenarioError("not YAML", where=where, value=(str(error).splitlines() or [""])[0]) from None
+
+
+def _mapping(value: object) -> dict[Any, Any]:
+    """What should be a mapping, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(value: object) -> list[Any]:
+    """What should be a list, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    return str(_mapping(document.get("metadata")).get("name"))
 
 
 def _pods(node: Any, above: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -169,7 +204,7 @@ def _pods(node: Any, above: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if not isinstance(node, dict):
         return
     here = dict(above)
-    if isinstance(node.get("replicas"), int):
+    if isinstance(node.get("replicas"), int) and not isinstance(node["replicas"], bool):
         here["replicas"] = node["replicas"]
     for holder in (node.get("metadata"), node):
         notes = holder.get("annotations") if isinstance(holder, dict) else None
@@ -191,11 +226,11 @@ def _pods(node: Any, above: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _server(found: Mapping[str, Any], where: str, files: Mapping[tuple[str, str], str]) -> Server | None:
     pod = found["pod"]
-    for container in pod["containers"]:
-        words = [str(w) for w in [*(container.get("command") or []), *(container.get("args") or [])]]
+    for container in map(_mapping, pod["containers"]):
+        words = [str(w) for w in [*_listed(container.get("command")), *_listed(container.get("args"))]]
         if engine_of(words) is None:
             continue
-        machine = (pod.get("nodeSelector") or {}).get(MACHINE_LABEL)
+        machine = _mapping(pod.get("nodeSelector")).get(MACHINE_LABEL)
         if not machine:
             raise ScenarioError(
                 "the pods name no machine", where=where, rule=f"nodeSelector has the label {MACHINE_LABEL}",
@@ -203,7 +238,7 @@ def _server(found: Mapping[str, Any], where: str, files: Mapping[tuple[str, str]
             )  # fmt: skip
         try:
             settings = settings_of(words, _options(pod, words, files))
-        except (ValueError, PlannerError) as error:
+        except (ValueError, TypeError, OverflowError, PlannerError) as error:
             raise ScenarioError("the server's command cannot be read", where=where, value=str(error)) from None
         replicas = 1 if found["replicas"] is None else int(found["replicas"])
         return Server(where, settings, replicas, str(machine), found["notes"])
@@ -212,12 +247,10 @@ def _server(found: Mapping[str, Any], where: str, files: Mapping[tuple[str, str]
 
 def _options(pod: Mapping[str, Any], words: list[str], files: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     """The file of options that a command names, out of the ConfigMap that is mounted there."""
-    from ruamel.yaml import YAML
-
-    mounted = {str((v.get("configMap") or {}).get("name")) for v in pod.get("volumes") or []}
+    mounted = {str(_mapping(_mapping(v).get("configMap")).get("name")) for v in _listed(pod.get("volumes"))}
     for word in words:
         name = word.rpartition("/")[2]
         for (config, file), text in files.items():
             if config in mounted and file == name:
-                return dict(YAML(typ="safe", pure=True).load(text) or {})
+                return _mapping(next(iter(_loaded(text, f"{config}: {file}")), None))
     return {}

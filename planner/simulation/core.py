@@ -108,7 +108,7 @@ def library() -> ctypes.CDLL | None:
     One that was compiled from other sources is left alone, with a warning.
     """
     file = Path(__file__).with_name(_NAME)
-    if not file.is_file():
+    if not os.path.isfile(file):
         return None
     try:
         found = ctypes.CDLL(str(file))

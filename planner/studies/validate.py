@@ -207,7 +207,7 @@ def _replanned(
     scenario: Any = asked.scenario
     if isinstance(plan, (str, os.PathLike)):
         path = Path(plan)
-        scenario = read_cluster_file(path / PLAN_FILE if path.is_dir() else path)[1] or scenario
+        scenario = read_cluster_file(path / PLAN_FILE if os.path.isdir(path) else path)[1] or scenario
     progress("planning again")
     return find(ask(scenario, asked.catalog, calibration).resolved(), progress)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from planner.catalog.schema import Machine
@@ -98,7 +97,7 @@ def _plan(source: object) -> Plan | None:
     """The plan that was handed over, read from its file where it is one."""
     if isinstance(source, Plan):
         return source
-    if isinstance(source, (str, os.PathLike)) and Path(source).is_file() and is_plan_file(source):
+    if isinstance(source, (str, os.PathLike)) and os.path.isfile(source) and is_plan_file(source):
         return read_plan(source)
     return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,9 +222,9 @@ def open_table(path: Path) -> RawTable:
         No such file, not a file, unknown extension, unreadable, not UTF-8, empty, a line that is not a JSON object.
     """
     name = path.name.casefold().removesuffix(".gz")
-    if not path.exists():
+    if not os.path.exists(path):
         raise TraceError("trace file not found", where=str(path), suggestions=_neighbours(path), fix="check the path")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise TraceError("not a file", where=str(path), rule="a trace is one file")
     if not name.endswith((*CSV, *LINES, *DOCUMENT, PARQUET)):
         raise TraceError(

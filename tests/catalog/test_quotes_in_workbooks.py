@@ -140,10 +140,75 @@ def test_a_file_that_unpacks_without_end(tmp_path: Path) -> None:
         read_tables(path)
 
 
+def test_a_stray_cell_in_the_last_column_costs_nothing(make: Make) -> None:
+    rows = [HEAD, ("dgx-h100", 31.5, "acme", DAY, "4711")]
+    path = make(Quotes=rows)
+    book = openpyxl.load_workbook(path)
+    book.active["XFD400"] = "x"
+    book.active["A1048576"].number_format = "0.00"  # styled, and blank
+    book.save(path)
+    (table,) = read_tables(path)
+    assert [len(row) for row in table.rows] == [5, 5, *[0] * 397, 16384]
+    assert sum(len(row) for row in table.rows[:399]) == 10
+    assert [q.amount for q in read(path).quotes] == [31.5]
+
+
+def test_more_rows_or_cells_than_a_price_list_has(make: Make, tmp_path: Path) -> None:
+    path = make(Quotes=[HEAD])
+    book = openpyxl.load_workbook(path)
+    book.active["A20001"] = "x"
+    book.save(path)
+    with pytest.raises(InputError, match="20,001 rows or more"):
+        read_tables(path)
+    (tmp_path / "quotes.csv").write_text("machine,price\n" + "\n" * 20_000)
+    with pytest.raises(InputError, match="20,001 rows or more"):
+        read_tables(tmp_path / "quotes.csv")
+    (tmp_path / "quotes.csv").write_text((",".join(["1"] * 1000) + "\n") * 501)
+    with pytest.raises(InputError, match="more than 500,000 cells"):
+        read_tables(tmp_path / "quotes.csv")
+
+
+def test_blank_cells_packed_by_the_million_are_refused_before_they_are_built(make: Make) -> None:
+    path = make(Quotes=[HEAD])
+    cells = b"<row>" + b"<c/>" * 2_000_000 + b"</row></sheetData>"
+    _edited(path, lambda sheet: sheet.replace(b"</sheetData>", cells))
+    with pytest.raises(InputError, match="tags, which are cells"):
+        read_tables(path)
+
+
+def test_a_cell_merged_over_rows_holds_for_each(make: Make) -> None:
+    path = make(Quotes=[HEAD, ("dgx-h100", 31.5, "acme", DAY, None), (None, 30, "other", DAY, None)])
+    book = openpyxl.load_workbook(path)
+    book.active.merge_cells("A2:A3")
+    book.active.merge_cells("D1:E1")
+    book.save(path)
+    (table,) = read_tables(path)
+    assert [row[0].text for row in table.rows] == ["Machine", "dgx-h100", "dgx-h100"]
+    assert [(q.machine, q.provider) for q in read(path).quotes] == [("dgx-h100", "acme"), ("dgx-h100", "other")]
+
+
+def test_merged_ranges_without_end_are_bounded(make: Make) -> None:
+    path = make(Quotes=[HEAD, *[("dgx-h100",) * 200]])
+    ranges = b"".join(b'<mergeCell ref="%s2:%s19000"/>' % (letter, letter) for letter in (b"A", b"B", b"C") * 20)
+    _edited(path, lambda sheet: sheet.replace(b"</sheetData>", b"</sheetData><mergeCells>" + ranges + b"</mergeCells>"))
+    with pytest.raises(InputError, match="more than 500,000 cells"):
+        read_tables(path)
+
+
+def _edited(path: Path, edit: Callable[[bytes], bytes]) -> None:
+    """Change the sheet of a workbook as it lies in the archive."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, edit(content) if name.endswith("sheet1.xml") else content)
+
+
 def test_a_file_that_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def held(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "quotes.xlsx").write_bytes(b"PK")
     monkeypatch.setattr(Path, "read_bytes", held)
     with pytest.raises(InputError, match="Permission denied") as caught:
         read_tables(tmp_path / "quotes.xlsx")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from planner.errors import InputError, near_misses
+from planner import units
+from planner.errors import InputError, UnitError, near_misses
+from planner.parsing import read_bytes
 
 FeedForm = Literal["skypilot", "gpuhunt", "csv"]
 FeedPlan = Literal["on_demand", "spot"]
@@ -130,15 +133,24 @@ def read_feed(
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(f"cannot read the feed: {reason}", where=str(path), fix="check the path") from None
-    reader = csv.DictReader(text.splitlines())
+    try:
+        return _rows(csv.DictReader(io.StringIO(text, newline=""), strict=True), path)
+    except csv.Error as error:
+        raise InputError(f"not a CSV: {error}", where=str(path), fix="download the file again") from None
+
+
+def _rows(reader: csv.DictReader[str], path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     titles = [title.strip() for title in reader.fieldnames or ()]
     if len(titles) < 2:
         raise InputError("not a table with commas", where=f"{path}:1", fix="give a CSV file with a row of titles")
-    rows = []
+    twice = next((title for title in titles if title and titles.count(title) > 1), None)
+    if twice is not None:
+        raise InputError("two columns have one title", where=f"{path}:1", value=twice, fix="rename or delete one")
+    rows: list[tuple[int, dict[str, str]]] = []
     for row in reader:
         line = reader.line_num
         if None in row or None in row.values():
@@ -193,11 +205,15 @@ def _offers_of(
 
 
 def _number(text: str, what: str, where: str) -> float:
-    convert: Callable[[str], float] = float
     try:
-        return convert(text)
-    except ValueError:
-        raise InputError(f"the {what} is no number", where=where, value=repr(text), fix="mend the cell") from None
+        value = units.number(text)
+    except UnitError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise InputError(
+            f"the {what} is no number of at least 0", where=where, value=repr(text), fix="mend the cell"
+        ) from None
+    return value
 
 
 def _date(text: str, where: str) -> datetime.date:

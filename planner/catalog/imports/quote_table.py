@@ -7,21 +7,17 @@ import csv
 import datetime
 import io
 import re
-import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from planner.errors import InputError, UnknownNameError
+from planner.errors import InputError
+from planner.parsing import read_bytes
 
 MOST_ROWS = 20_000
+MOST_CELLS = 500_000  # that are not blank
+MOST_FILE_BYTES = 50_000_000
 _HEAD_LINES = 60
-_MOST_BYTES = 200_000_000  # unpacked; a price list has thousands
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # old Excel files, and new ones behind a password
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
-EXTRA = "pip install 'splitwise-planner[xlsx]'"
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,36 @@ class Cell:
         if isinstance(self.value, datetime.datetime):
             return self.value.date().isoformat()
         return "" if self.value is None else str(self.value).strip()
+
+
+EMPTY = Cell()
+
+
+class Bounds:
+    """Rows and cells of a file, counted while it is read: what no price list has is refused, not held."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._n_cells = 0
+
+    def take(self, n_rows: int, n_cells: int) -> None:
+        """Count a row that is the `n_rows`th of its sheet and has `n_cells` cells.
+
+        Raises
+        ------
+        InputError
+            More rows than `MOST_ROWS`, or more cells in the file than `MOST_CELLS`.
+        """
+        self._n_cells += n_cells
+        if n_rows > MOST_ROWS:
+            raise InputError(
+                f"{n_rows:,} rows or more", where=str(self._path), rule=f"at most {MOST_ROWS:,}",
+                fix="keep the rows with quotes only",
+            )  # fmt: skip
+        if self._n_cells > MOST_CELLS:
+            raise InputError(
+                f"more than {MOST_CELLS:,} cells", where=str(self._path), fix="keep the rows with quotes only"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,29 +115,31 @@ def read_tables(path: Path, sheet: str | None = None) -> list[QuoteTable]:
     InputError
         The file cannot be read, is protected by a password, is no workbook or a damaged one; no such sheet.
     """
+    from planner.catalog.imports.quote_workbook import OLE, workbook_tables
+
     suffix = path.suffix.casefold()
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, most_bytes=MOST_FILE_BYTES)
     except OSError as error:
         fix = "close it in the program that has it open" if isinstance(error, PermissionError) else None
         raise InputError(f"cannot read the file: {error.strerror}", where=str(path), fix=fix) from None
     if suffix in (".csv", ".tsv", ".txt"):
         if sheet is not None:
             raise InputError("a CSV has no sheets", where="--sheet", value=sheet, fix="leave it out")
+        if content.startswith((b"PK\x03\x04", OLE)):
+            raise InputError("this is a workbook under the name of a CSV", where=str(path), fix="name it .xlsx")
         return _csv_tables(path, content)
-    if suffix not in (".xlsx", ".xlsm") and not content.startswith(_OLE):
+    if suffix not in (".xlsx", ".xlsm") and not content.startswith(OLE):
         raise InputError(
             "quotes are read from Excel workbooks and CSV files",
             where=str(path),
             rule="a name that ends with .xlsx, .xlsm, .csv or .tsv",
             fix="save it as .xlsx or .csv",
         )
-    return _workbook(path, content, sheet)
+    return workbook_tables(path, content, sheet)
 
 
 def _csv_tables(path: Path, content: bytes) -> list[QuoteTable]:
-    if content.startswith((b"PK\x03\x04", _OLE)):
-        raise InputError("this is a workbook under the name of a CSV", where=str(path), fix="name it .xlsx")
     text, notes = _decoded(path, content)
     first, _, rest = text.partition("\n")
     if match := re.fullmatch(r"sep=(.)\s*", first):  # Excel's own way to say it
@@ -154,86 +182,22 @@ def _decoded(path: Path, content: bytes) -> tuple[str, list[str]]:
 
 
 def _csv_rows(path: Path, text: str, delimiter: str) -> list[list[Cell]]:
+    bounds, rows = Bounds(path), []
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+            cells = [Cell(stored) if (stored := _unquoted(value)) else EMPTY for value in row]
+            while cells and cells[-1] is EMPTY:
+                cells.pop()
+            rows.append(cells)
+            bounds.take(len(rows), sum(cell is not EMPTY for cell in cells))
     except csv.Error as error:
         raise InputError(f"not a CSV: {error}", where=str(path), fix="save it again as CSV UTF-8") from None
-    _check_size(path, len(rows))
-    return [[Cell(_unquoted(value) or None) for value in row] for row in rows]
+    return rows
 
 
 def _unquoted(text: str) -> str:
     """Take away the apostrophe that our own CSV puts before text that would run."""
     return text[1:] if text[:1] == "'" and text[1:2] in tuple("=+-@\t\n ") else text
-
-
-def _workbook(path: Path, content: bytes, sheet: str | None) -> list[QuoteTable]:
-    if content.startswith(_OLE):
-        if _ENCRYPTED in content:
-            raise InputError(
-                "this workbook is protected by a password", where=str(path),
-                fix="open it and save a copy without a password (File, Info, Protect Workbook)",
-            )  # fmt: skip
-        raise InputError("this is an old Excel file (.xls)", where=str(path), fix="save it as .xlsx")
-    damaged = InputError(
-        "this is not an Excel workbook, or it is damaged", where=str(path), fix="open it in Excel and save it as .xlsx"
-    )
-    try:
-        unpacked = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(content)).infolist())
-    except (zipfile.BadZipFile, ValueError):
-        raise damaged from None
-    if unpacked > _MOST_BYTES:
-        raise InputError(
-            f"this workbook unpacks to {unpacked / 1e6:,.0f} MB", where=str(path),
-            rule=f"at most {_MOST_BYTES / 1e6:,.0f} MB", fix="export the sheet with the quotes as CSV",
-        )  # fmt: skip
-    try:
-        import openpyxl
-    except ImportError:
-        raise InputError(
-            "openpyxl is not installed, and workbooks are read with it", where=str(path), fix=EXTRA
-        ) from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of extensions that openpyxl leaves out
-            stored, shown = (
-                openpyxl.load_workbook(io.BytesIO(content), data_only=values, keep_links=False)
-                for values in (False, True)
-            )
-    except Exception:  # openpyxl lets whatever its parsers raise come through
-        raise damaged from None
-    names = [page.title for page in stored.worksheets]
-    if sheet is not None and sheet not in names:
-        raise UnknownNameError.of("sheet", sheet, names, where="--sheet")
-    epoch = stored.epoch.date() if isinstance(stored.epoch, datetime.datetime) else datetime.date(1899, 12, 30)
-    return [
-        QuoteTable(path, name, _sheet_rows(path, stored[name], shown[name]), epoch)
-        for name in names
-        if sheet in (None, name)
-    ]
-
-
-def _sheet_rows(path: Path, stored: Any, shown: Any) -> list[list[Cell]]:
-    _check_size(path, stored.max_row)
-    rows = [
-        [Cell(value.value, formula.data_type == "f", formula.number_format or "") for formula, value in
-         zip(*pair, strict=True)]
-        for pair in zip(stored.iter_rows(), shown.iter_rows(), strict=True)
-    ]  # fmt: skip
-    # A cell merged over several rows holds for all of them.
-    for merged in stored.merged_cells.ranges:
-        if merged.max_row > merged.min_row and merged.max_row - merged.min_row < MOST_ROWS:
-            first = rows[merged.min_row - 1][merged.min_col - 1]
-            for row in rows[merged.min_row : merged.max_row]:
-                row[merged.min_col - 1] = first
-    return rows
-
-
-def _check_size(path: Path, n_rows: int) -> None:
-    if n_rows > MOST_ROWS:
-        raise InputError(
-            f"{n_rows:,} rows", where=str(path), rule=f"at most {MOST_ROWS:,}", fix="keep the rows with quotes only"
-        )
 
 
 def _letters(column: int) -> str:
