@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -60,7 +61,7 @@ def serve(
 
     Exit codes: 0 stopped, 2 bad input.
     """
-    if catalog is not None and not catalog.is_dir():
+    if catalog is not None and not os.path.isdir(catalog):
         raise InputError("no such folder", where="--catalog", value=catalog, fix=f"planner catalog init {catalog}")
     if overlay is not None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 
@@ -115,7 +116,7 @@ def _of_deployment(fields: Fields, places: Places) -> Parts:
 def _of_prices(own: Mapping[str, Fields]) -> Callable[[Fields, Places], Parts]:
     def parts(fields: Fields, places: Places) -> Parts:
         name = check_file_name(_name(fields, "file"))
-        if not (places.folder / name).is_file():
+        if not os.path.isfile(places.folder / name):
             raise UnknownNameError.of("file", name, [p.name for p in places.folder.iterdir()], where="file")
         folder = _price_folder(places, fields.pop("save", False))
         return [*options_of(own, fields), f"--catalog={folder}"], [name]
@@ -136,7 +137,7 @@ def _price_folder(places: Places, saves: object) -> str:
         return str(places.overlay)
     # What is there counts: a book of the same name is refused before it is saved, not then.
     overlay = "preview"
-    if places.overlay is not None and (places.overlay / "prices").is_dir():
+    if places.overlay is not None and os.path.isdir(places.overlay / "prices"):
         shutil.copytree(places.overlay / "prices", places.folder / overlay / "prices", dirs_exist_ok=True)
     return overlay
 

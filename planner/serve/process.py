@@ -160,10 +160,10 @@ def _silent(exit_code: int, bounds: Bounds) -> PlannerError:
 
 def _content(path: Path, most_bytes: int) -> bytes:
     """A file that the command wrote, or an archive of a folder."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = sorted(p for p in path.rglob("*") if os.path.isfile(p)) if os.path.isdir(path) else [path]
     if sum(file.stat().st_size for file in files) > most_bytes:
         raise _too_long(most_bytes)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path.read_bytes()
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:

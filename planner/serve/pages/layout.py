@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -150,7 +151,7 @@ def _catalog(settings: Settings) -> Catalog:
 def overlays_of(settings: Settings) -> list[Path]:
     """Overlay folders that questions are answered with: one that nothing was written into is none yet."""
     overlay = settings.overlay
-    is_used = overlay is not None and overlay.is_dir() and any(overlay.iterdir())
+    is_used = overlay is not None and os.path.isdir(overlay) and any(overlay.iterdir())
     return [*settings.catalogs, *([overlay] if is_used and overlay is not None else [])]
 
 
