@@ -15,7 +15,6 @@ from planner.errors import InputError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
-    from planner.catalog.folders import is_begun
     from planner.catalog.imports.quote import Quote, QuoteDefaults
     from planner.catalog.imports.quote_books import QuotedOffer
     from planner.catalog.imports.quote_numbers import Decimal
@@ -89,6 +88,7 @@ def import_quotes(
     changes is shown. The bill of materials of `planner export --xlsx` can be read as it is.
     """
     from planner.catalog.catalog import Catalog
+    from planner.catalog.folders import is_begun
     from planner.catalog.imports.quote_books import book_text, books_of, compare
     from planner.catalog.imports.quote_columns import parse_mapping
     from planner.catalog.imports.quotes import read_quotes
