@@ -52,6 +52,16 @@ def alternatives(
     design: Annotated[
         str | None, scenario_option("--design", "NAME", "As for `planner optimize`. [default: auto]")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Simulate every plan, and correct those that fail.")
+    ] = False,
+    verify_runs: Annotated[
+        int | None, scenario_option("--verify-runs", "N", "Simulations of a plan, each with its own seed. [default: 3]")
+    ] = None,
+    verify_requests: Annotated[
+        int | None,
+        scenario_option("--verify-requests", "N", "Requests of each. [default: as many as the traffic calls for]"),
+    ] = None,
     format: FormatOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -66,10 +76,11 @@ def alternatives(
     """
     check_output(output)
     wanted = given(context, scenario)
+    fields = {name: value for name, value in wanted.fields.items() if name != "verify"}
     stock = read_stock(owned, "--owned") if owned else None
     from planner.studies.alternatives import alternatives as run
 
     with ProgressLine(quiet=quiet) as progress, wanted.locating(), naming(_OPTION_OF):
-        found = run(scenario, within=within, owned=stock, most=most, progress=progress, **wanted.fields)
+        found = run(scenario, within=within, owned=stock, most=most, verify=verify, progress=progress, **fields)
     show(found, "alternatives", format, output, quiet=quiet)
     return found.exit_code

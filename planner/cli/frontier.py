@@ -68,6 +68,16 @@ def frontier(
     design: Annotated[
         str | None, scenario_option("--design", "NAME", "As for `planner optimize`. [default: auto]")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Simulate every plan, and correct those that fail.")
+    ] = False,
+    verify_runs: Annotated[
+        int | None, scenario_option("--verify-runs", "N", "Simulations of a plan, each with its own seed. [default: 3]")
+    ] = None,
+    verify_requests: Annotated[
+        int | None,
+        scenario_option("--verify-requests", "N", "Requests of each. [default: as many as the traffic calls for]"),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: FILE.svg, .png or .html (extra `plot`).")
     ] = None,
@@ -110,7 +120,8 @@ def frontier(
     options = _OPTION_OF | {"x": "--x" if over is None else "--over"}
     with ProgressLine(quiet=quiet) as progress, wanted.locating(), naming(options):
         found = run(
-            scenario, x=x, y=y, start=start, stop=stop, tolerance=tolerance, progress=progress, **wanted.fields
+            scenario, x=x, y=y, start=start, stop=stop, tolerance=tolerance, verify=verify, progress=progress,
+            **{name: value for name, value in wanted.fields.items() if name != "verify"},
         )  # fmt: skip
         if plot is not None:
             from planner.export.files import write_whole

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planner.errors import InfeasibleError
@@ -24,10 +24,10 @@ from planner.planning.certificate import (
     SparesRemoved,
     simulated_objectives,
 )
-from planner.planning.closed_loop import rate_of_clients
+from planner.planning.closed_loop import at_the_rate_of_clients, rate_of_clients
 from planner.planning.correction import HOPE, Corrections, Hopes, PoolCounts
 from planner.planning.near_ties import simpler
-from planner.planning.search import Solution, prepare_search, solve_search
+from planner.planning.search import Solution, every_pool, prepare_search, solve_search
 from planner.planning.sharing import shared_anew
 from planner.planning.trials import (
     InterruptedSimulationError,
@@ -54,8 +54,18 @@ _JUST_ABOVE = 1.0 + 1e-6  # a capacity raised to a load must carry it
 _NEAR_THE_EDGE = 1.15  # utilisation by the formulas up to which simulation is asked whether a cluster keeps up
 
 
-def certified(problem: Problem, progress: Progress = quiet) -> Solution:
+def certified(
+    problem: Problem, progress: Progress = quiet, *, mix: Collection[tuple[str, str]] | None = None
+) -> Solution:
     """Find the best cluster that simulation confirms.
+
+    Parameters
+    ----------
+    problem : Problem
+    progress : callable
+    mix : collection of (str, str), optional
+        Roles and machines that pools may have; left out, all that there are, and a simpler plan that is nearly as good
+        is taken in the place of the best.
 
     Returns
     -------
@@ -70,7 +80,8 @@ def certified(problem: Problem, progress: Progress = quiet) -> Solution:
     NoPlanFoundError
         A time limit passed before any plan was found.
     """
-    return Certification(problem, progress).run()
+    forbidden = set() if mix is None else every_pool(problem) - set(mix)
+    return Certification(at_the_rate_of_clients(problem, progress, forbidden), progress, forbidden).run()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +97,11 @@ class _Confirmed:
 class Certification:
     """One walk from a plan that is predicted to hold to one that simulation confirms."""
 
-    def __init__(self, problem: Problem, progress: Progress) -> None:
-        self._problem, self._progress = problem, progress
+    def __init__(self, problem: Problem, progress: Progress, forbidden: Collection[tuple[str, str]] = ()) -> None:
+        self._problem, self._progress, self._forbidden = problem, progress, forbidden
         self._limits, scenario = problem.need.limits, problem.scenario
         deadline_s = time.monotonic() + scenario.time_limit_s
-        self._search = prepare_search(problem, progress)
+        self._search = prepare_search(problem, progress, compares=not forbidden)
         self._seeds = tuple(range(scenario.seed + 1, scenario.seed + 1 + scenario.verify_runs))
         self._testbed = Testbed(
             problem.need, problem.sizes, problem.reference, self._seeds, progress,
@@ -116,7 +127,8 @@ class Certification:
             if self._confirmed is None:
                 assert self._last is not None
                 return replace(self._last, certificate=self._certificate("failed", self._last_verdict))
-            self._prefer_simpler()
+            if not self._forbidden:
+                self._prefer_simpler()
         except (OutOfTimeError, InterruptedSimulationError) as error:
             interrupted = isinstance(error, InterruptedSimulationError)
             if self._last is None:
@@ -154,7 +166,7 @@ class Certification:
 
     def _next(self) -> Solution:
         try:
-            return solve_search(self._search, self._corrections, self._progress)
+            return solve_search(self._search, self._corrections, self._progress, forbidden=self._forbidden)
         except InfeasibleError as error:
             if self._last is None:
                 raise
@@ -246,7 +258,8 @@ class Certification:
             return Hunt(hope_fraction=0.0, n_simulated=0, n_too_busy=0, exhausted=False)
         while True:
             try:
-                bold = solve_search(self._search, Hopes(self._corrections, self._doubts), self._progress)
+                hopes = Hopes(self._corrections, self._doubts)
+                bold = solve_search(self._search, hopes, self._progress, forbidden=self._forbidden)
             except InfeasibleError:
                 return Hunt(hope_fraction=HOPE, n_simulated=n, n_too_busy=refused, exhausted=True)
             if bold.selection.objective >= best.selection.objective * (1.0 - 1e-9):

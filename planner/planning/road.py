@@ -6,7 +6,6 @@ what proves it, and what is recorded.
 
 from __future__ import annotations
 
-from planner.planning.closed_loop import at_the_rate_of_clients
 from planner.planning.plan import Plan
 from planner.planning.record import plan_of
 from planner.planning.search import Solution, solve_problem
@@ -48,4 +47,4 @@ def solved(problem: Problem, progress: Progress = quiet) -> Solution:
         return solve_problem(problem, progress)
     from planner.planning.certify import certified  # here, for who does not simulate need not load what does
 
-    return certified(at_the_rate_of_clients(problem, progress), progress)
+    return certified(problem, progress)

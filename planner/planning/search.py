@@ -180,6 +180,12 @@ def best_or_none(
         return None
 
 
+def every_pool(problem: Problem) -> set[tuple[str, str]]:
+    """Roles and machines that pools of a problem may have."""
+    found, _ = configurations(problem)
+    return {(role, c.machine.name) for c in found for role in ("prefill", "decode", "mixed")}
+
+
 def prepare_search(
     problem: Problem,
     progress: Progress = quiet,

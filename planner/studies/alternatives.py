@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from planner.errors import NoPlanFoundError, ScenarioError
-from planner.planning.record import plan_of
+from planner.errors import InfeasibleError, NoPlanFoundError, ScenarioError
+from planner.planning.record import NOT_SIMULATED, plan_of
 from planner.planning.search import Solution, best_or_none, solve_problem
 from planner.scenario.changes import budget, setting, supposing
 from planner.scenario.machines import owned_machines, wanted_machines
@@ -81,6 +81,7 @@ def alternatives(
     within: str | float = WITHIN,
     owned: Mapping[str, int] | None = None,
     most: int = MOST,
+    verify: bool = False,
     catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
@@ -97,6 +98,9 @@ def alternatives(
         Machines that are there already, by type: the plan that needs the fewest machines beyond them is looked for too.
     most : int
         Most mixes to list.
+    verify : bool
+        Whether to simulate every plan, and to correct those that fail: each is then the best of its mix that
+        simulation confirms, and those that this puts beyond the range are left out, which is noted.
     progress : callable
         Told in a few words what is being done.
 
@@ -118,7 +122,7 @@ def alternatives(
     share, own = _fraction(within), dict(owned or {})
     if most < 1:
         raise ScenarioError("at least one mix is listed", where="most", value=most)
-    asked = ask(scenario, catalog, {**fields, "verify": False})
+    asked = ask(scenario, catalog, {**fields, "verify": verify})
     name = asked.scenario.objective
     if name not in OBJECTIVES:
         raise ScenarioError(
@@ -131,7 +135,8 @@ def alternatives(
         machines = tuple(dict.fromkeys([*machines, *own]))
     problem = asked.with_fields(machines=machines).resolved()
     search = _Walk(problem, name, progress, solves=1)
-    best = solve_problem(problem, progress)
+    predicted = changed(problem, setting(verify=False))
+    best = solve_problem(predicted, progress)
     search.keep(best, "best")
     near = changed(problem, budget(name, search.value(best) * (1.0 + share)))
     complete, every, ends = True, False, ""
@@ -146,11 +151,19 @@ def alternatives(
         complete, ends = False, "interrupted: plans may be missing"
     except NoPlanFoundError:
         complete, ends = False, "the solver's time limit passed before another plan was found"
+    notes: list[str] = []
+    if verify and complete:
+        try:
+            best, notes = _proven(search, best, share)
+        except KeyboardInterrupt:
+            complete, ends = False, "interrupted: plans may be missing, and not all are simulated"
     progress("predicting percentiles")
     plans = _sorted(search, own, search.value(best))
     whole = [p.plan for p in plans]
+    head = head_of_plans(problem, whole)
     return Alternatives(
-        **head_of_plans(problem, whole),
+        **head | {"notes": [*head["notes"], *notes]},
+        verified="as each plan says" if verify else NOT_SIMULATED,
         objective=name,  # type: ignore[arg-type]
         within_fraction=share,
         owned=own,
@@ -160,6 +173,47 @@ def alternatives(
         solves=search.solves,
         plans=plans,
     )
+
+
+def _proven(search: _Walk, best: Solution, share: float) -> tuple[Solution, list[str]]:
+    """Put in the place of each plan the best of its mix that simulation confirms; the best, and what that leaves out.
+
+    What was asked for by another reason than its mix (machines owned, a number of pools) stays bound by it only in that
+    its mix is.
+    """
+    from planner.planning.certify import certified  # here, for who does not simulate need not load what does
+
+    solved: dict[Mix, Solution] = {}
+    listed, notes = list(search.found.values()), []
+    search.found.clear()
+    proven = certified(search.problem, search.progress)
+    search.keep(proven, "best")
+    top = search.value(proven)
+    for n, (solution, reasons) in enumerate(listed, 1):
+        mix = _mix(solution)
+        reasons = [reason for reason in reasons if reason not in ("best", "another mix")]
+        if mix != _mix(proven):
+            reasons.insert(0, "another mix")
+        search.progress(f"simulating plan {n} of {len(listed)}")
+        try:
+            if mix not in solved:
+                solved[mix] = proven if mix == _mix(proven) else certified(search.problem, search.progress, mix=mix)
+        except InfeasibleError:
+            notes.append(f"no plan of {_said(mix)} passes simulation")
+            continue
+        found = solved[mix]
+        if search.value(found) > top * (1.0 + share) * (1.0 + _SAME) and "beyond" not in " ".join(reasons):
+            notes.append(
+                f"{_said(mix)}: {100 * (search.value(found) / top - 1):.1f} % above the best once it is simulated"
+            )
+            continue
+        for reason in reasons:
+            search.keep(found, reason)
+    return proven, notes
+
+
+def _said(mix: Mix) -> str:
+    return " + ".join(f"{machine} {role}" for role, machine in sorted(mix))
 
 
 def _fraction(within: str | float) -> float:
@@ -340,6 +394,7 @@ def _row(
         else math.fsum(p.usd_per_hour * n for p, n in zip(costs, bought.values(), strict=True) if p is not None),
         idle=_listed(idle),
         n_idle=sum(idle.values()),
+        verified=plan.verified,
         ttft_p99_s=late["ttft_p99_s"],
         tbt_p99_s=late["tbt_p99_s"],
         e2e_p99_s=late["e2e_p99_s"],

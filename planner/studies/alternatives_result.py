@@ -38,6 +38,7 @@ class AlternativePlan(Result):
     cost_of_bought_usd_per_hour: float | None = Field(description="Cost of the machines beyond those owned.")
     idle: str = Field(description="Owned machines that the plan does not use; empty for none.")
     n_idle: int
+    verified: str = Field(description="Proof of the plan: simulated, or predicted alone.")
     ttft_p99_s: float | None
     tbt_p99_s: float | None
     e2e_p99_s: float | None

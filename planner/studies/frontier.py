@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planner.errors import NoPlanFoundError, ScenarioError
+from planner.errors import InfeasibleError, NoPlanFoundError, ScenarioError
 from planner.planning.plan import Plan
-from planner.planning.record import plan_of
-from planner.planning.search import Solution, best_or_none, solve_problem
+from planner.planning.record import NOT_SIMULATED, plan_of
+from planner.planning.road import solved
+from planner.planning.search import Solution, best_or_none
 from planner.pools.candidate import needs_end_to_end
 from planner.pools.prediction import ClusterModel
 from planner.scenario.changes import budget, setting
@@ -67,14 +68,26 @@ class FrontierWalk:
         return measured(solution, self.problem.limits.spares, axis.name)
 
     def solved(self, problem: Problem, at: str, top_rate_per_s: float | None = None) -> Solution | None:
-        """The best plan, counted and told."""
+        """The best plan, counted and told; one that simulation confirms where that is asked for."""
         self.solves += 1
         self.progress(f"{self.solves} solves, {at}")
-        return best_or_none(problem, top_rate_per_s=top_rate_per_s)
+        if not self.verify:
+            return best_or_none(problem, top_rate_per_s=top_rate_per_s)
+        from planner.planning.certify import certified  # here, for who does not simulate need not load what does
+
+        try:
+            return certified(problem, lambda text: self.progress(f"{self.solves} solves, {at}: {text}"))
+        except InfeasibleError:
+            return None
+
+    @property
+    def verify(self) -> bool:
+        """Whether every plan is simulated."""
+        return self.problem.scenario.verify
 
     def first(self, problem: Problem, at: str, top_rate_per_s: float | None = None) -> Solution:
-        """The same where the walk begins: raises what `solve_problem` does."""
-        return self.solved(problem, at, top_rate_per_s) or solve_problem(problem, self.progress)
+        """The same where the walk begins: raises what `plan` does."""
+        return self.solved(problem, at, top_rate_per_s) or solved(problem, self.progress)
 
 
 def frontier(
@@ -85,6 +98,7 @@ def frontier(
     start: str | float | None = None,
     stop: str | float | None = None,
     tolerance: str | float = TOLERANCE,
+    verify: bool = False,
     catalog: CatalogLike = None,
     progress: Callable[[str], None] = quiet,
     **fields: Any,
@@ -105,6 +119,9 @@ def frontier(
         scenario's down to where y is four times its least.
     tolerance : str or float
         Relative, to which x is known for loads and limits: `1 %`. Budgets are exact.
+    verify : bool
+        Whether to simulate every plan, and to correct those that fail. A point along loads or limits is then at the
+        load or limit that was simulated, not at the farthest that formulas say the plan reaches.
     progress : callable
         Told in a few words what is being done.
 
@@ -132,7 +149,7 @@ def frontier(
             rule="it begins below where it ends",
         )  # fmt: skip
     share = _fraction(tolerance)
-    problem = asked.with_fields(objective=least.name, verify=False).resolved()
+    problem = asked.with_fields(objective=least.name, verify=verify).resolved()
     _refuse_unpriced(problem, along)
     walk = FrontierWalk(problem, along, least, begin, end, share, progress)
     steps: list[_Step] = []
@@ -152,6 +169,7 @@ def frontier(
     plans = [point.plan for point in points]
     return Frontier(
         **head_of_plans(problem, plans),
+        verified="as each point says" if verify else NOT_SIMULATED,
         x=along.name,
         x_label=along.label,
         x_unit=along.unit,
@@ -272,9 +290,13 @@ def _along_rate(walk: FrontierWalk) -> Iterator[_Step]:
         begun = True
         carried = min(rate * _largest_load(posed, solution), most)
         reach = max(_rounded(carried, math.floor), rate) / rate if carried < most else most / rate
-        full = _loaded(solution, reach)
         y = walk.measured(solution, walk.y)
         proven = solution.selection.status == "optimal"
+        if walk.verify:
+            yield _Step(rate, y, solution.selection.bound, proven, posed, solution)
+            rate *= reach * (1.0 + walk.tolerance)
+            continue
+        full = _loaded(solution, reach)
         loaded = changed(posed, setting(rate_per_s=rate * reach))
         yield _Step(rate * reach, y, solution.selection.bound, proven, loaded, full)
         rate *= reach * (1.0 + walk.tolerance)
@@ -336,7 +358,8 @@ def _along_limit(walk: FrontierWalk) -> Iterator[_Step]:
         if walk.start is not None:
             reach = max(reach, walk.start)
         proven = solution.selection.status == "optimal"
-        yield _Step(reach, y, solution.selection.bound, proven, changed(posed, walk.x.at(reach)), solution)
+        at_limit = limit if walk.verify else reach
+        yield _Step(at_limit, y, solution.selection.bound, proven, changed(posed, walk.x.at(at_limit)), solution)
         limit = reach * (1.0 - walk.tolerance)
     walk.ends = f"the range begins at {walk.x.words(walk.start or 0.0)}"
 
@@ -384,6 +407,7 @@ def _point(step: _Step) -> FrontierPoint:
         cost_usd_per_million_tokens=plan.cost_usd_per_million_tokens,
         power_w=plan.power_w,
         rack_units=plan.rack_units,
+        verified=plan.verified,
         ttft_p99_s=late["ttft"],
         tbt_p99_s=late["tbt"],
         e2e_p99_s=late["e2e"],

@@ -36,6 +36,7 @@ class FrontierPoint(Result):
     cost_usd_per_million_tokens: float | None
     power_w: float = Field(description="Rated [W].")
     rack_units: int | None
+    verified: str = Field(description="Proof of the plan: simulated, or predicted alone.")
     ttft_p99_s: float | None
     tbt_p99_s: float | None
     e2e_p99_s: float | None

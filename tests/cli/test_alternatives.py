@@ -44,6 +44,7 @@ def test_options_become_arguments(planner: Planner, monkeypatch: pytest.MonkeyPa
     planner(*SMALL, "--owned", "dgx-h100=1", "--most", "3", "--objective", "power", code=130)
     assert {k: v for k, v in seen.items() if k != "progress"} == {
         "within": "30 %", "owned": {"dgx-a100": 2, "dgx-h100": 1}, "most": 3, "objective": "power", "rate_per_s": 20.0,
+        "verify": False,
     }  # fmt: skip
 
 

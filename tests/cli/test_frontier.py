@@ -45,7 +45,7 @@ def test_options_become_arguments(planner: Planner, monkeypatch: pytest.MonkeyPa
     )  # fmt: skip
     assert {k: v for k, v in seen.items() if k != "progress"} == {
         "x": "ttft.p50", "y": "power", "start": "100ms", "stop": "1s", "tolerance": "2 %", "design": "Splitwise-HA",
-        "max_pools": 2,
+        "max_pools": 2, "verify": False,
     }  # fmt: skip
 
 

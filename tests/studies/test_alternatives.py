@@ -11,6 +11,7 @@ import pytest
 
 import planner
 from planner.errors import InfeasibleError, PlannerError, ScenarioError, UnitError, UnknownNameError
+from planner.planning.record import NOT_SIMULATED
 from planner.planning.search import prepare_search
 from planner.scenario.resolve import resolve
 from planner.scenario.scenario_file import load_scenario
@@ -172,3 +173,28 @@ def test_bad_input(given: dict[str, Any], kind: type[PlannerError], where: str, 
         alternatives(**given)
     assert caught.value.where == where
     assert says in str(caught.value)
+
+
+SCENARIOS = [
+    {"rate": "30/s"}, {"rate": "12/s", "slo": ["ttft=500ms", "tbt=60ms"]},
+    {"rate": "45/s", "workload": "azure-code-2023"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", SCENARIOS)
+def test_simulated_alternatives_cost_what_each_costs_when_it_is_asked_for(asked: dict[str, Any]) -> None:
+    """The same mix, the same price, whichever command names it: alternatives, compare, optimize."""
+    machines = ["dgx-a100", "dgx-h100"]
+    found = planner.alternatives(**asked, machines=machines, within="60 %", verify=True)
+    assert found.plans[0].cost_usd_per_hour == planner.optimize(**asked, machines=machines).cost_usd_per_hour
+    assert found.verified != NOT_SIMULATED
+    by_mix = {mix_of(p.plan): p for p in found.plans}
+    assert len(by_mix) == len(found.plans) and all("simulated" in p.verified for p in found.plans)
+    assert all(p.plan.certificate is not None and p.plan.certificate.status == "confirmed" for p in found.plans)
+    designs = [p.plan.design for p in found.plans if p.plan.design != "mixed fleet"]
+    rows = planner.compare(**asked, machines=machines, designs=designs, verify=True).rows
+    for row in rows:
+        assert row.plan is not None
+        assert by_mix[mix_of(row.plan)].cost_usd_per_hour == pytest.approx(row.cost_usd_per_hour), row.design
+    predicted = planner.alternatives(**asked, machines=machines, within="60 %")
+    assert all(p.verified == NOT_SIMULATED for p in predicted.plans)

@@ -127,6 +127,28 @@ def test_every_point_is_what_optimize_finds_there() -> None:
         assert planner.optimize(rate=point.x, verify=False).cost_usd_per_hour == pytest.approx(point.y)
 
 
+@pytest.mark.parametrize(
+    "axis",
+    [
+        {"x": "power", "y": "cost"},
+        {"x": "rate", "y": "cost", "start": "8/s", "stop": "30/s"},
+        {"x": "ttft", "y": "cost", "start": "500ms", "stop": "1s"},
+    ],
+)
+def test_every_simulated_point_is_what_optimize_confirms_there(axis: dict[str, str]) -> None:
+    asked: dict[str, Any] = {"slo": ["ttft=1s", "tbt=200ms"], "rate": "30/s", "machines": ["dgx-a100", "dgx-h100"]}
+    found = frontier(**asked, **axis, tolerance="20 %", verify=True)
+    assert found.points and found.verified == "as each point says"
+    for point in found.points:
+        certificate = point.plan.certificate
+        assert certificate is not None and certificate.status == "confirmed" and "simulated" in point.verified
+        at = {"power": {"max_power": f"{point.x}W"}, "rate": {"rate": point.x}, "ttft": {"slo": [f"ttft={point.x}s",
+              "tbt=200ms"]}}[axis["x"]]  # fmt: skip
+        best = planner.optimize(**asked | at, exact=True)
+        assert best.cost_usd_per_hour == pytest.approx(point.y), point.x
+    assert all(a.y < b.y or a.y > b.y for a, b in itertools.pairwise(found.points))
+
+
 def test_slowdowns_and_end_to_end_limits() -> None:
     found = frontier(slo=["splitwise"], rate="5/s", x="e2e.p90", y="cost", start="1.3x", stop="2x", tolerance="20 %")
     assert (found.x, found.x_unit) == ("e2e.p90", "x")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from planner.export.tables.head import objectives_lines, remarks, trusted
 from planner.export.tables.text import counted, fitted, load_text, percent, wrapped
+from planner.planning.record import NOT_SIMULATED
 from planner.studies.alternatives_result import AlternativePlan, Alternatives
 from planner.units import format_time
 
@@ -88,7 +89,7 @@ def _labels(found: Alternatives, today: datetime.date) -> Iterator[tuple[str, st
             "Mixes",
             (
                 "all there are: any other set of machine types and roles within the range has all pools of one above, "
-                "and more"
+                "and more" + ("" if found.verified == NOT_SIMULATED else ", as predicted")
             ),
         )
     else:
@@ -98,4 +99,6 @@ def _labels(found: Alternatives, today: datetime.date) -> Iterator[tuple[str, st
         "Proof",
         f"{proven} of {counted(len(found.plans), 'plan')} proven best of its kind, in {counted(found.solves, 'solve')}",
     )
+    if found.verified != NOT_SIMULATED:
+        yield "Simulated", "; ".join(sorted({plan.verified for plan in found.plans}))
     yield from trusted(found, today)

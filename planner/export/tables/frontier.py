@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from planner.export.tables.head import objectives_lines, remarks, trusted
 from planner.export.tables.text import counted, fitted, load_text, number, percent, wrapped
+from planner.planning.record import NOT_SIMULATED
 from planner.studies.frontier_result import Frontier, FrontierPoint
 from planner.units import format_time
 from planner.workload.objectives import parse_objective
@@ -118,4 +119,6 @@ def _labels(frontier: Frontier, today: datetime.date) -> Iterator[tuple[str, str
         f"{proven} of {counted(len(frontier.points), 'point')} proven, in {counted(frontier.solves, 'solve')}",
     )
     yield "Ends", frontier.ends
+    if frontier.verified != NOT_SIMULATED:
+        yield "Simulated", "; ".join(sorted({point.verified for point in frontier.points}))
     yield from trusted(frontier, today)
