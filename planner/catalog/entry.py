@@ -13,7 +13,7 @@ SourceKind = Literal["datasheet", "listed", "measured", "quote", "estimate", "de
 class CatalogModel(BaseModel):
     """Frozen, strict about unknown fields, filled by the names that YAML uses."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, defer_build=True)
 
 
 class Provenance(CatalogModel):

@@ -118,7 +118,7 @@ def read_layer(path: Path, *, error: type[InputError] = CatalogError) -> Layer:
             where=f"{path}:1",
             fix="write one `field: value` a line",
         )
-    if _MAYBE_ALIAS.search(text):
+    if _MAYBE_ALIAS.search(text) and ("<<" in text or _size(data, {}) > _MOST_VALUES):
         _check_aliases(path, text, error)
     layer = Layer(path, text, data)
     _refuse_odd_keys(layer, error)
@@ -256,6 +256,18 @@ def _below(node: Node) -> list[Node]:
     if isinstance(node, MappingNode):
         return [part for pair in node.value for part in pair]
     return list(node.value) if isinstance(node, SequenceNode) else []
+
+
+def _size(value: Any, sizes: dict[int, float]) -> float:
+    """Values that what was read stands for, as `_check_aliases` counts them; infinite if it holds itself."""
+    if not isinstance(value, (dict, list)):
+        return 1.0
+    if id(value) not in sizes:
+        sizes[id(value)] = math.inf
+        below = value.values() if isinstance(value, dict) else value
+        keys = len(value) if isinstance(value, dict) else 0
+        sizes[id(value)] = 1.0 + keys + sum(_size(one, sizes) for one in below)
+    return sizes[id(value)]
 
 
 def _check_aliases(path: Path, text: str, error: type[InputError]) -> None:

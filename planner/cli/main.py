@@ -143,7 +143,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     try:
         _refuse_empty_options(words)
-        return _exit_code(typer.main.get_command(app).main(args=words, prog_name="planner", standalone_mode=False))
+        return _exit_code(_parser(words).main(args=words, prog_name="planner", standalone_mode=False))
     except SystemExit as stop:
         return _exit_code(stop.code)
     except (KeyboardInterrupt, typer.Abort):
@@ -160,6 +160,18 @@ def _run(words: list[str]) -> int:
                 return EXIT_BAD_INPUT
             return _report(_as_input_error(error), words)
         return _report(_as_fault(error), words)
+
+
+def _parser(words: Sequence[str]) -> Any:
+    """The parser of the command that is asked for, or of all: to build that of all takes longer than many commands."""
+    named = [command for command in app.registered_commands if words and command.name == words[0]]
+    if not named:
+        return typer.main.get_command(app)
+    only = typer.Typer()
+    only.info, only.registered_callback, only.registered_commands = app.info, app.registered_callback, named
+    only.pretty_exceptions_enable, only.rich_markup_mode = app.pretty_exceptions_enable, app.rich_markup_mode
+    only._add_completion = app._add_completion
+    return typer.main.get_command(only)
 
 
 def _refuse_empty_options(words: Sequence[str]) -> None:
@@ -232,7 +244,7 @@ def _as_input_error(error: Any) -> InputError:
         known = [o for p in parameters for o in (*p.opts, *p.secondary_opts) if o.startswith("--")]
         wanted = error.option_name
         near = ["--" + name for name in near_misses(wanted.lstrip("-"), [name.lstrip("-") for name in known])]
-        others = [] if context is None else list(_commands_with(context.find_root().command, wanted, "planner"))
+        others = [] if context is None else list(_commands_with(typer.main.get_command(app), wanted, "planner"))
         if others:
             rule = f"{wanted} is an option of {', '.join(others)}"
             return InputError(f"no such option {wanted}", rule=rule, fix=fix)

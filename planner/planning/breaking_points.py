@@ -63,18 +63,28 @@ def _breaking_load(excess: Callable[[float, int], float], testbed: Testbed, top:
     while high - low > _NEAR:
         middle = (low + high) // 2
         low, high = (middle, high) if excess(_STEP**middle, few) <= 0.0 else (low, middle)
-    # Longer runs move it, most often down: queues that fill slowly look well at first.
+    # Longer runs move it, most often down: queues that fill slowly look well at first. So steps double until both
+    # sides are known, and are halved until these are neighbours.
     step = (low + high) // 2
     at = excess(_STEP**step, many)
-    to = 1 if at <= 0.0 else -1
+    towards, stride = (1 if at <= 0.0 else -1), 1
+    near, near_at = step, at
     while True:
-        other = step + to
-        if other in (-1, last + 1):
-            return _STEP**step
-        there = excess(_STEP**other, many)
-        if (there > 0.0) != (at > 0.0):
-            return _STEP ** (step + at / (at - there) * to)
-        step, at = other, there
+        far = min(max(near + towards * stride, 0), last)
+        if far == near:
+            return _STEP**near
+        far_at = excess(_STEP**far, many)
+        if (far_at > 0.0) != (near_at > 0.0):
+            break
+        near, near_at, stride = far, far_at, 2 * stride
+    while abs(far - near) > 1:
+        middle = (near + far) // 2
+        middle_at = excess(_STEP**middle, many)
+        if (middle_at > 0.0) == (near_at > 0.0):
+            near, near_at = middle, middle_at
+        else:
+            far, far_at = middle, middle_at
+    return _STEP ** (near + near_at / (near_at - far_at) * (far - near))
 
 
 def _excess(simulated: Simulated, i: int, limit: Limit) -> float:

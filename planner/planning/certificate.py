@@ -18,7 +18,9 @@ class Result(BaseModel):
     """Frozen result; `to_records` of those that have it gives flat dicts for a sheet or a DataFrame."""
 
     # A result prints all its fields, so its schema requires them all.
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True, defer_build=True
+    )
 
 
 class SimulatedPercentiles(Result):
@@ -72,9 +74,14 @@ class Hunt(Result):
     """Better plans that the formulas refuse, simulated all the same."""
 
     hope_fraction: float = Field(description="Share by which every capacity was taken above its formula.")
-    n_simulated: int = Field(description="Plans better than the confirmed one that were simulated, and failed.")
+    n_simulated: int = Field(description="Plans better than the confirmed one that were looked at, and failed.")
     n_too_busy: int = Field(
-        description="Plans among these of these, plans that fail by the highest utilisation allowed alone."
+        description="Plans among these that the highest utilisation allowed forbids; not simulated after the first that "
+        "meets the objectives."
+    )
+    busier_value: Number = Field(
+        description="Least value of the plan's objective among those that meet the objectives in simulation; null "
+        "if none does."
     )
     exhausted: bool = Field(description="Whether no such plan is left; otherwise a cheaper one may be there.")
 

@@ -127,8 +127,6 @@ class Certification:
             if self._confirmed is None:
                 assert self._last is not None
                 return replace(self._last, certificate=self._certificate("failed", self._last_verdict))
-            if not self._forbidden:
-                self._prefer_simpler()
         except (OutOfTimeError, InterruptedSimulationError) as error:
             interrupted = isinstance(error, InterruptedSimulationError)
             if self._last is None:
@@ -140,14 +138,18 @@ class Certification:
         return self._finished(self._confirmed, hunt, notes)
 
     def _late(self) -> str:
-        return f"the time limit of {self._problem.scenario.time_limit_s:g} s passed in simulation (--time-limit)"
+        limit_s = self._problem.scenario.time_limit_s
+        return f"the time limit of {limit_s:g} s passed in simulation (--time-limit)"
 
     # -- rounds --------------------------------------------------------------------------------------------------
 
     def _confirm(self) -> bool:
         """Plan, simulate and correct until a plan is confirmed; False if the rounds are used up."""
         while len(self._rounds) < MOST_ROUNDS:
-            solution = self._last = self._next()
+            best = self._next()
+            # A simpler plan that is nearly as good is chosen in any case, so it alone need be simulated.
+            other = None if self._forbidden else simpler(self._search, best, self._corrections, self._progress)
+            solution = self._last = other or best
             verdict = self._last_verdict = self._testbed.verdict(solution.members, solution.routes, whole=True)
             n_requests = self._testbed.n_requests
             if not all(verdict.met):
@@ -253,23 +255,31 @@ class Certification:
     def _hunt(self) -> Hunt | None:
         """Simulate the plans that would be better if capacities were `HOPE` above the formulas; None if one holds."""
         assert self._confirmed is not None
-        best, n, refused = self._confirmed.solution, 0, 0
+        chosen, n, refused, busier = self._confirmed.solution, 0, 0, None
+        best = chosen.near_tie.value if chosen.near_tie else chosen.selection.objective
         if self._problem.scenario.objective == "throughput":  # another rate is another plan
-            return Hunt(hope_fraction=0.0, n_simulated=0, n_too_busy=0, exhausted=False)
+            return Hunt(hope_fraction=0.0, n_simulated=0, n_too_busy=0, busier_value=None, exhausted=False)
+        exhausted = False
         while True:
             try:
                 hopes = Hopes(self._corrections, self._doubts)
                 bold = solve_search(self._search, hopes, self._progress, forbidden=self._forbidden)
             except InfeasibleError:
-                return Hunt(hope_fraction=HOPE, n_simulated=n, n_too_busy=refused, exhausted=True)
-            if bold.selection.objective >= best.selection.objective * (1.0 - 1e-9):
-                return Hunt(hope_fraction=HOPE, n_simulated=n, n_too_busy=refused, exhausted=True)
+                exhausted = True
+                break
+            if bold.selection.objective >= best * (1.0 - 1e-9):
+                exhausted = True
+                break
             if self._n_hunted >= MOST_HUNTED:
-                return Hunt(hope_fraction=HOPE, n_simulated=n, n_too_busy=refused, exhausted=False)
+                break
             self._n_hunted += 1
             n += 1
-            verdict = self._testbed.verdict(bold.members, bold.routes)
             busy = self._too_busy(bold.members, bold.routes)
+            if busy and busier is not None:  # what the limit costs at the least is known
+                refused += 1
+                self._doubt(bold, busy, 1.0 / _JUST_ABOVE)
+                continue
+            verdict = self._testbed.verdict(bold.members, bold.routes)
             if all(verdict.met) and not busy:
                 for key, member in zip(bold.keys, bold.members, strict=True):
                     rate = member.rate_per_s * _JUST_ABOVE
@@ -277,14 +287,18 @@ class Certification:
                 self._note_round(bold, True, "better, and it holds though the formulas refuse it", None)
                 return None
             if all(verdict.met):
-                refused += 1
-                blamed, carried = busy, 1.0 / _JUST_ABOVE
+                refused, busier = refused + 1, bold.selection.objective
+                self._doubt(bold, busy, 1.0 / _JUST_ABOVE)
             else:
-                blamed, carried = self._blamed(bold, verdict), self._carried(bold)
-            for i in blamed:
-                member, key = bold.members[i], bold.keys[i]
-                known = max(bold.capacities[i], member.rate_per_s)
-                self._doubts = self._doubts.lowered(key, member.count, carried * member.rate_per_s, known)
+                self._doubt(bold, self._blamed(bold, verdict), self._carried(bold))
+        return Hunt(hope_fraction=HOPE, n_simulated=n, n_too_busy=refused, busier_value=busier, exhausted=exhausted)
+
+    def _doubt(self, bold: Solution, blamed: Sequence[int], carried: float) -> None:
+        """Lower what was hoped of some members to a share of what they would have carried."""
+        for i in blamed:
+            member, key = bold.members[i], bold.keys[i]
+            known = max(bold.capacities[i], member.rate_per_s)
+            self._doubts = self._doubts.lowered(key, member.count, carried * member.rate_per_s, known)
 
     def _model(self, members: Sequence[Member], routes: Sequence[Route]) -> ClusterModel:
         """A cluster by the formulas, at the rate asked for or that its clients send."""
@@ -298,28 +312,6 @@ class Certification:
         model = self._model(members, routes)
         most = self._problem.need.most_busy * (1.0 + 1e-6)
         return [i for i in range(len(members)) if _prefill_work(model, members, i) > most]
-
-    def _prefer_simpler(self) -> None:
-        """In the place of the best plan, one with fewer pools or machine types that is nearly as good and holds."""
-        assert self._confirmed is not None
-        best = self._confirmed.solution
-        for _ in range(MOST_ROUNDS):
-            found = simpler(self._search, best, self._corrections, self._progress)
-            if found is None:
-                return
-            verdict = self._testbed.verdict(found.members, found.routes, whole=True)
-            if not all(verdict.met):
-                self._lower(found, verdict)
-                continue
-            n_requests = self._testbed.n_requests
-            witnesses = [self._witness(found, found.members, i) for i in range(len(found.members))]
-            self._confirmed = _Confirmed(found, verdict, n_requests, witnesses)
-            spared = [i for i, w in enumerate(witnesses) if not w.breaks]
-            if not spared or found.cluster in self._reduced:
-                self._note_round(found, True, "confirmed: simpler, and nearly as good", None)
-                return
-            self._reduced.add(found.cluster)
-            self._raise(found, spared)
 
     # -- what a certificate says ---------------------------------------------------------------------------------
 

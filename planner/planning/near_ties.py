@@ -8,6 +8,7 @@ from dataclasses import replace
 from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.optimization.selection import best_simple, enumerate_pairs
 from planner.planning.correction import Corrections
+from planner.planning.promises import kept
 from planner.planning.search import NearTie, Search, Solution, solve_search
 from planner.pools.candidate import Candidate
 from planner.pools.limits import unit_cost
@@ -36,6 +37,12 @@ def simpler(
         The fewest pools, among these the fewest types, among these the best, with `near_tie` saying what the optimum
         is. The largest throughput has none: what it is worth to carry less, nobody said.
     """
+    return kept(search, lambda now: _simpler(now, best, corrections, progress))
+
+
+def _simpler(
+    search: Search, best: Solution, corrections: Corrections, progress: Callable[[str], None]
+) -> Solution | None:
     problem, candidates = search.posed[0]
     scenario = problem.scenario
     n_pools, n_types = len(best.members), _n_types(best)
@@ -52,7 +59,13 @@ def simpler(
         posed = replace(problem, limits=limits)
         try:
             solution = solve_search(
-                replace(search, posed=[(posed, [c for c in candidates if c.key in keys])], homogeneous={}, whole=None),
+                replace(
+                    search,
+                    posed=[(posed, [c for c in candidates if c.key in keys])],
+                    homogeneous={},
+                    whole=None,
+                    promises=None,
+                ),
                 corrections,
             )
         except (InfeasibleError, NoPlanFoundError):

@@ -35,6 +35,7 @@ def candidates_of(
     *,
     design: Design | None = None,
     pairs: Collection[tuple[str, str]] | None = None,
+    promised: Collection[tuple[str, str]] = (),
 ) -> list[Candidate]:
     """Every pool that the design of a problem allows, as `generate` makes them, at the prices of `found`.
 
@@ -51,13 +52,15 @@ def candidates_of(
         In the place of the problem's.
     pairs : collection of (str, str), optional
         Prefill and decode machines that may be paired; left out: all that can reach each other.
+    promised : collection of (str, str)
+        Further ones, whose decode pools are promised only.
     """
     key = _digest(problem, top_rate_per_s)
     known = _kept.setdefault(key, Known())
     _kept.move_to_end(key)
     while len(_kept) > _MOST_KEPT:
         _kept.popitem(last=False)
-    return generate(found, problem.need, design or problem.design, top_rate_per_s, progress, known, pairs)
+    return generate(found, problem.need, design or problem.design, top_rate_per_s, progress, known, pairs, promised)
 
 
 def without(candidates: Sequence[Candidate], forbidden: Collection[tuple[str, str]]) -> list[Candidate]:

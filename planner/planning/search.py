@@ -24,7 +24,9 @@ from planner.planning.correction import NOTHING_LEARNT, Corrections, Hopes, Pool
 from planner.planning.designs import best_of, enumerate_designs
 from planner.planning.infeasible import explain_infeasible, unreachable
 from planner.planning.links import check_links
+from planner.planning.promises import Promises, is_promised, kept
 from planner.planning.reuse import candidates_of, without
+from planner.planning.twins import of_the_cheapest
 from planner.planning.worth import NEAR, is_worth_asking, worthwhile_pairs
 from planner.pools.candidate import Candidate, needs_end_to_end, stable_rate_of_one
 from planner.pools.configuration import Configuration, Rejection
@@ -33,7 +35,7 @@ from planner.pools.prediction import ClusterModel, Member, Route
 from planner.scenario.changes import setting
 from planner.scenario.progress import Progress, quiet
 from planner.scenario.resolve import Problem, changed, configurations
-from planner.serving.capacity import CapacityCurve
+from planner.serving.capacity import CapacityCurve, objectives_on
 from planner.serving.decode import DecodeQueue
 from planner.serving.mixed import MixedQueue
 from planner.serving.prefill import PrefillQueue
@@ -118,6 +120,8 @@ class Search:
         Of the objective: pairs of machines that only plans beyond it can have were left out.
     whole : callable
         Makes the search with all pairs, for the case that the best plan turns out to lie beyond that.
+    promises : Promises, optional
+        Decode pools that are computed once a plan would have them; `posed` is brought up to date then.
     """
 
     posed: list[tuple[Problem, list[Candidate]]]
@@ -125,6 +129,7 @@ class Search:
     homogeneous: dict[str, Simple]
     most: float = math.inf
     whole: Callable[[], Search] | None = None
+    promises: Promises | None = None
 
 
 def solve_problem(problem: Problem, progress: Progress = quiet) -> Solution:
@@ -225,7 +230,14 @@ def prepare_search(
         if best is not None:
             most = best.objective * NEAR
             pairs = worthwhile_pairs(problem, found, most)
-            candidates = candidates_of(problem, found, top, progress, pairs=pairs)
+            promises = None
+            if objectives_on(problem.need.limits, "tbt"):  # otherwise pools are those of any source anyway
+                promises = Promises(
+                    pairs, lambda own, rest: candidates_of(problem, found, top, progress, pairs=own, promised=rest)
+                )
+                candidates = promises.candidates()
+            else:
+                candidates = candidates_of(problem, found, top, progress, pairs=pairs)
 
             @cache
             def whole() -> Search:
@@ -233,7 +245,7 @@ def prepare_search(
                     problem, progress, top_rate_per_s=top_rate_per_s, compares=compares, leaves_out=False
                 )
 
-            return Search([(problem, candidates)], rejected, homogeneous, most, whole)
+            return Search([(problem, candidates)], rejected, homogeneous, most, whole, promises)
     posed = list(_posed(problem, found, top, progress))
     return Search(posed, rejected, homogeneous)
 
@@ -259,11 +271,21 @@ def solve_search(
             if not isinstance(error, InfeasibleError) and type(error) is not PlannerError:
                 raise
         return solve_search(search.whole(), corrections, progress, forbidden=forbidden, explains=explains)
+    return kept(search, lambda now: _best_posed(now, corrections, progress, forbidden, explains))
+
+
+def _best_posed(
+    search: Search,
+    corrections: Corrections | Hopes,
+    progress: Progress,
+    forbidden: Collection[tuple[str, str]],
+    explains: bool,
+) -> Solution:
     best: Solution | None = None
     refused: InfeasibleError | None = None
     for posed, candidates in search.posed:
-        kept = without(candidates, forbidden) if forbidden else candidates
-        corrected = [corrections.applied_to(c) for c in kept]
+        allowed = without(candidates, forbidden) if forbidden else candidates
+        corrected = [corrections.applied_to(c) for c in allowed]
         try:
             solution = _solve(posed, corrected, search.rejected, corrections, progress, explains)
         except InfeasibleError as error:
@@ -331,9 +353,13 @@ def _solve(
         )
         if selection is None:
             raise explain_infeasible(problem, candidates) if explains else InfeasibleError("no plan")
+        selection = of_the_cheapest(selection, candidates, scenario.objective, limits)
         by_key = {c.key: c for c in candidates}
         keys, members, routes, capacities = assemble(selection, by_key)
         first = first or selection
+        if any(map(is_promised, keys)):  # not one that there is
+            total = sum(r.rate_per_s for r in routes)
+            return Solution(members, keys, routes, capacities, selection, simples, rejected, len(candidates), total)
         model = ClusterModel(members, routes, problem.need)
         simulated = corrections.concern(keys)
         confirmed = simulated or all(model.meets(limit) for limit in problem.need.limits)

@@ -287,6 +287,32 @@ def decode_candidate(
     return known[key]
 
 
+def promised_candidate(
+    configuration: Configuration, queue: DecodeQueue, need: Requirement, top_rate_per_s: float
+) -> Candidate:
+    """A decode pool of this configuration that carries no less than with any source: as if KV caches came at once.
+
+    It stands for the pools of all sources until a plan would have one of them (`planner/planning/promises.py`).
+    """
+    lanes = configuration.layout.lanes_per_machine
+    wire = network_rate_per_s(configuration, need) * MOST_SENT
+    none = np.zeros(need.traffic.prompt_tokens.shape)
+    at_once = [(1.0, Upstream(WaitTail(np.zeros(()), np.ones(())), none, none))]
+
+    def compute(n: Counts) -> CapacityCurve:
+        key = (need, lanes, "promised")
+        curves = _once(queue, key, n, lambda n: decode_capacities(queue, need.limits, [at_once], n, lanes))
+        return CapacityCurve(n, np.minimum(curves[0].rate_per_s * _PROMISED, n * wire))
+
+    one = min(stable_rate_of_one(configuration, queue), wire)
+    key = f"decode/{configuration.machine.name}/{configuration.layout.label}/{PROMISED}"
+    return remembering(
+        Candidate(key, "decode", configuration, (), _first_curve(compute, top_rate_per_s, one), compute, one)
+    )
+
+
+PROMISED = "promised"
+_PROMISED = 1.002  # what capacities are promised above those computed, which are on the safe side by up to 0.1 %
 _UNSEEN = "any"  # what decode pools see of a source where no objective depends on it
 
 

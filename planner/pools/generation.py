@@ -18,6 +18,7 @@ from planner.pools.candidate import (
     mixed_candidate,
     needs_end_to_end,
     prefill_candidate,
+    promised_candidate,
     remembering,
     sends_much,
     stable_rate_of_one,
@@ -70,6 +71,8 @@ class Known:
         Machine and key of a sender -> keys of the candidates that take from it.
     decoding : dict
         Key -> candidate, its senders left open.
+    promised : dict
+        Machine -> keys of its candidates that stand for those of any sender.
     shared : SharedQueues
         Queues of machines that differ by seller alone.
     keeps_dominated : bool
@@ -81,6 +84,7 @@ class Known:
     queues: dict[str, PrefillQueue] = field(default_factory=dict)
     decode: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     decoding: dict[str, Candidate] = field(default_factory=dict)
+    promised: dict[str, list[str]] = field(default_factory=dict)
     shared: SharedQueues = field(default_factory=SharedQueues)
     keeps_dominated: bool = False
 
@@ -93,6 +97,7 @@ def generate(
     progress: Callable[[str], None] = lambda _: None,
     known: Known | None = None,
     pairs: Collection[tuple[str, str]] | None = None,
+    promised: Collection[tuple[str, str]] = (),
 ) -> list[Candidate]:
     """Every pool that the design allows, less those that another layout of the same machine dominates.
 
@@ -110,6 +115,8 @@ def generate(
         What was made before; added to.
     pairs : collection of (str, str), optional
         Prefill and decode machines that may be paired; left out: all that can reach each other.
+    promised : collection of (str, str)
+        Further ones, for which decode pools are promised only: with capacities that those with a source do not exceed.
     """
     known = Known() if known is None else known
     by_machine: dict[str, list[Configuration]] = {}
@@ -124,7 +131,7 @@ def generate(
                     known.mixed[name] = _mixed(layouts, need, top_rate_per_s, known)
                 candidates += known.mixed[name]
     if design.split:
-        candidates += _split(by_machine, need, design, top_rate_per_s, progress, known, pairs)
+        candidates += _split(by_machine, need, design, top_rate_per_s, progress, known, pairs, promised)
     own = {c.label: c for c in configurations}  # at their prices
     return [replace(c, configuration=own[c.configuration.label]) for c in candidates]
 
@@ -152,9 +159,10 @@ def _split(
     progress: Callable[[str], None],
     known: Known,
     pairs: Collection[tuple[str, str]] | None,
+    promised: Collection[tuple[str, str]],
 ) -> list[Candidate]:
     prefill: list[Candidate] = []
-    senders = None if pairs is None else {first for first, _ in pairs}
+    senders = None if pairs is None else {first for first, _ in (*pairs, *promised)}
     for name, layouts in by_machine.items():
         if _is_named(design.prefill_machine, name) and (senders is None or name in senders):
             if name not in known.prefill:
@@ -175,6 +183,13 @@ def _split(
         for source in reached:
             for key in known.decode[name, source.key]:
                 sources.setdefault(key, []).append(source.key)
+        hoped = [s for s in prefill if (s.configuration.machine.name, name) in promised]
+        hoped = [s for s in hoped if s.configuration.can_send_to(layouts[0])]
+        if hoped and name not in known.promised:
+            progress(f"decode pools of {name}")
+            _promise(name, layouts, need, top_rate_per_s, known)
+        for key in known.promised[name] if hoped else ():
+            sources.setdefault(key, []).extend(source.key for source in hoped)
     decode = [replace(known.decoding[key], sources=tuple(sorted(senders))) for key, senders in sorted(sources.items())]
     fed = {key for c in decode for key in c.sources}
     return [c for c in prefill if c.key in fed] + decode
@@ -219,6 +234,13 @@ def _decode(
             return decode_candidate(c, queue, sender, source_queue, need, top_rate_per_s, known.decoding)
 
         known.decode[name, sender.key] = [c.key for c in _worthwhile(known, roomy, queues, take)]
+
+
+def _promise(name: str, layouts: Sequence[Configuration], need: Requirement, top: float, known: Known) -> None:
+    roomy = [c for c in layouts if need.is_held_by(c, "decode")]
+    made = [promised_candidate(c, known.shared.of(DecodeQueue, c, need), need, top) for c in roomy]
+    known.decoding.update({c.key: c for c in made})
+    known.promised[name] = [c.key for c in made if c.curve.rate_per_s[-1] > 0]
 
 
 def _worthwhile(

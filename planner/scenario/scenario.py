@@ -92,7 +92,7 @@ class Scenario(BaseModel):
     (`rate_per_s=70.0`).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False, defer_build=True)
 
     model: str = Field(default="llama-3.1-70b", description="An LLM of the catalog.")
     workload: str = Field(default="azure-conv-2023", description="A workload of the catalog, or a trace file.")

@@ -19,7 +19,9 @@ Number = Annotated[float | None, BeforeValidator(_known)]
 class IntervalReport(BaseModel):
     """A simulated value and its 95 % confidence interval; null where there is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True, defer_build=True
+    )
 
     value: Number
     low: Number

@@ -36,7 +36,7 @@ class Objective(BaseModel):
     exactly one of them is given. A slowdown below 1 asks to be faster than the reference.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     metric: Metric = Field(description="Time to first token, mean time between tokens of a request, or end to end.")
     percentile: float = Field(default=DEFAULT_PERCENTILE, gt=0, lt=100)

@@ -282,7 +282,7 @@ def _proof(plan: Plan) -> str:
     solver = plan.solver
     checked = ", every row rechecked" if solver.rows_checked else ""
     if solver.status == "near_tie":
-        proven = f"{_near_tie(solver)}, which is proven; fewer pools or types were preferred (--exact)"
+        proven = f"{_near_tie(solver)}, which the formulas prove; fewer pools or types were preferred (--exact)"
     elif solver.status == "optimal":
         proven = f"optimal (gap {percent(solver.gap, 2 if 0 < solver.gap < 0.005 else 0)})"
     else:
@@ -307,8 +307,10 @@ def _hunted(plan: Plan) -> str:
         )
     if not hunt.n_simulated:
         return f"; none is better though every pool carried {percent(hunt.hope_fraction)} more than its formula"
-    busy = f", {hunt.n_too_busy} of them only by the highest utilisation" if hunt.n_too_busy else ""
-    return f"; {counted(hunt.n_simulated, 'better plan')} that the formulas refuse failed{busy}, and no other is left"
+    busy = f", {hunt.n_too_busy} of them by the highest utilisation" if hunt.n_too_busy else ""
+    if hunt.busier_value is not None:
+        busy += f", without which {_objective_value(hunt.busier_value, plan.solver.objective)} would do"
+    return f"; {counted(hunt.n_simulated, 'better plan')} that the formulas refuse failed{busy}; no other is left"
 
 
 def _binding(pool: PoolPlan, plan: Plan) -> str:
