@@ -76,7 +76,7 @@ class Hunt(Result):
     hope_fraction: float = Field(description="Share by which every capacity was taken above its formula.")
     n_simulated: int = Field(description="Plans better than the confirmed one that were looked at, and failed.")
     n_too_busy: int = Field(
-        description="Plans among these that the highest utilisation allowed forbids; not simulated after the first that "
+        description="Plans among these that the highest utilisation allowed forbids; not simulated once one of them "
         "meets the objectives."
     )
     busier_value: Number = Field(

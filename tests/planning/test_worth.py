@@ -56,7 +56,10 @@ def random_scenarios(seed: int, n: int) -> list[dict[str, Any]]:
     names = (*MACHINES, "lambda-4x-b200", "lambda-2x-h100", "verda-1x-b200", "lambda-1x-gh200")
     return [
         {
-            "slo": [f"ttft={rng.uniform(0.3, 3.0):.3g}s", f"tbt.p{rng.choice([50, 95, 99])}={rng.uniform(25, 120):.3g}ms"],
+            "slo": [
+                f"ttft={rng.uniform(0.3, 3.0):.3g}s",
+                f"tbt.p{rng.choice([50, 95, 99])}={rng.uniform(25, 120):.3g}ms",
+            ],
             "machines": tuple(rng.choice(names, 8, replace=False).tolist()),
             "rate": float(f"{np.exp(rng.uniform(0.0, 5.0)):.3g}"),
             "objective": str(rng.choice(["cost", "power", "machines"])),

@@ -309,7 +309,7 @@ def _hunted(plan: Plan) -> str:
         return f"; none is better though every pool carried {percent(hunt.hope_fraction)} more than its formula"
     busy = f", {hunt.n_too_busy} of them by the highest utilisation" if hunt.n_too_busy else ""
     if hunt.busier_value is not None:
-        busy += f", without which {_objective_value(hunt.busier_value, plan.solver.objective)} would do"
+        busy += f", without which {objective_words(hunt.busier_value, plan.solver.objective)} would do"
     return f"; {counted(hunt.n_simulated, 'better plan')} that the formulas refuse failed{busy}; no other is left"
 
 
