@@ -121,9 +121,9 @@ def test_clients_in_other_words_have_the_same_proven_plan(proven: planner.Plan) 
     ]
     assert other.rate_per_s == pytest.approx(proven.rate_per_s, rel=0.01)
     ttft = [next(p for p in plan.certificate.percentiles if p.metric == "ttft").p99_s.value for plan in (proven, other)]  # type: ignore[union-attr]
-    assert ttft[0] == pytest.approx(ttft[1], rel=0.15)
-    # Clients who wait for answers of one length queue less than the arrivals by chance that the formulas have.
-    assert ttft[1] <= other.predicted[0].predicted <= 1.3 * ttft[1]
+    assert other.predicted[0].predicted == pytest.approx(ttft[0], rel=0.15)
+    # Who never thinks and has answers of one length comes more regularly than who thinks by chance, and queues less.
+    assert 0.7 * ttft[0] <= ttft[1] <= 1.05 * ttft[0]
 
 
 def test_fewer_machines_make_clients_wait_not_queues_grow() -> None:
