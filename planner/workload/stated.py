@@ -21,6 +21,7 @@ EXAMPLES = "3000, 3000+-500, 100..4000 or p50=1020,p90=2734,p99=4142"
 MOST_TOKENS = 1e8
 _POINTS = 1024  # of a joint distribution
 _SPREAD = re.compile(r"\s*(.+?)\s*(?:\+-|\+/-|\u00b1)\s*(.+?)\s*")
+_GROUPED = re.compile(r"\s*\d{1,3}(?:\.\d{3})+\s*")
 _RANGE = re.compile(r"\s*(.+?)\s*\.\.\s*(.+?)\s*")
 _QUANTILE = re.compile(r"\s*(?:[pP]\s*([0-9.]+)|(min|max))\s*=\s*(.+?)\s*")
 # Where distributions are tabulated; the ends stand for the smallest and largest of five thousand requests.
@@ -68,6 +69,12 @@ def read_tokens(text: str | float, *, where: str) -> TokenDistribution:
 def _count(text: str | float) -> float:
     if isinstance(text, str):
         text = re.sub(r"\s*(?:tokens?|toks?)\s*$", "", text, flags=re.IGNORECASE)
+        if _GROUPED.fullmatch(text):
+            whole = text.replace(".", "").strip()
+            raise ScenarioError(
+                "a point before three digits may part thousands or decimals", rule="thousands without a point",
+                fix=f"write {whole}, or one decimal",
+            )  # fmt: skip
     tokens = units.parse(text, units.COUNT)
     if not 1 <= tokens <= MOST_TOKENS:
         raise ScenarioError("not a number of tokens", rule=f"1 to {MOST_TOKENS:,.0f}")

@@ -59,6 +59,8 @@ def test_quantiles_are_kept() -> None:
     [
         ("many", "not a count", "3000+-500"),
         ("1,5k", "decimal comma", "write 1.5k"),
+        ("1.024", "may part thousands", "write 1024"),
+        ("p50=1.020,p90=2734", "may part thousands", "write 1020"),
         ("0", "not a number of tokens", "3000"),
         ("-5", "not a number of tokens", "3000"),
         ("4000..100", "backwards", "smaller end"),
