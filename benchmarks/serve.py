@@ -32,7 +32,7 @@ from typing import Any
 from web_frameworks import FASTAPI, fetched, free_port, page_of, taken
 
 PLAN: dict[str, Any] = {"slo": ["ttft=1s"], "machines": ["dgx-a100", "dgx-h100"], "rate_per_s": "70/s"}
-FIRST_PAGE = "/api/docs"
+FIRST_PAGE = "/"
 MOST_OF_HELLO = 3.0
 MOST_OF_COMMAND = 1.15
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -26,15 +26,20 @@ from planner.serve.refusals import RequestError, status_of_error
 from planner.serve.settings import Settings
 
 
-def application(settings: Settings) -> FastAPI:
+def application(settings: Settings, jobs: Jobs) -> FastAPI:
     """The server as an application of ASGI.
+
+    Parameters
+    ----------
+    settings : Settings
+    jobs : Jobs
+        Closed when the application ends.
 
     Raises
     ------
     ModuleNotFoundError
         The extra `serve` is not installed.
     """
-    jobs = Jobs(settings)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:

@@ -76,7 +76,8 @@ class Jobs:
         self._settings = settings
         self._jobs: dict[str, Job] = {}  # oldest first
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._root = Path(tempfile.mkdtemp(prefix="planner-serve-"))
+        self._root: Path | None = None
+        self._is_closed = False
         self._lanes: dict[Lane, asyncio.Semaphore] = {
             "question": asyncio.Semaphore(settings.running), "lookup": asyncio.Semaphore(settings.lookups)
         }  # fmt: skip
@@ -101,6 +102,8 @@ class Jobs:
         RequestError
             Too many questions wait (HTTP 429).
         """
+        if self._is_closed:
+            raise RequestError("the server is ending", 503, fix="start it again")
         lane = lane_of(question)
         waiting = sum(job.state == "waiting" and lane_of(job.question) == lane for job in self._jobs.values())
         if waiting >= self._settings.waiting:
@@ -110,6 +113,8 @@ class Jobs:
                 fix="ask again later",
             )  # fmt: skip
         name = secrets.token_urlsafe(18)
+        if self._root is None or not self._root.is_dir():
+            self._root = Path(tempfile.mkdtemp(prefix="planner-serve-"))
         job = Job(name, question, dict(fields), self._root / name)
         self._jobs[job.id] = job
         try:
@@ -171,9 +176,11 @@ class Jobs:
 
     async def close(self) -> None:
         """Stop everything and remove all files."""
+        self._is_closed = True
         for id in list(self._tasks):
             await self.cancel(id)
-        shutil.rmtree(self._root, ignore_errors=True)
+        if self._root is not None:
+            shutil.rmtree(self._root, ignore_errors=True)
 
     async def _run(self, job: Job, lane: asyncio.Semaphore) -> None:
         state: State = "cancelled"

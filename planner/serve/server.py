@@ -14,10 +14,25 @@ import uvicorn
 
 from planner.errors import InputError
 from planner.serve.app import application
+from planner.serve.jobs import Jobs
 from planner.serve.settings import Settings
 
 TOKEN_VARIABLE = "PLANNER_TOKEN"
 _SHORTEST_TOKEN = 24
+_SHUTDOWN_S = 2  # that answers under way have to be sent; questions that run are stopped
+
+
+class _Stopping(uvicorn.Server):
+    """Stops the questions before it waits for those who wait for their answers."""
+
+    def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
+        super().__init__(config)
+        self._questions = jobs
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        await self._questions.close()
+        await super().shutdown(sockets)
 
 
 def run(settings: Settings, *, opens_browser: bool) -> None:
@@ -35,9 +50,10 @@ def run(settings: Settings, *, opens_browser: bool) -> None:
         print(f"planner serves on {address}", flush=True)
         if opens_browser:
             threading.Thread(target=_open, args=(address,), daemon=True).start()
-        server = uvicorn.Server(
+        jobs = Jobs(settings)
+        server = _Stopping(
             uvicorn.Config(
-                application(settings),
+                application(settings, jobs),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -45,7 +61,9 @@ def run(settings: Settings, *, opens_browser: bool) -> None:
                 ws="none",
                 limit_concurrency=settings.connections,
                 timeout_keep_alive=30,
-            )
+                timeout_graceful_shutdown=_SHUTDOWN_S,
+            ),
+            jobs,
         )
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
