@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from planner.export.plan_page import STYLE
 from planner.export.result_tables import ResultTable
+from planner.export.style import STYLE
 
 _MANY_ROWS = 500
 _PAIRS = ".pairs { grid-template-columns: 1fr 1fr }\n"

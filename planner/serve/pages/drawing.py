@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from html import escape
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -15,16 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from planner._version import __version__
 from planner.errors import PlannerError
-from planner.export.plan_page import STYLE, plan_body
-from planner.export.result_page import result_body
-from planner.export.result_tables import ResultTable, tables_of
-from planner.export.tables.procurement import procurement_table
-from planner.planning.plan import Plan
-from planner.portfolio.result import Procurement
+from planner.export.style import STYLE
 from planner.scenario.scenario import Scenario
 from planner.serve.guard import csrf_token
 from planner.serve.refusals import status_of_error
 from planner.units import format_time
+
+if TYPE_CHECKING:
+    from planner.planning.plan import Plan
 
 _MOST_LETTERS, _SHOWN_LETTERS = 400, 60
 
@@ -64,11 +62,20 @@ def is_plan(data: Any) -> bool:
 
 def plan_of(data: Any) -> Plan:
     """The plan that an answer holds."""
+    from planner.planning.plan import Plan
+
     return Plan.model_validate(data)
 
 
 def answer_body(title: str, data: Any, picture: str | None = None) -> str:
     """An answer as HTML, without the tags around it; every text in it is escaped."""
+    # Here, for the first page is shown before there is an answer.
+    from planner.export.plan_page import plan_body
+    from planner.export.result_page import result_body
+    from planner.export.result_tables import ResultTable, tables_of
+    from planner.export.tables.procurement import procurement_table
+    from planner.portfolio.result import Procurement
+
     if is_plan(data):
         return plan_body(plan_of(data), datetime.date.today())
     if isinstance(data, Mapping) and "purchases" in data:
