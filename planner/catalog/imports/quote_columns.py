@@ -100,6 +100,15 @@ class QuoteColumns:
             return self.of_file.get(role, Cell())
         return row[column] if column < len(row) else Cell()
 
+    def unread_cells(self, row: Sequence[Cell]) -> list[tuple[str, str]]:
+        """Titles of columns that are not read, and what stands there in a row."""
+        titles = [cell.text for cell in self.table.rows[self.head]]
+        return [
+            (title, row[n].text)
+            for n, title in enumerate(titles)
+            if title in self.unread and n < len(row) and row[n].text
+        ]
+
 
 def parse_mapping(texts: Sequence[str], *, where: str = "--map") -> dict[str, str]:
     """Read `machine=Item,price=Unit price` as role to title.

@@ -14,6 +14,7 @@ from planner.catalog.imports.quote import Quote, QuoteDefaults
 from planner.catalog.imports.quote_columns import PriceColumn, QuoteColumns
 from planner.catalog.imports.quote_machines import MachineNames
 from planner.catalog.imports.quote_numbers import Decimal, find_number, read_date
+from planner.catalog.imports.quote_remarks import doubts
 from planner.catalog.imports.quote_table import Cell
 from planner.catalog.imports.quote_terms import duration_text, lead_time_text
 from planner.catalog.imports.quote_titles import plan_of
@@ -101,7 +102,7 @@ class RowReader:
             self._left_out = f"expired on {expires}"
         if starts is not None and starts > self._today:
             self._left_out = f"holds from {starts} only"
-        self._check_remarks(plan)
+        self._check_remarks(plan, machine, currency)
         self._check_total(price)
         amount = self._with_upfront(amount, plan, period)
         life = self._life() if plan == "owned" else None
@@ -397,7 +398,7 @@ class RowReader:
             self._fault("price", "this is the price of all machines together", value=f"{price[0]:g}, for {n:g}",
                         fix="give the price of one")  # fmt: skip
 
-    def _check_remarks(self, plan: PlanName | None) -> None:
+    def _check_remarks(self, plan: PlanName | None, machine: str | None, currency: str | None) -> None:
         """Refuse what other columns say that would change the price: a discount, a commitment."""
         discount = self._columns.cell(self._row, "discount").text
         paid = re.search(
@@ -406,17 +407,20 @@ class RowReader:
         if discount and not re.fullmatch(r"[-–0.,%\s]*", discount) and not paid:
             self._fault("discount", "a discount: is the price before it or after it?", value=discount,
                         fix='name the column that is paid, with "net" in its title, or leave it out')  # fmt: skip
-        remark = self._text("notes")
-        if remark and re.search(
-            r"commit|contract|term\b|reserv|prepaid|bindung|vertrag|laufzeit|engagement|spot|preempt",
-            remark,
-            re.IGNORECASE,
+        n = int(self._catalog.machine(machine).n_accelerators) if machine else None
+        texts = [("notes", self._text("notes"))] if self._text("notes") else []
+        texts += [("price", f"{title}: {text}") for title, text in self._columns.unread_cells(self._row)]
+        for role, text in texts:
+            for what, fix in doubts(text, plan, currency, n):
+                self._fault(role, what, value=text, fix=fix)
+        support = self._text("maintenance")
+        if (
+            support
+            and plan not in (None, "owned")
+            and not re.fullmatch(r"(?i)0?\s*%?|incl\w*\.?|inkl\w*\.?|yes|none|no", support)
         ):
-            named, _ = plan_of(remark)
-            if named is not None and plan is not None and named != plan and named != "on_demand":
-                says, stands = named.replace("_", " "), plan.replace("_", " ")
-                self._fault("notes", f"a remark that says {says}, and the price is {stands}",
-                            value=remark, fix="add a column Plan")  # fmt: skip
+            self._fault("maintenance", "support beside a rented price", value=support,
+                        fix="add it to the price, and leave the column out")  # fmt: skip
 
     # -- terms ---------------------------------------------------------------------------------------------------------
 
