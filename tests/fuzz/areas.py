@@ -207,15 +207,15 @@ def configs(rng: random.Random, folder: Path) -> Case:
 
 def quotes(rng: random.Random, folder: Path) -> Case:
     """Price lists of vendors."""
-    titles = ["Machine", "Unit price", "Currency", "Date", "Vendor", "Notes"]
+    titles = ["Machine", "Price", "Currency", "Date", "Vendor", "Notes"]
     rows = [
-        ["DGX H100", "31.50", "USD/h", "2026-11-20", "Acme", ""],
-        ["dgx-a100", "$3.10/GPU/hr", "", "20 Nov 2026", "Acme", ""],
-        ["8x H200", "1.234,56", "EUR", "20.11.2026", "Béton", "per month"],
+        ["dgx-h100", "31.50 USD/h", "USD", "2026-11-20", "Acme", ""],
+        ["dgx-a100", "$3.10/GPU/hr", "USD", "20 Nov 2026", "Acme", ""],
+        ["dgx-h200", "27.40 USD/h", "USD", "20.11.2026", "Béton", "per month"],
     ]  # fmt: skip
     for row in rows:
         for n in range(len(row)):
-            if rng.random() < 0.15:
+            if rng.random() < 0.05:
                 row[n] = rng.choice(ODD_TEXTS)
     if rng.random() < 0.3:
         titles[rng.randrange(len(titles))] = rng.choice(["", "Price", "List", "Lead time", "Prix", "Machine"])
@@ -223,7 +223,7 @@ def quotes(rng: random.Random, folder: Path) -> Case:
     csv.writer(stream, delimiter=rng.choice(",;\t")).writerows([titles, *rows])
     content = stream.getvalue().encode("utf-8", "replace")
     (folder / "quotes.csv").write_bytes(scratched_bytes(content, rng) if rng.random() < 0.25 else content)
-    words = ("catalog", "import-quotes", "quotes.csv", "--catalog", "ours", "--format", "json")
+    words = ("catalog", "import-quotes", "quotes.csv", "--book", "offers", "--catalog", "ours", "--format", "json")
     return Case((*words, "--currency", "USD") if rng.random() < 0.5 else words)
 
 
@@ -235,7 +235,10 @@ def benchmarks(rng: random.Random, folder: Path) -> Case:
         "total_output_tokens": 12800, "request_throughput": 1.7, "mean_ttft_ms": 45.2, "mean_tpot_ms": 7.9,
         "median_ttft_ms": 40.0, "p99_ttft_ms": 90.0, "median_tpot_ms": 7.8, "p99_tpot_ms": 9.0,
     }  # fmt: skip
-    rows = "phase,batch,tokens,latency_ms\nprefill,1,1024,52.1\ndecode,8,1024,11.2\ndecode,32,2048,14.0\n"
+    rows = "phase,batch,tokens,latency_ms\n" + "".join(
+        f"prefill,1,{n},{6 + 0.045 * n:.1f}\n" + f"decode,{n // 64},1024,{7 + n / 512:.1f}\n"
+        for n in (128, 256, 512, 1024, 1536, 2048, 3072, 4096)
+    )
     if rng.random() < 0.6:
         _text_or_bytes(folder / "bench.json", vllm, rng)
         name = "bench.json"
@@ -243,11 +246,11 @@ def benchmarks(rng: random.Random, folder: Path) -> Case:
         cells = [line.split(",") for line in rows.splitlines()]
         for line in cells:
             for n in range(len(line)):
-                if rng.random() < 0.1:
+                if rng.random() < 0.01:
                     line[n] = rng.choice(ODD_TEXTS)
         name = "bench.csv"
         (folder / name).write_text("\n".join(map(",".join, cells)), "utf-8", "replace")
-    return Case(("calibrate", name, "--model", "llama-3.1-8b", "--machine", "dgx-h100", "--tensor-parallel", "1"))
+    return Case(("calibrate", name, "--model", "llama-3.1-8b", "--machine", "dgx-h100", "--tensor-parallel", "4"))
 
 
 def plans(rng: random.Random, folder: Path) -> Case:
