@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from planner.planning.plan import HOURS_PER_MONTH, Plan
+from planner.scenario.scenario import Scenario
 
 _TOLERANCE = 1e-6  # of sums and products of numbers that were printed whole
 
@@ -35,7 +38,7 @@ class Fault:
 
 def faults(plan: Plan) -> Iterator[Fault]:
     """Yield what contradicts itself: numbers that are not finite, wrong signs, sums, products and verdicts."""
-    found = [*_not_finite(plan.model_dump(), ()), *_signs(plan)]
+    found = [*_not_finite(plan.model_dump(), ()), *_signs(plan), *_types(plan)]
     yield from found
     if not found:  # sums of such numbers say nothing more
         yield from _sums(plan)
@@ -52,6 +55,24 @@ def _not_finite(value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
     elif isinstance(value, list):
         for n, below in enumerate(value):
             yield from _not_finite(below, (*path, n))
+
+
+def _types(plan: Plan) -> Iterator[Fault]:
+    """What was asked, in the types in which a scenario is printed: tables and pages compute with it."""
+    given = {name: value for name, value in plan.scenario.items() if name in Scenario.model_fields}
+    try:
+        printed = Scenario.model_validate(given).model_dump(mode="json")
+    except ValidationError as error:
+        for told in error.errors(include_url=False):
+            yield Fault(("scenario", *told["loc"]), "not what a scenario has there", told["input"], told["msg"])
+        return
+    for name, value in given.items():
+        if _kind(value) != _kind(printed[name]):
+            yield Fault(("scenario", name), "not as a scenario is printed", value, f"as in {printed[name]!r}")
+
+
+def _kind(value: object) -> type:
+    return float if isinstance(value, int) and not isinstance(value, bool) else type(value)
 
 
 def _signs(plan: Plan) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from planner.catalog.loading import read_layer
+from planner.catalog.loading import Layer, read_layer
 from planner.catalog.validation import check, joined, where_of
 from planner.errors import ScenarioError
 from planner.scenario.scenario_file import at_rate
@@ -70,7 +71,7 @@ def read_cluster_file(path: str | os.PathLike[str]) -> tuple[Cluster, dict[str, 
     layer = read_layer(Path(path), error=ScenarioError)
     data, scenario = dict(layer.data), {}
     if "schema_version" in data and isinstance(data.get("pools"), list):
-        scenario = at_rate(dict(data.get("scenario") or {}), data["rate_per_s"])
+        scenario = _scenario_of(layer)
         data = {"pools": [input_of(pool) if isinstance(pool, dict) else pool for pool in data["pools"]]}
     cluster, problems = check(Cluster, data, [layer], error=ScenarioError)
     if cluster is None:
@@ -80,6 +81,21 @@ def read_cluster_file(path: str | os.PathLike[str]) -> tuple[Cluster, dict[str, 
     except ScenarioError as error:
         error.where = where_of(("pools",), [layer])
         raise
+
+
+def _scenario_of(plan: Layer) -> dict[str, Any]:
+    """The scenario of a plan at the rate that the plan carries."""
+    fields, rate_per_s = plan.data.get("scenario") or {}, plan.data.get("rate_per_s")
+    if not isinstance(fields, Mapping):
+        raise ScenarioError("scenario must have the fields of a scenario", where=where_of(("scenario",), [plan]),
+                            value=repr(fields))  # fmt: skip
+    if isinstance(rate_per_s, bool) or not isinstance(rate_per_s, (int, float)) or not 0 < rate_per_s < math.inf:
+        raise ScenarioError(
+            "the plan has no rate", where=where_of(("rate_per_s",), [plan]),
+            value=None if rate_per_s is None else repr(rate_per_s), rule="rate_per_s is a finite number above zero",
+            fix="figures of a plan are not edited; write it again",
+        )  # fmt: skip
+    return at_rate(fields, rate_per_s)
 
 
 def input_of(pool: Mapping[str, Any]) -> dict[str, Any]:

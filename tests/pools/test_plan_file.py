@@ -96,6 +96,9 @@ def _set(plan: dict, path: str, value: object) -> None:  # type: ignore[type-arg
         ("alternatives.0.cost_usd_per_hour", 1.0),
         ("alternatives.0.machines", 1),
         ("demand_rate_per_s", 0.0),
+        ("scenario.users", "1e3"),
+        ("scenario.spares", "1"),
+        ("scenario.machines", 3),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_refused(text: str, tmp_path: Path, path: str, value: object) -> None:
@@ -110,3 +113,16 @@ def test_a_plan_that_contradicts_itself_is_refused(text: str, tmp_path: Path, pa
     assert str(caught.value.where).startswith(f"{file}:")
     with pytest.raises(ScenarioError):
         planner.cost(file)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("rate_per_s", None), ("rate_per_s", "many"), ("rate_per_s", -1.0), ("rate_per_s", True), ("scenario", 2)],
+)
+def test_a_plan_without_its_question_is_not_evaluated(text: str, tmp_path: Path, path: str, value: object) -> None:
+    plan = json.loads(text)
+    _set(plan, path, value)
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(plan, indent=2))
+    with pytest.raises(ScenarioError, match=r"the plan has no rate|scenario must have"):
+        planner.evaluate(file)
