@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import tempfile
@@ -113,7 +114,7 @@ class Jobs:
                 fix="ask again later",
             )  # fmt: skip
         name = secrets.token_urlsafe(18)
-        if self._root is None or not self._root.is_dir():
+        if self._root is None or not os.path.isdir(self._root):
             self._root = Path(tempfile.mkdtemp(prefix="planner-serve-"))
         job = Job(name, question, dict(fields), self._root / name)
         self._jobs[job.id] = job
