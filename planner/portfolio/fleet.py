@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    ValidationError,
 )
 from pydantic import field_validator as on_field
 from pydantic import model_validator as on_model
@@ -276,6 +277,18 @@ class Fleet(BaseModel):
                 raise ValueError(f"sharing names {name!r}, which is no workload{hint}")
             if named.count(name) > 1:
                 raise ValueError(f"sharing names {name!r} twice: a workload is in one group")
+        return self
+
+    @on_model(mode="after")
+    def _each_workload_is_a_scenario(self) -> Fleet:
+        for name in self.workloads:
+            try:
+                self.scenario_of(name)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                field = ".".join(map(str, first["loc"]))
+                what = first["msg"].removeprefix("Value error, ")
+                raise ValueError(f"{field} of {name}: {what}" if field else f"{name}: {what}") from None
         return self
 
     def scenario_of(self, name: str) -> Scenario:

@@ -271,7 +271,7 @@ def fleets(rng: random.Random, folder: Path) -> Case:
     data = {
         "model": "llama-3.1-8b", "machines": ["dgx-h100"], "plans": ["owned", "on_demand"], "design": "baseline",
         "workloads": {"chat": {"workload": "azure-conv-2023", "rate": "20/s", "slo": ["ttft=1s"]}},
-        "horizon": "1 year", "periods_a_day": 2, "growth": "10 %", "time_limit": "5s",
+        "horizon": "1 year", "periods_a_day": 2, "growth": "10 %", "time_limit_s": 5,
     }  # fmt: skip
     _text_or_bytes(folder / "fleet.yaml", data, rng)
     return Case(("procure", "fleet.yaml", "--format", "json"))

@@ -150,3 +150,16 @@ def test_what_is_no_fleet() -> None:
     with pytest.raises(ScenarioError, match="not a fleet"):
         load_fleet(3)  # type: ignore[arg-type]
     assert isinstance(load_fleet(load_fleet(fleet())), Fleet)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("model: llama-3.1-70b", 'model: " "'), ("model: llama-3.1-70b", 'model: "\\t"')]
+)
+def test_a_workload_that_could_not_be_planned_is_told_when_the_fleet_is_read(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(ScenarioError, match="model of chat") as caught:
+        load_fleet(path)
+    assert str(caught.value.where).startswith(str(path))
