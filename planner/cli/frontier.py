@@ -105,6 +105,10 @@ def frontier(
     if x.strip().casefold() == "network":
         from planner.cli.map_network import DEFAULT_AXIS, show_network_map
 
+        if context.params.pop("verify"):
+            raise ScenarioError(
+                "what links do to a plan is predicted, not simulated", where="--verify", fix="leave --verify out",
+            )  # fmt: skip
         low, high = DEFAULT_AXIS.removeprefix("network=").rpartition(":")[0].split("..")
         axis = f"network={start or low}..{stop or high}:{DEFAULT_AXIS.rpartition(':')[2]}"
         return show_network_map(context, scenario, axis, None, plot, format, output, quiet)

@@ -85,7 +85,8 @@ def test_over_and_x_are_two_names_of_one_option(planner: Any) -> None:
     assert planner("frontier", "--over", "netwrk", code=2).err.startswith("error: --over: unknown axis 'netwrk'")
 
 
-def test_over_network_is_the_network_map(planner: Any) -> None:
+def test_over_network_is_the_network_map(planner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANNER_MACHINE", "dgx-a100 dgx-h100")  # verbs are compared, not machines
     asked = ["--slo", "ttft=1s", "--rate", "5/s", "--format", "json", "--from", "10Gbit/s", "--to", "100Gbit/s"]
     over = planner("frontier", "--over", "network", *asked).out
     axis = ["--x", "network=10Gbit/s..100Gbit/s:19"]
